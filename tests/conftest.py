@@ -1,0 +1,25 @@
+"""Shared test set-up: ranks never promote silently, and real data is skipped loudly."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded numpy generator."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data sets (`MORPHAX_DATA`); the test is skipped, and says so, without."""
+    folder = os.environ.get("MORPHAX_DATA")
+    if not folder:
+        pytest.skip("needs the real data sets: set MORPHAX_DATA to their folder")
+    return Path(folder)
