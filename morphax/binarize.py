@@ -1,0 +1,91 @@
+"""From a trained params tree to its binary twin: certified where possible, the nearest set elsewhere.
+
+Both functions are pure, take the params tree and nothing else, and work on any pytree that holds
+`BiSE` nodes (a Linen dict, an NNX state, a list); both can be jitted.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from morphax import _check
+from morphax.certificate import EROSION, certify_node
+from morphax.nodes import ROLES, BinaryBiSE, BiSE, effective, map_nodes, unbank
+from morphax.projection.constant import project_constant
+from morphax.projection.result import Projection
+
+METHODS = ("constant-exact", "constant-uniform", "constant-normal")
+
+
+def nearest(params: Any, *, method: str = "constant-exact") -> Any:
+    """The nearest morphological neuron of every neuron of a params tree.
+
+    Args:
+        params: any pytree holding `BiSE` nodes.
+        method: one of `METHODS`, as for `binarize`.
+
+    Returns:
+        The tree with a `Projection` in place of each node; `weights` and `selem` laid out as the
+        node's weight, the rest as its bias.
+
+    Raises:
+        ValueError: unknown method.
+
+    Example:
+        >>> from morphax.nodes import Spec
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.ones(1), jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> float(nearest([node])[0].distance[0])
+        0.0
+    """
+    _check.one_of("method", method, METHODS)
+    return map_nodes(lambda node: _nearest(node, method), params)
+
+
+def _nearest(node: BiSE, method: str) -> Projection:
+    weights, bias, _ = effective(node)
+    found = project_constant(weights, bias, threshold=method.removeprefix("constant-"))
+    return found._replace(weights=unbank(node, found.weights), selem=unbank(node, found.selem))
+
+
+def binarize(params: Any, *, method: str = "constant-exact") -> Any:
+    """The binary network of a params tree: the same containers, real bits in the neurons.
+
+    A neuron that is certified (on binary inputs) becomes the operation it is proved to be; any other
+    becomes the nearest one by `method`. A negative scale complements. Whether the binary network
+    equals the real one is `morphax.certify_network`'s to say.
+
+    Args:
+        params: any pytree holding `BiSE` nodes; other leaves are kept as they are.
+        method: "constant-exact", "constant-uniform" or "constant-normal": the constant set
+            theta 1_S nearest to the weights, with the exact threshold or a statistical one.
+
+    Returns:
+        The tree with a `BinaryBiSE` in place of each `BiSE`.
+
+    Raises:
+        ValueError: unknown method.
+
+    Example:
+        >>> from morphax.nodes import Spec
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 3.5), -jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> binary = binarize({"neuron": node})["neuron"]
+        >>> bool(binary.erosion[0]), bool(binary.complement[0])
+        (True, True)
+    """
+    _check.one_of("method", method, METHODS)
+    return map_nodes(lambda node: _binarize(node, method), params)
+
+
+def _binarize(node: BiSE, method: str) -> BinaryBiSE:
+    certificate, _ = certify_node(node)
+    fallback = _nearest(node, method)
+    exact = certificate.exact
+    n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
+    chosen = unbank(node, jnp.broadcast_to(exact[..., None], (*exact.shape, n)))
+    return BinaryBiSE(
+        jnp.where(chosen, certificate.selem, fallback.selem),
+        jnp.where(exact, certificate.operation, fallback.operation) == EROSION,
+        node.scale < 0,
+        node.spec,
+    )

@@ -1,0 +1,10 @@
+"""Binary images to learn from: generated, from TFDS without TensorFlow, or a folder of pairs."""
+
+from morphax.data.diskorect import diskorect as diskorect
+from morphax.data.noisti import noisti as noisti
+from morphax.data.pairs import load_pairs as load_pairs
+from morphax.data.pairs import save_pairs as save_pairs
+from morphax.data.targets import OPERATIONS as OPERATIONS
+from morphax.data.targets import target as target
+from morphax.data.tfds import binary_images as binary_images
+from morphax.data.tfds import load as load

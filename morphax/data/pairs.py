@@ -1,0 +1,143 @@
+"""A folder of image pairs: `input/NAME.png` and `target/NAME.png`, matched by name.
+
+Files are grey or one-bit PNGs, all of one size; arrays are bool `(N, H, W, 1)`, sorted by name.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphax import _check
+
+_SIDES = ("input", "target")
+
+
+def load_pairs(
+    folder: str | Path, *, threshold: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets from a folder of pairs.
+
+    Args:
+        folder: holds `input/*.png` and `target/*.png`; a pair bears one name.
+        threshold: a pixel is set when it is at least this, in 1..255. By default images must be
+            binary already: two levels, 0 and 255, or 0 and 1.
+
+    Returns:
+        `(inputs, targets)`, bool `(N, H, W, 1)`, in the order of their names.
+
+    Raises:
+        ImportError: Pillow (`morphax[data]`) is missing.
+        ValueError: the folder or a half of it is missing or empty, a name has no partner, an image
+            has another size, colour or alpha, or more than two levels without a `threshold`.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> images = np.eye(5, dtype=bool)[None, :, :, None]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pairs(folder, images, ~images)
+    ...     inputs, targets = load_pairs(folder)
+    >>> inputs.shape, bool((inputs ^ targets).all())
+    ((1, 5, 5, 1), True)
+    """
+    if threshold is not None:
+        _check.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
+    folder = Path(folder).expanduser()
+    _check.require(folder.is_dir(), "folder", "an existing folder", str(folder))
+    files = {side: _files(folder / side) for side in _SIDES}
+    for side, other in (_SIDES, _SIDES[::-1]):
+        alone = sorted(set(files[side]) - set(files[other]))
+        if alone:
+            listed = ", ".join(alone[:5]) + (" ..." if len(alone) > 5 else "")
+            raise ValueError(
+                f"folder: {len(alone)} file(s) in {folder / side} have no partner "
+                f"of the same name in {other}/: {listed}"
+            )
+    stacks = [[_read(files[side][name], threshold) for name in files[side]] for side in _SIDES]
+    first, size = files["input"][next(iter(files["input"]))], stacks[0][0].shape
+    for side, stack in zip(_SIDES, stacks, strict=True):
+        for name, image in zip(files[side], stack, strict=True):
+            if image.shape != size:
+                raise ValueError(
+                    f"folder: expected images of one size, got {_size(size)} in {first} and "
+                    f"{_size(image.shape)} in {files[side][name]}; crop or pad them to one size"
+                )
+    inputs, targets = (np.stack(stack)[..., None] for stack in stacks)
+    return inputs, targets
+
+
+def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> None:
+    """Write pairs as one-bit PNGs that `load_pairs` reads back.
+
+    Args:
+        folder: made if needed; its `input/` and `target/` must not hold PNG files yet.
+        inputs, targets: bool `(N, H, W, 1)`, of one shape.
+
+    Raises:
+        ImportError: Pillow (`morphax[data]`) is missing.
+        ValueError: the arrays are not such pairs, or the folder holds pairs already.
+
+    See `load_pairs` for an example.
+    """
+    Image = _pillow()
+    inputs, targets = np.asarray(inputs), np.asarray(targets)
+    for argument, images in (("inputs", inputs), ("targets", targets)):
+        fits = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == bool
+        _check.require(fits, argument, "bool (N, H, W, 1)", f"{images.dtype} {images.shape}")
+    same = inputs.shape == targets.shape
+    _check.require(same, "targets", f"the shape of inputs, {inputs.shape}", targets.shape)
+    for side in _SIDES:
+        place = Path(folder).expanduser() / side
+        place.mkdir(parents=True, exist_ok=True)
+        _check.require(not _pngs(place), "folder", "no PNG files there yet", str(place))
+    for side, images in zip(_SIDES, (inputs, targets), strict=True):
+        for index, image in enumerate(images[..., 0]):
+            Image.fromarray(image).save(Path(folder).expanduser() / side / f"{index:06d}.png")
+
+
+def _files(place: Path) -> dict[str, Path]:
+    if not place.is_dir():
+        raise ValueError(
+            f"folder: expected the sub-folders input/ and target/, but {place} is missing"
+        )
+    found = _pngs(place)
+    if not found:
+        raise ValueError(f"folder: expected PNG files, but there are none in {place}")
+    return found
+
+
+def _pngs(place: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".png"}
+
+
+def _read(path: Path, threshold: int | None) -> np.ndarray:
+    """One image as bool `(H, W)`."""
+    with _pillow().open(path) as image:
+        if image.mode not in ("1", "L"):
+            raise ValueError(
+                f"folder: {path} has mode {image.mode!r} (colour, palette, alpha or 16 bits), "
+                "expected 8-bit grey or 1 bit; convert it: "
+                "PIL.Image.open(path).convert('L').save(path)"
+            )
+        values = np.asarray(image.convert("L"))
+    if threshold is not None:
+        return values >= threshold
+    levels = np.unique(values)
+    if not (np.isin(levels, (0, 1)).all() or np.isin(levels, (0, 255)).all()):
+        raise ValueError(
+            f"folder: {path} is not binary: {len(levels)} levels from {levels[0]} to {levels[-1]}, "
+            "expected 0 and 255, or 0 and 1; give a threshold, e.g. threshold=128"
+        )
+    return values > 0
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]} (rows x columns)"
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise _check.extra("pillow", "data") from error
+    return Image

@@ -1,0 +1,370 @@
+"""The wiring of a model, read off one trace of its code.
+
+A params tree knows neither the order of its layers nor the pooling and complements between them.
+`trace` runs `apply(params, x)` abstractly, walks the jaxpr, and keeps what a morphological network is
+made of: banks of neurons, complements, union pools, and moves of axes. Everything that depends on the
+wiring starts here: `certify_network` now; the specialised program and the exports later.
+
+Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and `union_pool`;
+reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jax_core
+
+from morphax import _check
+from morphax.certificate import Certificate, DeadZone, certify_node
+from morphax.nodes import BiSE, Node, bank, is_node, leaves, named_nodes, path_name
+
+_STRUCTURAL = {
+    "reshape", "squeeze", "expand_dims", "transpose", "concatenate", "slice", "rev", "copy", "copy_p",
+    "broadcast_in_dim", "dynamic_slice", "gather", "optimization_barrier", "sharding_constraint",
+    "split", "name",
+}  # fmt: skip
+_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "remat2",
+          "custom_jvp_call", "custom_vjp_call"}  # fmt: skip
+_ADVICE = ("write the model with morphax.apply, complement, concatenate, flatten and union_pool, and "
+           "pass parameters to morphax.apply as they are stored")  # fmt: skip
+
+
+class Step(NamedTuple):
+    """One step of a network; steps are in the order of evaluation.
+
+    Attributes:
+        kind: "input", "neurons", "complement", "union_pool", "constant" or "move" (axes only).
+        inputs: numbers of the steps it reads.
+        shape: of its result, batch included.
+        path: of the bank in the params tree, for "neurons".
+        index: position in a stacked bank (one entry a loop), for "neurons" inside a scan.
+        run: evaluates the step on arrays of the signals, for all but "input" and "neurons".
+        options: static options of the step, as text.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    path: str = ""
+    index: tuple[int, ...] = ()
+    run: Callable[..., jax.Array] | None = None
+    options: str = ""
+
+
+class Graph(NamedTuple):
+    """A network: its steps, and the number of the step that is its output."""
+
+    steps: tuple[Step, ...]
+    output: int
+
+
+class _Leaf(NamedTuple):  # an array of the params tree, as stored, maybe at a position of a stack
+    path: str
+    index: tuple[int, ...]
+
+
+class _Signal(NamedTuple):  # the result of a step
+    step: int
+
+
+class _Opaque(NamedTuple):  # computed from parameters: fine until a signal meets it
+    pass
+
+
+def trace(
+    apply: Callable[[Any, jax.Array], jax.Array], params: Any, input_shape: Sequence[int]
+) -> Graph:
+    """Trace a model into a `Graph`.
+
+    Args:
+        apply: `(params, x) -> y`; for Linen `lambda p, x: model.apply({"params": p}, x)`, for NNX
+            `lambda p, x: nnx.merge(graphdef, p)(x)`.
+        params: params tree, real or binary.
+        input_shape: shape of x, batch included (a batch of 1 will do).
+
+    Returns:
+        The graph.
+
+    Raises:
+        ValueError: no bank of neurons in `params`, or a step that no binary network has.
+
+    Example:
+        >>> from morphax.neurons import apply, complement
+        >>> from morphax.nodes import Spec
+        >>> node = BiSE(jnp.ones((2, 3)), jnp.ones(3), jnp.ones(3), Spec("dense"))
+        >>> graph = trace(lambda p, x: complement(apply(p, x)), node, (1, 2))
+        >>> [step.kind for step in graph.steps]
+        ['input', 'neurons', 'complement']
+    """
+    named = named_nodes(params)
+    _check.require(bool(named), "params", "a tree that holds banks of neurons", params)
+    first = next(iter(named.values()))
+    dtype = leaves(first)[0].dtype
+    x = jax.ShapeDtypeStruct(tuple(input_shape), dtype)
+    closed = jax.make_jaxpr(apply)(params, x)
+    flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
+    values: list[Any] = []
+    for path, leaf in flat:
+        name = path_name(path)
+        count = len(jax.tree.leaves(leaf))
+        values += [_Leaf(name, ())] * count if is_node(leaf) else [_Opaque()] * count
+    steps = [Step("input", (), tuple(input_shape))]
+    outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
+    single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
+    _check.require(single, "apply", "a function whose only result is the network's output", outputs)
+    return Graph(tuple(steps), outputs[0].step)
+
+
+def _walk(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], steps: list[Step]) -> list[Any]:
+    """Follow one jaxpr; `steps` grows, the values of its outputs are returned."""
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known.update(zip(jaxpr.invars, args, strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, jax_core.Literal) else known[atom]
+
+    for eqn in jaxpr.eqns:
+        values = [read(atom) for atom in eqn.invars]
+        for var, value in zip(eqn.outvars, _follow(eqn, values, steps), strict=True):
+            known[var] = value
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
+    primitive, name = eqn.primitive.name, str(eqn.params.get("name", ""))
+    inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+    if name.startswith("morphax."):
+        return [_follow_marked(eqn, name.removeprefix("morphax."), values, steps)]
+    if primitive == "scan":
+        return _unroll(eqn, values, steps)
+    if primitive in _CALLS and inner is not None:
+        closed = hasattr(inner, "consts")
+        return _walk(
+            inner.jaxpr if closed else inner, inner.consts if closed else [], values, steps
+        )
+    signals = [value for value in values if isinstance(value, _Signal)]
+    if not signals:
+        if any(isinstance(value, (_Leaf, _Opaque)) for value in values):
+            same = primitive in ("copy", "copy_p", "sharding_constraint") and isinstance(
+                values[0], _Leaf
+            )
+            return [values[0]] if same else [_Opaque()] * len(eqn.outvars)
+        results = _bind(eqn)(*values)
+        return list(results) if eqn.primitive.multiple_results else [results]
+    if (
+        primitive == "convert_element_type"
+        and eqn.outvars[0].aval.dtype == eqn.invars[0].aval.dtype
+    ):
+        return values
+    if primitive == "concatenate":  # what is joined to a signal is a signal too
+        values = [_as_signal(value, steps) for value in values]
+    followed = primitive in _STRUCTURAL and not any(isinstance(v, (_Leaf, _Opaque)) for v in values)
+    _check.require(followed, "apply", f"steps that a binary network has ({_ADVICE})", primitive)
+    inputs = [value for value in values if isinstance(value, _Signal)]
+
+    def run(position: int) -> Callable[..., jax.Array]:
+        def moved(*arrays: jax.Array) -> jax.Array:
+            given = iter(arrays)
+            filled = [next(given) if isinstance(v, _Signal) else v for v in values]
+            result = _bind(eqn)(*filled)
+            return result[position] if eqn.primitive.multiple_results else result
+
+        return moved
+
+    return [
+        _append(
+            steps, Step("move", tuple(s.step for s in inputs), var.aval.shape, run=run(position))
+        )
+        for position, var in enumerate(eqn.outvars)
+    ]
+
+
+def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) -> _Signal:
+    signal, shape = values[-1], eqn.outvars[0].aval.shape
+    _check.require(
+        isinstance(signal, _Signal), "apply", f"{name} of a signal of the network", signal
+    )
+    if not name.startswith("apply"):
+        call = jax_core.jaxpr_as_fun(eqn.params["jaxpr"])
+        run = lambda *arrays: call(*arrays)[0]  # noqa: E731
+        kind, _, options = name.removesuffix(")").partition("(")
+        return _append(steps, Step(kind, (signal.step,), shape, run=run, options=options))
+    stored = isinstance(values[0], _Leaf)
+    _check.require(
+        stored, "apply", f"neurons whose parameters are stored in params ({_ADVICE})", values[0]
+    )
+    return _append(steps, Step("neurons", (signal.step,), shape, values[0].path, values[0].index))
+
+
+def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
+    """A scan (as `nn.scan` makes) becomes its steps, one after the other."""
+    n_consts, n_carry, length = (eqn.params[k] for k in ("num_consts", "num_carry", "length"))
+    consts, carry, stacked = (
+        values[:n_consts],
+        values[n_consts:][:n_carry],
+        values[n_consts + n_carry :],
+    )
+    plain = not any(isinstance(value, _Signal) for value in stacked)
+    plain &= len(eqn.outvars) == n_carry
+    _check.require(
+        plain, "apply", "a scan over layers whose carry is the signal", "a scan over signals"
+    )
+    order = range(length - 1, -1, -1) if eqn.params["reverse"] else range(length)
+    body = eqn.params["jaxpr"]
+    for i in order:
+        sliced = [_at(value, i) for value in stacked]
+        carry = _walk(body.jaxpr, body.consts, [*consts, *carry, *sliced], steps)
+    return carry
+
+
+def _at(value: Any, i: int) -> Any:
+    if isinstance(value, _Leaf):
+        return _Leaf(value.path, (*value.index, i))
+    return value if isinstance(value, _Opaque) else value[i]
+
+
+def _append(steps: list[Step], step: Step) -> _Signal:
+    steps.append(step)
+    return _Signal(len(steps) - 1)
+
+
+def _as_signal(value: Any, steps: list[Step]) -> Any:
+    if isinstance(value, (_Signal, _Leaf, _Opaque)):
+        return value
+    bits = np.asarray(value)
+    binary = np.isin(bits, (0, 1)).all() or np.isin(bits, (-1, 1)).all()
+    _check.require(bool(binary), "apply", "binary constants beside signals", bits)
+    return _append(steps, Step("constant", (), bits.shape, run=lambda: jnp.asarray(value)))
+
+
+def _bind(eqn: Any) -> Callable[..., Any]:
+    return lambda *args: eqn.primitive.bind(*args, **eqn.params)
+
+
+def node_of(params: Any, step: Step) -> Node:
+    """The bank of a "neurons" step: the stored node, at its position when it is stacked."""
+    return jax.tree.map(lambda leaf: leaf[step.index], named_nodes(params)[step.path])
+
+
+class NetworkCertificate(NamedTuple):
+    """The verdict on a whole network.
+
+    Attributes:
+        exact: bool `()`: every neuron is exact on the signals that reach it, so for every input of the
+            given dead zone, (output > 1/2) of the real network equals the binary network, bit for bit.
+        neurons: path of each bank -> its `Certificate` on the dead zone that reaches it (the worst one
+            where a bank is used more than once; stacked as stored inside a scan).
+        dead_zone: (v1, v2) of the output, `(...)` shaped as one output; in [0, 1] coordinates.
+    """
+
+    exact: jax.Array
+    neurons: dict[str, Certificate]
+    dead_zone: tuple[jax.Array, jax.Array]
+
+
+def certify_network(
+    apply: Callable[[Any, jax.Array], jax.Array],
+    params: Any,
+    input_shape: Sequence[int],
+    *,
+    dead_zone: DeadZone = (0.0, 1.0),
+) -> NetworkCertificate:
+    """Certify a network: dead zones carried through every layer, one verdict.
+
+    Args:
+        apply: `(params, x) -> y`, as for `trace`.
+        params: params tree of `BiSE` nodes.
+        input_shape: shape of x, batch included (a batch of 1 will do).
+        dead_zone: (v1, v2) of the input, in [0, 1] coordinates, broadcasting to `input_shape`.
+
+    Returns:
+        `NetworkCertificate`.
+
+    Raises:
+        ValueError: a step that no binary network has; binary nodes; symmetric and other neurons mixed.
+
+    Example:
+        >>> from morphax.neurons import apply
+        >>> from morphax.nodes import Spec
+        >>> node = BiSE(jnp.ones((2, 1)), jnp.full(1, 0.5), jnp.full(1, 9.0),
+        ...             Spec("dense", "identity", "raw"))
+        >>> verdict = certify_network(lambda p, x: apply(p[1], apply(p[0], x)),
+        ...                           [node, BiSE(node.weight[:1], *leaves(node)[1:], node.spec)], (1, 2))
+        >>> bool(verdict.exact)
+        True
+    """
+    graph = trace(apply, params, input_shape)
+    named = named_nodes(params)
+    kinds = {path: type(node).__name__ for path, node in named.items()}
+    _check.require(set(kinds.values()) == {"BiSE"}, "params", "real banks (BiSE) only", kinds)
+    _check_symmetry(graph, named)
+    dtype = leaves(next(iter(named.values())))[0].dtype
+    zones: list[tuple[jax.Array, jax.Array]] = []
+    found: dict[str, list[tuple[tuple[int, ...], Certificate]]] = {}
+    for step in graph.steps:
+        given = [zones[i] for i in step.inputs]
+        if step.kind in ("input", "constant"):
+            ends = dead_zone if step.kind == "input" else (0.0, 1.0)
+            low, high = (jnp.broadcast_to(jnp.asarray(v, dtype), step.shape) for v in ends)
+        elif step.kind == "neurons":
+            certificate, (low, high) = _carry(node_of(params, step), given[0], step.shape)
+            found.setdefault(step.path, []).append((step.index, certificate))
+        elif step.kind == "complement":
+            low, high = 1 - given[0][1], 1 - given[0][0]
+        else:
+            assert step.run is not None
+            low = step.run(*(g[0] for g in given))
+            # A pool is a max: what it promises of the foreground is the least of its window.
+            flip = -1 if step.kind == "union_pool" else 1
+            high = flip * step.run(*(flip * g[1] for g in given))
+        zones.append((low, high))
+    neurons = {path: _gather(entries) for path, entries in found.items()}
+    exact = jnp.array([certificate.exact.all() for certificate in neurons.values()]).all()
+    low, high = zones[graph.output]
+    return NetworkCertificate(exact, neurons, (low.max(0), high.min(0)))
+
+
+def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
+    """Zones are in [0, 1] coordinates, so all neurons and complements must agree on theirs."""
+    specs = {named[step.path].spec.symmetric for step in graph.steps if step.kind == "neurons"}
+    specs |= {"symmetric=True" in step.options for step in graph.steps if step.kind == "complement"}
+    _check.require(
+        len(specs) <= 1, "params", "all neurons and complements symmetric, or none", "both"
+    )
+
+
+def _carry(
+    node: BiSE, zone: tuple[jax.Array, jax.Array], shape: tuple[int, ...]
+) -> tuple[Certificate, tuple[jax.Array, jax.Array]]:
+    """Certify a bank on the zone of its input signal; the zone of its output signal."""
+    # One zone per input of a neuron: the worst over batch and positions.
+    inner = 2 if node.spec.role == "lui" else 1
+    axes = tuple(range(zone[0].ndim - inner))
+    low, high = zone[0].max(axes), zone[1].min(axes)
+    window = node.weight.shape[-4:-2] if node.spec.role == "spatial" else ()
+    spread = [
+        jnp.broadcast_to(v if inner == 2 else v[:, None], node.weight.shape[-2:])
+        for v in (low, high)
+    ]
+    banked = [bank(node, jnp.broadcast_to(v, (*window, *v.shape))) for v in spread]
+    certificate, ends = certify_node(node, dead_zone=(banked[0], banked[1]))
+    return certificate, (jnp.broadcast_to(ends[0], shape), jnp.broadcast_to(ends[1], shape))
+
+
+def _gather(entries: list[tuple[tuple[int, ...], Certificate]]) -> Certificate:
+    """One certificate for a bank: the worst of its uses, stacked where the bank is stacked."""
+    by_index: dict[tuple[int, ...], Certificate] = {}
+    for index, new in entries:
+        old = by_index.get(index)
+        if old is not None:
+            exact, margin = old.exact & new.exact, jnp.minimum(old.margin, new.margin)
+            new = old._replace(exact=exact, margin=margin)
+        by_index[index] = new
+    if () in by_index:
+        return by_index[()]
+    sizes = np.max(np.array(list(by_index)), axis=0) + 1
+    stacked = [by_index[tuple(index)] for index in np.ndindex(*sizes)]
+    return jax.tree.map(lambda *a: jnp.stack(a).reshape(*sizes, *a[0].shape), *stacked)

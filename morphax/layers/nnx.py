@@ -1,0 +1,123 @@
+"""Flax NNX layers: thin shells that hold nodes as `nnx.Param` and call `morphax.models`.
+
+`nnx.state(model, nnx.Param)` is a params tree for every function of morphax, and
+`nnx.update(model, morphax.binarize(state))` turns a model into its binary twin.
+
+`**options` are those of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
+symmetric, offset, input_mean, scale, dtype.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from morphax import _check, models
+from morphax.neurons import apply
+
+try:
+    from flax import nnx
+except ImportError as error:
+    raise _check.extra("flax", "all") from error
+
+
+class BiSE(nnx.Module):
+    """Single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
+
+    Example:
+        >>> layer = BiSE(1, kernel_size=5, rngs=nnx.Rngs(0))
+        >>> layer(jax.numpy.zeros((1, 8, 8, 1))).shape
+        (1, 8, 8, 1)
+    """
+
+    def __init__(
+        self, features: int, *, kernel_size: int | Sequence[int] = 7, rngs: nnx.Rngs, **options: Any
+    ):
+        self.bise = nnx.Param(
+            models.init_bise(rngs.params(), features, kernel_size=kernel_size, **options)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return models.bise(self.bise.get_value(), x)
+
+
+class BiSEL(nnx.Module):
+    """One BiSE for each pair of channels, then one LUI for each output channel.
+
+    Example:
+        >>> layer = BiSEL(2, 3, kernel_size=5, rngs=nnx.Rngs(0))
+        >>> layer(jax.numpy.zeros((1, 8, 8, 2))).shape
+        (1, 8, 8, 3)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        kernel_size: int | Sequence[int] = 7,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        layer = models.init_bisel(
+            rngs.params(), in_features, out_features, kernel_size=kernel_size, **options
+        )
+        self.bise = nnx.Param(layer["bise"])
+        if "lui" in layer:
+            self.lui = nnx.Param(layer["lui"])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        names = [name for name in ("bise", "lui") if hasattr(self, name)]
+        return models.bisel({name: getattr(self, name).get_value() for name in names}, x)
+
+
+class DenseLUI(nnx.Module):
+    """Unions and intersections of a flat vector (or of channels): `(..., in)` to `(..., out)`.
+
+    Example:
+        >>> layer = DenseLUI(16, 4, rngs=nnx.Rngs(0))
+        >>> layer(jax.numpy.zeros((2, 16))).shape
+        (2, 4)
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **options: Any):
+        self.lui = nnx.Param(
+            models.init_dense_lui(rngs.params(), in_features, out_features, **options)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return apply(self.lui.get_value(), x)
+
+
+class BiMoNN(nnx.Module):
+    """A sequence of BiSELs.
+
+    Example:
+        >>> model = BiMoNN([1, 1, 1], kernel_size=7, rngs=nnx.Rngs(0))
+        >>> model(jax.numpy.zeros((1, 16, 16, 1))).shape
+        (1, 16, 16, 1)
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        kernel_size: int | Sequence[Any] = 7,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        params = models.init_bimonn(rngs.params(), channels, kernel_size=kernel_size, **options)
+        self.layers = nnx.List([_Bisel(layer) for layer in params])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class _Bisel(BiSEL):
+    """A BiSEL around nodes that exist."""
+
+    def __init__(self, layer: models.Bisel):
+        for name, node in layer.items():
+            setattr(self, name, nnx.Param(node))

@@ -1,0 +1,235 @@
+"""Forward passes of neurons: one function, `apply(node, x)`, for real and for binary banks.
+
+What `x` is follows the node: floats in [0, 1] (in [-1, 1] for symmetric banks) for a `BiSE`, bool for
+a `BinaryBiSE`. Layout, by role (`morphax.nodes`):
+
+| role      | x                     | result                |
+|-----------|-----------------------|-----------------------|
+| "spatial" | `(batch, H, W, in)`   | `(batch, H, W, in, out)` |
+| "lui"     | `(..., in, out)`      | `(..., out)`          |
+| "dense"   | `(..., in)`           | `(..., out)`          |
+
+A model built only from `apply`, `complement`, `concatenate`, `flatten` and `union_pool` runs, from the
+same code, as the real network and as its binary twin; `morphax.graph` can follow it.
+
+Source: Aouad & Talbot, DGMM 2022 (arXiv 2204.08768) and arXiv 2401.03830; border "ignore" is ours.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial, wraps
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from morphax import _check, windows
+from morphax._shift import pad, shift_or
+from morphax.nodes import BinaryBiSE, BiSE, Node, check_shapes, effective, unbank
+from morphax.thresholds import threshold
+
+
+def mark(function):
+    """Give a function a name that `morphax.graph` finds in a trace: `morphax.<name>`.
+
+    Static options, all keyword-only, travel in the jaxpr as part of the name.
+    """
+
+    @cache
+    def jitted(**static):
+        inner = partial(function, **static)
+        options = ",".join(f"{key}={value!r}" for key, value in sorted(static.items()))
+        inner.__name__ = f"morphax.{function.__name__.lstrip('_')}({options})"  # type: ignore
+        return jax.jit(inner)
+
+    @wraps(function)
+    def wrapper(*args, **static):
+        return jitted(**static)(*args)
+
+    return wrapper
+
+
+def guess_erosion(weights: jax.Array, bias: jax.Array, *, symmetric: bool = False) -> jax.Array:
+    """Which operation a neuron would be: erosion where b > P / 2, P the sum of positive weights.
+
+    The one rule of the library: the certificate, the binary network and the border all use it.
+
+    Args:
+        weights: effective weights, float `(..., n)`.
+        bias: effective bias, float `(...)`.
+        symmetric: the neuron works on {-1, 1}.
+
+    Returns:
+        bool `(...)`.
+
+    Example:
+        >>> bool(guess_erosion(jnp.ones(5), jnp.array(4.5)))
+        True
+    """
+    if symmetric:  # the same rule after x = 2 y - 1
+        bias = (bias + weights.sum(-1)) / 2
+    return bias > jnp.maximum(weights, 0).sum(-1) / 2
+
+
+def apply(node: Node, x: jax.Array) -> jax.Array:
+    """Forward pass of a bank of neurons, real or binary (see the module docstring for layouts).
+
+    Args:
+        node: `BiSE` (real) or `BinaryBiSE` (binary).
+        x: float in [0, 1] or [-1, 1] for a real bank, bool for a binary one.
+
+    Returns:
+        Array of the dtype of `x`, laid out by role.
+
+    Raises:
+        ValueError: shapes of the node that do not fit each other, wrong rank or channel count of
+            `x`, or a dtype that does not fit the node.
+
+    Example:
+        >>> from morphax.nodes import Spec
+        >>> node = BiSE(jnp.ones((3, 3, 1, 1)), jnp.ones((1, 1)), jnp.ones((1, 1)), Spec())
+        >>> apply(node, jnp.ones((2, 8, 8, 1))).shape
+        (2, 8, 8, 1, 1)
+    """
+    check_shapes(node)
+    role = node.spec.role
+    binary = isinstance(node, BinaryBiSE)
+    weight = node.selem if binary else node.weight
+    if role == "spatial":
+        _check.require(x.ndim == 4, "x", "shape (batch, H, W, in)", x.shape)
+    channels = x.shape[-2:] if role == "lui" else x.shape[-1:]
+    expected = weight.shape[-2:] if role == "lui" else weight.shape[-2:-1]
+    _check.require(channels == expected, "x", f"trailing axes {expected} (channels)", x.shape)
+    if binary:
+        _check.require(
+            x.dtype == jnp.bool_, "x", "bool for binary neurons (x > 0.5 makes it)", x.dtype
+        )
+        return _apply_binary(node, x)
+    _check.require(jnp.issubdtype(x.dtype, jnp.floating), "x",
+                   "floats for real neurons (x.astype(float) makes them)", x.dtype)  # fmt: skip
+    return _apply_real(node, x)
+
+
+@mark
+def _apply_real(node: BiSE, x: jax.Array) -> jax.Array:
+    spec = node.spec
+    weights, bias, scale = effective(node)
+    weight = unbank(node, weights)
+    if spec.role == "spatial":
+        total = _windows_real(
+            node, weight, guess_erosion(weights, bias, symmetric=spec.symmetric), x
+        )
+    elif spec.role == "lui":
+        total = (x * _lead(weight, x.ndim)).sum(-2)
+    else:
+        total = jnp.matmul(x, weight, precision=jax.lax.Precision.HIGHEST)
+    potential = _lead(scale, total.ndim) * (total - _lead(bias, total.ndim))
+    return threshold(potential, spec.threshold, symmetric=spec.symmetric).astype(x.dtype)
+
+
+def _lead(array: jax.Array, rank: int) -> jax.Array:
+    """Lead with axes of size 1 up to `rank`: broadcasting stays explicit."""
+    return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def _windows_real(node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Array) -> jax.Array:
+    spec, window = node.spec, weight.shape[:2]
+    if spec.border == "replicate":
+        return windows.correlate(windows.pad(x, window, "edge"), weight)
+    background = -1.0 if spec.symmetric else 0.0
+    if spec.border == "constant":
+        return windows.correlate(windows.pad(x, window, "constant", background), weight)
+    # "ignore": the frame is foreground for an erosion. Its share does not depend on the batch.
+    inside = windows.correlate(windows.pad(x, window, "constant", 0), weight)
+    frame = windows.pad(jnp.zeros((1, *x.shape[1:]), x.dtype), window, "constant", 1)
+    foreground = jnp.where(erosion, 1.0, background).astype(x.dtype)
+    return inside + windows.correlate(frame, weight) * _lead(foreground, 5)
+
+
+@mark
+def _apply_binary(node: BinaryBiSE, x: jax.Array) -> jax.Array:
+    # out = OR(s & (x ^ e)) ^ e ^ c: both operations in one line.
+    selem, erosion, role = node.selem, node.erosion, node.spec.role
+    if role == "spatial":
+        hit = _windows_binary(selem, erosion, node.spec.border, x)
+    elif role == "lui":
+        hit = jnp.any(_lead(selem, x.ndim) & (x ^ _lead(erosion, x.ndim)), axis=-2)
+    else:
+        # Counts as a product of 0/1 matrices: exact in float32 up to 2^24 inputs.
+        count = jnp.matmul(
+            x.astype(jnp.float32), selem.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
+        )
+        size = _lead(selem.sum(0, dtype=jnp.float32), count.ndim)
+        hit = jnp.where(_lead(erosion, count.ndim), count < size, count > 0)
+    return hit ^ _lead(erosion ^ node.complement, hit.ndim)
+
+
+def _windows_binary(selem: jax.Array, erosion: jax.Array, border: str, x: jax.Array) -> jax.Array:
+    def neuron(selem: jax.Array, erosion: jax.Array, plane: jax.Array) -> jax.Array:
+        if border == "constant":
+            padded = pad(plane, selem.shape, border, fill=False) ^ erosion
+        else:  # under "ignore" the frame never decides: it is 0 once x ^ e is taken
+            padded = pad(plane ^ erosion, selem.shape, border, fill=False)
+        return shift_or(padded, selem)
+
+    over_outputs = jax.vmap(neuron, in_axes=(-1, -1, None), out_axes=-1)
+    return jax.vmap(over_outputs, in_axes=(-2, -2, -1), out_axes=-2)(selem, erosion, x)
+
+
+@mark
+def complement(x: jax.Array, *, symmetric: bool = False) -> jax.Array:
+    """Complement of an image: 1 - x for floats (-x when symmetric), NOT for bool.
+
+    Example:
+        >>> complement(jnp.array([True, False])).tolist()
+        [False, True]
+    """
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return -x if symmetric else 1 - x
+    return ~x
+
+
+def concatenate(arrays: Sequence[jax.Array], axis: int = -1) -> jax.Array:
+    """Join feature maps along an axis (channels, by default).
+
+    Example:
+        >>> concatenate([jnp.zeros((2, 3)), jnp.ones((2, 1))]).shape
+        (2, 4)
+    """
+    return jnp.concatenate(arrays, axis=axis)
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """Flatten all axes but the first (the batch).
+
+    Example:
+        >>> flatten(jnp.zeros((2, 3, 4))).shape
+        (2, 12)
+    """
+    return x.reshape(x.shape[0], -1)
+
+
+@mark
+def union_pool(
+    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None = None
+) -> jax.Array:
+    """Union over windows of the image: max for floats, OR for bool ("valid").
+
+    Args:
+        x: `(batch, H, W, channels)`.
+        window: (height, width) of the pool.
+        strides: its steps; the window itself by default.
+
+    Returns:
+        `(batch, H', W', channels)`.
+
+    Example:
+        >>> union_pool(jnp.zeros((1, 8, 6, 2), bool), window=(2, 2)).shape
+        (1, 4, 3, 2)
+    """
+    _check.require(x.ndim == 4, "x", "shape (batch, H, W, channels)", x.shape)
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    start, join = (-np.inf, jax.lax.max) if floating else (0, jax.lax.bitwise_or)
+    steps = strides or window
+    return jax.lax.reduce_window(
+        x, np.array(start, x.dtype), join, (1, *window, 1), (1, *steps, 1), "VALID"
+    )

@@ -1,0 +1,259 @@
+"""Training: jitted steps under `lax.scan`, data in device memory, metrics as they come.
+
+A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; targets have the shape of
+the output. A run is a function of its key: the same key, data and options give the same params.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from morphax import _check, metrics
+from morphax.binarize import binarize
+from morphax.graph import certify_network
+from morphax.losses import loss_named
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+Data = tuple[jax.Array, jax.Array]
+Record = dict[str, Any]
+
+
+class TrainState(NamedTuple):
+    """What one step changes.
+
+    Attributes:
+        params: params tree.
+        opt_state: of the optimizer.
+        step: int32 `()`, steps taken.
+    """
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+
+
+class Run(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        state: the last `TrainState`.
+        history: one record of metrics for each evaluation, as logged.
+    """
+
+    state: TrainState
+    history: list[Record]
+
+
+def make_step(
+    apply: Apply,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss: str = "mse",
+    penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
+) -> Callable[[TrainState, Data], tuple[TrainState, jax.Array]]:
+    """One optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
+
+    Args:
+        apply: `(params, x) -> prediction`.
+        optimizer: any Optax transformation.
+        loss: "mse", "bce" or "dice".
+        penalty: `(params, step) -> scalar`, added to the loss.
+
+    Returns:
+        The step; x and y are cast to float here.
+
+    Raises:
+        ValueError: unknown loss.
+    """
+    measure = loss_named(loss)
+
+    def total(params: Any, x: jax.Array, y: jax.Array, step: jax.Array) -> jax.Array:
+        value = measure(apply(params, x), y)
+        return value if penalty is None else value + penalty(params, step)
+
+    def train_step(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
+        x, y = (part.astype(jnp.float32) for part in batch)
+        value, gradient = jax.value_and_grad(total)(state.params, x, y, state.step)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, state.step + 1), value
+
+    return train_step
+
+
+def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Callable[[Any, Data], Record]:
+    """Metrics of a params tree on binary images: the three columns that always stand together.
+
+    Args:
+        apply: `(params, x) -> prediction`, for real and binary params alike.
+        method: of `morphax.binarize`.
+
+    Returns:
+        A jitted `(params, (x, y)) -> dict` with "float" and "binary" (Dice), "gap" (share of pixels
+        where they differ), "certified" (share of neurons) and "exact" (1 where the whole network is
+        certified).
+    """
+
+    @jax.jit
+    def evaluate(params: Any, data: Data) -> Record:
+        x, y = data
+        prediction = apply(params, x.astype(jnp.float32))
+        binary = apply(binarize(params, method=method), x)
+        return {
+            "float": metrics.dice(prediction > 0.5, y),
+            "binary": metrics.dice(binary, y),
+            "gap": metrics.soft_hard_gap(prediction, binary),
+            "certified": metrics.certified_share(params),
+            "exact": certify_network(apply, params, (1, *x.shape[1:])).exact.astype(jnp.float32),
+        }
+
+    return evaluate
+
+
+Chunk = Callable[[jax.Array, TrainState, Data], tuple[TrainState, jax.Array]]
+
+
+def make_chunk(
+    step: Callable[[TrainState, Data], tuple[TrainState, jax.Array]],
+    *,
+    batch_size: int = 32,
+    length: int = 250,
+) -> Chunk:
+    """Many steps in one program: `(key, state, data) -> (state, mean loss)`, jitted.
+
+    Args:
+        step: from `make_step`.
+        batch_size: images a step, drawn with replacement; step i draws from `fold_in(key, i)`.
+        length: steps of one scan.
+
+    Returns:
+        The program; make it once to train several times.
+    """
+
+    @jax.jit
+    def chunk(key: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, jax.Array]:
+        def body(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
+            drawn = jax.random.randint(
+                jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
+            )
+            return step(state, (data[0][drawn], data[1][drawn]))
+
+        state, losses = jax.lax.scan(body, state, length=length)
+        return state, losses.mean()
+
+    return chunk
+
+
+def fit(
+    key: jax.Array,
+    apply: Apply,
+    params: Any,
+    train: Data,
+    *,
+    valid: Data,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    loss: str = "mse",
+    batch_size: int = 32,
+    penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
+    evaluate: Callable[[Any, Data], Record] | None = None,
+    chunk: Chunk | None = None,
+    log_every: int = 250,
+    log: str | Path | None = None,
+    progress: bool = False,
+    until: Callable[[Record], bool] | None = None,
+    patience: int | None = None,
+) -> Run:
+    """Train a model on images in device memory.
+
+    Args:
+        key: PRNG key of the order of the batches.
+        apply: `(params, x) -> prediction`.
+        params: initial params tree.
+        train: (images, targets), bool or float; batches are drawn with replacement.
+        valid: (images, targets), bool; evaluated every `log_every` steps.
+        optimizer: any Optax transformation.
+        steps: number of steps, rounded up to a multiple of `log_every`.
+        loss: "mse", "bce" or "dice".
+        batch_size: images a step.
+        penalty: `(params, step) -> scalar`, added to the loss.
+        evaluate: `(params, valid) -> dict of scalars`; `make_evaluate(apply)` by default.
+        chunk: the program of `log_every` steps, from `make_chunk`, to share it between runs; loss,
+            batch_size and penalty are then its own.
+        log_every: steps of one scan, between two records.
+        log: JSONL file; every record is appended and flushed at once, so a killed run keeps them.
+        progress: show a progress bar (needs the "progress" extra).
+        until: stop as soon as it holds for a record.
+        patience: stop after that many records without a smaller training loss.
+
+    Returns:
+        `Run(state, history)`; records hold "step", "loss" (mean since the last record), "seconds"
+        and what `evaluate` gives.
+
+    Raises:
+        ValueError: data of shapes that do not fit, images outside [0, 1], unknown loss.
+        ImportError: `progress` without tqdm.
+    """
+    _check_data("train", train)
+    _check_data("valid", valid)
+    evaluate = evaluate or make_evaluate(apply)
+    if chunk is None:
+        step = make_step(apply, optimizer, loss=loss, penalty=penalty)
+        chunk = make_chunk(step, batch_size=batch_size, length=log_every)
+    state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    history: list[Record] = []
+    best, waited, start = float("inf"), 0, time.perf_counter()
+    for _ in _bar(range(-(-steps // log_every)), log_every, progress):
+        state, value = chunk(key, state, train)
+        record = {"step": int(state.step), "loss": float(value)}
+        record |= {name: float(v) for name, v in evaluate(state.params, valid).items()}
+        record["seconds"] = round(time.perf_counter() - start, 3)
+        history.append(record)
+        if log is not None:
+            append_jsonl(log, record)
+        waited = 0 if record["loss"] < best else waited + 1
+        best = min(best, record["loss"])
+        if (until is not None and until(record)) or (patience is not None and waited >= patience):
+            break
+    return Run(state, history)
+
+
+def append_jsonl(path: str | Path, record: Record) -> None:
+    """Append one record to a JSONL file, flushed, so that nothing is lost when a run is killed."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _check_data(name: str, data: Data) -> None:
+    images, targets = data
+    _check.require(images.ndim == 4, f"{name}[0]", "images (N, H, W, C)", images.shape)
+    _check.require(len(images) > 0, f"{name}[0]", "at least one image", images.shape)
+    _check.require(
+        len(images) == len(targets), f"{name}[1]", f"{len(images)} targets", targets.shape
+    )
+    for i, part in enumerate(data):
+        if jnp.issubdtype(part.dtype, jnp.floating):
+            inside = bool(((part >= -1) & (part <= 1)).all())  # false for NaN
+            _check.require(inside, f"{name}[{i}]", "values in [0, 1] (in [-1, 1] when symmetric)",
+                           "values outside, or NaN")  # fmt: skip
+        else:
+            known = part.dtype == jnp.bool_
+            _check.require(
+                known, f"{name}[{i}]", "bool or floats (images > 127 binarises)", part.dtype
+            )
+
+
+def _bar(chunks: range, log_every: int, progress: bool) -> Iterable[int]:
+    if not progress:
+        return chunks
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise _check.extra("tqdm", "progress") from error
+    return tqdm(chunks, unit_scale=log_every, unit="step")

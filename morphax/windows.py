@@ -1,0 +1,90 @@
+"""Correlation of float images with banks of small windows, and its padding.
+
+Images are `(batch, H, W, in)`, windows `(kh, kw, in, out)` with odd sides; each (in, out) pair has its
+own window, so the result is `(batch, H, W, in, out)`. Nothing is flipped: this is `lax.conv`'s
+cross-correlation.
+"""
+
+import jax
+import jax.numpy as jnp
+
+_TILE = 64  # wider images are cut in column tiles: the banded product costs (tile + kw) / kw
+
+
+def pad(images: jax.Array, window: tuple[int, int], mode: str, value: float = 0) -> jax.Array:
+    """Pad `(batch, H, W, in)` images so that a "valid" window sees every pixel as its centre.
+
+    Args:
+        images: float.
+        window: odd (kh, kw).
+        mode: "edge" (the nearest pixel) or "constant".
+        value: the constant.
+
+    Returns:
+        `(batch, H + kh - 1, W + kw - 1, in)`.
+    """
+    widths = ((0, 0), (window[0] // 2,) * 2, (window[1] // 2,) * 2, (0, 0))
+    if mode == "edge":
+        return jnp.pad(images, widths, mode="edge")
+    return jnp.pad(images, widths, constant_values=value)
+
+
+def _banded(windows: jax.Array, width: int) -> jax.Array:
+    """Banded matrices `(kh, width, width + kw - 1, in, out)`: row v holds the window shifted by v."""
+    kh, kw, *channels = windows.shape
+    span = width + kw - 1
+    row = jnp.pad(windows, ((0, 0), (0, span + 1 - kw), (0, 0), (0, 0)))
+    # Rows one longer than the matrix is wide, cut and folded, shift by one each: no gather.
+    return jnp.tile(row, (1, width, 1, 1))[:, : width * span].reshape(kh, width, span, *channels)
+
+
+def _correlate_banded(images: jax.Array, windows: jax.Array) -> jax.Array:
+    batch, rows, columns, _ = images.shape
+    kh, kw, n_in, n_out = windows.shape
+    height, width = rows - kh + 1, columns - kw + 1
+    tile = min(width, _TILE)
+    n_tiles = -(-width // tile)
+    images = jnp.pad(images, ((0, 0), (0, 0), (0, n_tiles * tile - width), (0, 0)))
+    tiles = jnp.stack([images[:, :, i * tile : (i + 1) * tile + kw - 1] for i in range(n_tiles)], 2)
+    stacked = jnp.stack([tiles[:, d : d + height] for d in range(kh)], axis=3)
+    result = jnp.einsum(
+        "bhndpi,dvpio->bhnvio", stacked, _banded(windows, tile), precision=jax.lax.Precision.HIGHEST
+    )
+    return result.reshape(batch, height, n_tiles * tile, n_in, n_out)[:, :, :width]
+
+
+def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
+    kh, kw, n_in, n_out = windows.shape
+    result = jax.lax.conv_general_dilated(
+        images,
+        windows.reshape(kh, kw, 1, n_in * n_out),
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=n_in,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return result.reshape(*result.shape[:3], n_in, n_out)
+
+
+def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
+    """Correlate padded images with a bank of windows ("valid").
+
+    On CPU the windows become banded matrices and the correlation a matrix product, about six times
+    faster there than XLA's convolution with one input channel; elsewhere it is the convolution.
+    Both sum the same n products, in another order.
+
+    Args:
+        images: float `(batch, H + kh - 1, W + kw - 1, in)`.
+        windows: float `(kh, kw, in, out)`.
+
+    Returns:
+        float `(batch, H, W, in, out)`.
+
+    Example:
+        >>> correlate(jnp.ones((1, 5, 6, 2)), jnp.ones((3, 3, 2, 4))).shape
+        (1, 3, 4, 2, 4)
+    """
+    return jax.lax.platform_dependent(
+        images, windows, cpu=_correlate_banded, default=_correlate_conv
+    )
