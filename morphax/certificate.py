@@ -121,15 +121,18 @@ def activation_bounds(
     return jnp.where(dilation, dilation_low, erosion_low), jnp.where(selem.any(-1), high, -jnp.inf)
 
 
-def rounding_allowance(weights: jax.Array, bias: jax.Array) -> jax.Array:
+def rounding_allowance(
+    weights: jax.Array, bias: jax.Array, *, unit: float | None = None
+) -> jax.Array:
     """The allowance t of the module docstring, `(...)`, in units of b."""
-    unit = jnp.finfo(weights.dtype).eps / 2
+    unit = jnp.finfo(weights.dtype).eps / 2 if unit is None else unit
     size = jnp.abs(weights).sum(-1)
     allowance = unit * ((4 * weights.shape[-1] + 32) * size + 32 * jnp.abs(bias))
     return allowance + jnp.finfo(weights.dtype).tiny  # underflow to zero loses a sign
 
 
-def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array, float]:
+    """The bank in single precision or better, and the unit roundoff of what it is stored in."""
     weights, bias = jnp.asarray(weights), jnp.asarray(bias)
     _check.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
                    weights.shape)  # fmt: skip
@@ -137,9 +140,11 @@ def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Arr
         bias.shape == weights.shape[:-1], "bias", f"shape {weights.shape[:-1]}", bias.shape
     )
     dtype = jnp.result_type(weights, bias)
-    if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
-        dtype = jnp.float32  # a certificate never rests on half precision
-    return weights.astype(dtype), bias.astype(dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.float32
+    unit = float(jnp.finfo(dtype).eps) / 2  # half precision: computed in single, judged as half
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    return weights.astype(dtype), bias.astype(dtype), unit
 
 
 def certify_neurons(
@@ -164,17 +169,17 @@ def certify_neurons(
         >>> bool(certificate.exact), certificate.selem.tolist()
         (True, [True, False, True])
     """
-    weights, bias = _check_bank(weights, bias)
-    return _certify(weights, bias, dead_zone)[0]
+    weights, bias, unit = _check_bank(weights, bias)
+    return _certify(weights, bias, dead_zone, unit)[0]
 
 
 def _certify(
-    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone
+    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, unit: float
 ) -> tuple[Certificate, jax.Array, jax.Array]:
     """The certificate, and how far b is inside each bound once rounding is allowed for."""
     operation, selem = find_selem(weights, bias, dead_zone=dead_zone)
     low, high = activation_bounds(weights, selem, operation, dead_zone=dead_zone)
-    allowance = rounding_allowance(weights, bias)
+    allowance = rounding_allowance(weights, bias, unit=unit)
     below, above = bias - low - allowance, high - bias - allowance
     exact = (below > 0) & (above > 0)  # false for NaN
     exact &= jnp.isfinite(bias) & jnp.isfinite(weights).all(-1)
@@ -203,13 +208,13 @@ def certify_node(
         neuron is not exact.
     """
     weights, bias, scale = effective(node)
-    weights, bias = _check_bank(weights, bias)
+    weights, bias, unit = _check_bank(weights, bias)
     scale = scale.astype(weights.dtype)
     unit_bias = (bias + weights.sum(-1)) / 2 if node.spec.symmetric else bias
-    certificate, below, above = _certify(weights, unit_bias, dead_zone)
+    certificate, below, above = _certify(weights, unit_bias, dead_zone, unit)
     # In the neuron's own coordinates the same gap is twice as wide.
     stretch = 2 * scale if node.spec.symmetric else scale
-    slack = 8 * jnp.finfo(weights.dtype).eps  # the threshold itself, as XLA evaluates it
+    slack = 16 * unit  # the threshold itself, as XLA evaluates it
     ends = (
         threshold(-below * stretch, node.spec.threshold),
         threshold(above * stretch, node.spec.threshold),

@@ -17,9 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jax_core
 
-from morphax import _check
+from morphax import _check, neurons
 from morphax.certificate import Certificate, DeadZone, certify_node
-from morphax.nodes import BiSE, Node, bank, is_node, leaves, named_nodes, path_name
+from morphax.nodes import (
+    ROLES,
+    BinaryBiSE,
+    BiSE,
+    Node,
+    Spec,
+    bank,
+    is_node,
+    leaves,
+    named_nodes,
+    path_name,
+)
 
 _STRUCTURAL = {
     "reshape", "squeeze", "expand_dims", "transpose", "concatenate", "slice", "rev", "copy", "copy_p",
@@ -61,9 +72,11 @@ class Graph(NamedTuple):
     output: int
 
 
-class _Leaf(NamedTuple):  # an array of the params tree, as stored, maybe at a position of a stack
+class _Leaf(NamedTuple):  # an array of a stored node, maybe at a position of a stack
     path: str
-    index: tuple[int, ...]
+    spec: Spec
+    part: int  # which of the node's three arrays
+    index: tuple[int, ...] = ()
 
 
 class _Signal(NamedTuple):  # the result of a step
@@ -108,9 +121,11 @@ def trace(
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     values: list[Any] = []
     for path, leaf in flat:
-        name = path_name(path)
         count = len(jax.tree.leaves(leaf))
-        values += [_Leaf(name, ())] * count if is_node(leaf) else [_Opaque()] * count
+        if is_node(leaf):
+            values += [_Leaf(path_name(path), leaf.spec, part) for part in range(count)]
+        else:
+            values += [_Opaque()] * count
     steps = [Step("input", (), tuple(input_shape))]
     outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
     single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
@@ -152,7 +167,8 @@ def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
                 values[0], _Leaf
             )
             return [values[0]] if same else [_Opaque()] * len(eqn.outvars)
-        results = _bind(eqn)(*values)
+        with jax.ensure_compile_time_eval():  # constants, also when the caller is being traced
+            results = _bind(eqn)(*values)
         return list(results) if eqn.primitive.multiple_results else [results]
     if (
         primitive == "convert_element_type"
@@ -192,11 +208,33 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
         run = lambda *arrays: call(*arrays)[0]  # noqa: E731
         kind, _, options = name.removesuffix(")").partition("(")
         return _append(steps, Step(kind, (signal.step,), shape, run=run, options=options))
-    stored = isinstance(values[0], _Leaf)
+    first = values[0]
+    stored = isinstance(first, _Leaf)
+    stored = stored and values[:-1] == [first._replace(part=part) for part in range(3)]
     _check.require(
-        stored, "apply", f"neurons whose parameters are stored in params ({_ADVICE})", values[0]
+        stored, "apply", f"neurons whose parameters are stored in params ({_ADVICE})", values[:-1]
     )
-    return _append(steps, Step("neurons", (signal.step,), shape, values[0].path, values[0].index))
+    _check.require(
+        _is_plain_call(eqn, first.spec),
+        "apply",
+        "morphax.apply on stored nodes, with their own spec and without vmap around it",
+        first.path,
+    )
+    return _append(steps, Step("neurons", (signal.step,), shape, first.path, first.index))
+
+
+def _is_plain_call(eqn: Any, spec: Spec) -> bool:
+    """Whether a marked call is what `morphax.apply` does to such arrays, under the stored spec."""
+    *arrays, x = [
+        jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
+        for var in eqn.invars
+    ]
+    if len(arrays[0].shape) != max(-axis for axis in ROLES[spec.role]):
+        return False
+    kind = BinaryBiSE if arrays[1].dtype == jnp.bool_ else BiSE
+    expected = jax.make_jaxpr(neurons.apply)(kind(*arrays, spec), x).eqns[-1].params["jaxpr"]
+    made = eqn.params["jaxpr"]
+    return made is expected or str(made) == str(expected)
 
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
@@ -222,7 +260,7 @@ def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
 
 def _at(value: Any, i: int) -> Any:
     if isinstance(value, _Leaf):
-        return _Leaf(value.path, (*value.index, i))
+        return value._replace(index=(*value.index, i))
     return value if isinstance(value, _Opaque) else value[i]
 
 
@@ -235,9 +273,9 @@ def _as_signal(value: Any, steps: list[Step]) -> Any:
     if isinstance(value, (_Signal, _Leaf, _Opaque)):
         return value
     bits = np.asarray(value)
-    binary = np.isin(bits, (0, 1)).all() or np.isin(bits, (-1, 1)).all()
-    _check.require(bool(binary), "apply", "binary constants beside signals", bits)
-    return _append(steps, Step("constant", (), bits.shape, run=lambda: jnp.asarray(value)))
+    binary = np.isin(bits, (0, 1)).all()
+    _check.require(bool(binary), "apply", "binary constants (0 or 1) beside signals", bits)
+    return _append(steps, Step("constant", (), bits.shape, run=lambda: bits))
 
 
 def _bind(eqn: Any) -> Callable[..., Any]:
@@ -321,18 +359,27 @@ def certify_network(
             flip = -1 if step.kind == "union_pool" else 1
             high = flip * step.run(*(flip * g[1] for g in given))
         zones.append((low, high))
-    neurons = {path: _gather(entries) for path, entries in found.items()}
-    exact = jnp.array([certificate.exact.all() for certificate in neurons.values()]).all()
+    verdicts = {path: _gather(entries) for path, entries in found.items()}
+    exact = jnp.array([certificate.exact.all() for certificate in verdicts.values()]).all()
     low, high = zones[graph.output]
-    return NetworkCertificate(exact, neurons, (low.max(0), high.min(0)))
+    return NetworkCertificate(exact, verdicts, (low.max(0), high.min(0)))
 
 
 def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
-    """Zones are in [0, 1] coordinates, so all neurons and complements must agree on theirs."""
+    """Zones are in [0, 1] coordinates, so neurons, complements and constants must agree on theirs."""
     specs = {named[step.path].spec.symmetric for step in graph.steps if step.kind == "neurons"}
     specs |= {"symmetric=True" in step.options for step in graph.steps if step.kind == "complement"}
     _check.require(
         len(specs) <= 1, "params", "all neurons and complements symmetric, or none", "both"
+    )
+    # 0 is no symmetric binary value, and -1 would be True in the binary network.
+    constants = [step.run() for step in graph.steps if step.kind == "constant" and step.run]
+    ones = all(bool((np.asarray(bits) == 1).all()) for bits in constants)
+    _check.require(
+        specs != {True} or ones,
+        "apply",
+        "no constants but 1 beside symmetric signals (morphax.complement makes -1)",
+        "others",
     )
 
 

@@ -78,7 +78,7 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
         x: float in [0, 1] or [-1, 1] for a real bank, bool for a binary one.
 
     Returns:
-        Array of the dtype of `x`, laid out by role.
+        Array laid out by role; bool, or the wider of the dtypes of `x` and of the node.
 
     Raises:
         ValueError: shapes of the node that do not fit each other, wrong rank or channel count of
@@ -113,7 +113,9 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
 def _apply_real(node: BiSE, x: jax.Array) -> jax.Array:
     spec = node.spec
     weights, bias, scale = effective(node)
-    weight = unbank(node, weights)
+    # Never narrower than the parameters: the certificate counts on their precision.
+    x = x.astype(jnp.result_type(x, weights, bias, scale))
+    weight = unbank(node, weights).astype(x.dtype)
     if spec.role == "spatial":
         total = _windows_real(
             node, weight, guess_erosion(weights, bias, symmetric=spec.symmetric), x
@@ -123,7 +125,7 @@ def _apply_real(node: BiSE, x: jax.Array) -> jax.Array:
     else:
         total = jnp.matmul(x, weight, precision=jax.lax.Precision.HIGHEST)
     potential = _lead(scale, total.ndim) * (total - _lead(bias, total.ndim))
-    return threshold(potential, spec.threshold, symmetric=spec.symmetric).astype(x.dtype)
+    return threshold(potential, spec.threshold, symmetric=spec.symmetric)
 
 
 def _lead(array: jax.Array, rank: int) -> jax.Array:

@@ -191,7 +191,11 @@ def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
 def named_nodes(params: Any) -> dict[str, Node]:
     """Every bank of a params tree by its path, such as `"layers_0/bise"`, in tree order."""
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
-    return {path_name(path): leaf for path, leaf in flat if is_node(leaf)}
+    named = [(path_name(path), leaf) for path, leaf in flat if is_node(leaf)]
+    names = [name for name, _ in named]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    _check.require(not twice, "params", "another path for each bank of neurons", twice)
+    return dict(named)
 
 
 def path_name(path: tuple[Any, ...]) -> str:

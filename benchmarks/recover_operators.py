@@ -1,0 +1,165 @@
+"""Does one fixed recipe recover known operators from image pairs, exactly and with a proof?
+
+Erosion, dilation, opening and closing by disk, hstick and dcross of size 7, on Diskorect, MNIST and
+inverted MNIST, several seeds: `morphax.recipes.learn_operator` with its defaults, nothing tuned by row.
+
+    python benchmarks/recover_operators.py [--datasets diskorect,mnist,inverted_mnist] [--seeds 3]
+                                           [--data-dir DIR] [--out DIR] [--smoke]
+
+Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified share,
+whether the structuring elements are the target's (up to a translation that cancels), steps to
+convergence, and how many pixels of the window the training set leaves undetermined
+(`morphax.data.identify`). Finished rows are kept in `recover_operators.jsonl`: a run that was stopped
+goes on from there. Not a timing benchmark: seconds are only a hint.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import morphax
+from morphax import data, elements, metrics, models, recipes
+from morphax.data.identify import undetermined
+
+OPERATIONS = ("erosion", "dilation", "opening", "closing")
+ELEMENTS = ("disk", "hstick", "dcross")
+DATASETS = ("diskorect", "mnist", "inverted_mnist")
+COLUMNS = (
+    "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
+    "undetermined", "restarts", "steps", "seconds",
+)  # fmt: skip
+
+
+def images_of(name: str, data_dir: str | None, smoke: bool) -> dict[str, jax.Array]:
+    """Training, validation and unseen images, bool `(N, 50, 50, 1)`."""
+    counts = {"train": 512, "valid": 64, "test": 100} if smoke else {}
+    if name == "diskorect":
+        sizes = {"train": 4096, "valid": 256, "test": 1000} | counts
+        make = jax.jit(data.diskorect, static_argnums=1)
+        return {part: make(jax.random.key(i), n) for i, (part, n) in enumerate(sizes.items())}
+    sizes = {"train": 56000, "valid": 256, "test": 1000} | counts
+
+    def load(split: str, start: int, count: int) -> jax.Array:
+        raw, _ = data.load("mnist", split, data_dir=data_dir, limit=start + count)
+        inverted = name == "inverted_mnist"
+        return jnp.asarray(data.binary_images(raw[start:], size=(50, 50), invert=inverted))
+
+    return {
+        "train": load("train", 0, sizes["train"]),
+        "valid": load("test", 0, sizes["valid"]),
+        "test": load("test", sizes["valid"], sizes["test"]),
+    }
+
+
+def same_up_to_translation(found: list[np.ndarray], selem: np.ndarray) -> bool:
+    """Whether every layer has the target's shape, moved by translations that cancel.
+
+    Textbook elements of a composition cancel when all are moved alike: an erosion by S + t followed by
+    a dilation by S + t is the opening by S.
+    """
+
+    def pixels(s: np.ndarray) -> np.ndarray:
+        return np.argwhere(s) - np.array(s.shape) // 2
+
+    if any(len(pixels(s)) != len(pixels(selem)) for s in found):
+        return False
+    moves = [pixels(s) - pixels(selem) for s in found]
+    return all((m == moves[0][0]).all() for m in moves) and (len(found) > 1 or not moves[0].any())
+
+
+def row_of(
+    images: dict[str, jax.Array], name: str, operation: str, element: str, seed: int, steps: int
+) -> dict:
+    """Learn one operator; what came out."""
+    selem = elements.named(element, 7)
+    make = jax.jit(lambda x: data.target(x, operation, selem))
+    pairs = {part: (x, make(x)) for part, x in images.items()}
+    channels = (1, 1) if operation in ("erosion", "dilation") else (1, 1, 1)
+    start = time.perf_counter()
+    learned = recipes.learn_operator(
+        jax.random.key(seed), pairs["train"], valid=pairs["valid"], channels=channels, steps=steps
+    )
+    seconds = time.perf_counter() - start
+    x, y = pairs["test"]
+    prediction = models.bimonn(learned.params, x.astype(jnp.float32)) > 0.5
+    binary = models.bimonn(learned.binary, x)
+    found = [
+        np.asarray(morphax.structuring_element(layer["bise"], 0, 0)) for layer in learned.binary
+    ]
+    good = [r["step"] for r in learned.history if r["binary"] == 1.0 and r["exact"] == 1.0]
+    wrong = sum(int((s != selem).sum()) for s in found)
+    return {
+        "dataset": name, "operation": operation, "element": element, "seed": seed,
+        "float": round(float(metrics.dice(prediction, y)), 6),
+        "binary": round(float(metrics.dice(binary, y)), 6),
+        "certified": float(metrics.certified_share(learned.params)),
+        "exact": bool(learned.certificate.exact),
+        "agree": bool((prediction == binary).all()),
+        "selem": "exact" if same_up_to_translation(found, selem) else f"{wrong} px off",
+        "restarts": learned.restarts,
+        "steps": (learned.restarts - 1) * steps + good[0] if good else None,
+        "seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run the rows that are missing, then write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--datasets", default=",".join(DATASETS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000, help="of one run")
+    parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser.add_argument(
+        "--smoke", action="store_true", help="one tiny row; its numbers mean nothing"
+    )
+    options = parser.parse_args()
+    about = common.metadata("recover_operators", unit="", reference="", smoke=options.smoke)
+    about["recipe"] = {"steps": options.steps, "scales": recipes.SCALES, "pull": recipes.PULL,
+                       "bias_quantiles": recipes.BIAS_QUANTILES}  # fmt: skip
+    options.out.mkdir(parents=True, exist_ok=True)
+    journal = options.out / "recover_operators.jsonl"
+    rows = (
+        [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    )
+    names = options.datasets.split(",") if not options.smoke else ["diskorect"]
+    seeds = range(options.seeds if not options.smoke else 1)
+    for name in names:
+        todo = [(o, e, s) for o in OPERATIONS for e in ELEMENTS for s in seeds]
+        todo = todo[:1] if options.smoke else todo
+        done = {(r["operation"], r["element"], r["seed"]) for r in rows if r["dataset"] == name}
+        if not set(todo) - done:
+            continue
+        images = images_of(name, options.data_dir, options.smoke)
+        told: dict[tuple[str, str], Any] = {}
+        for operation, element, seed in [t for t in todo if t not in done]:
+            if (operation, element) not in told:
+                pixels = undetermined(images["train"], operation, elements.named(element, 7))
+                told[operation, element] = pixels.sum((1, 2)).tolist()
+            steps = 100 if options.smoke else options.steps
+            row = row_of(images, name, operation, element, seed, steps)
+            row["undetermined"] = told[operation, element]
+            rows.append(row)
+            with journal.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+    text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
+    document = {"metadata": about, "results": rows}
+    for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
+        temporary = options.out / f"recover_operators{suffix}.tmp"
+        temporary.write_text(content)
+        temporary.replace(options.out / f"recover_operators{suffix}")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
