@@ -36,7 +36,8 @@ from morphax.operators import erosion as erosion
 from morphax.operators import hit_or_miss as hit_or_miss
 from morphax.operators import opening as opening
 from morphax.operators import white_top_hat as white_top_hat
-from morphax.projection.result import Projection as Projection
+from morphax.projection import Projection as Projection
+from morphax.projection import project as project
 from morphax.summary import Summary as Summary
 from morphax.summary import summary as summary
 

@@ -5,20 +5,21 @@ Both functions are pure, take the params tree and nothing else, and work on any 
 """
 
 import math
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from morphax import _check
 from morphax.certificate import EROSION, certify_node
 from morphax.nodes import ROLES, BinaryBiSE, BiSE, effective, map_nodes, unbank
-from morphax.projection.constant import project_constant
-from morphax.projection.result import Projection
+from morphax.projection import Projection, project
 
-METHODS = ("constant-exact", "constant-uniform", "constant-normal")
+METHODS = ("projection", "constant-exact", "constant-uniform", "constant-normal")
 
 
-def nearest(params: Any, *, method: str = "constant-exact") -> Any:
+def nearest(params: Any, *, method: str = "projection") -> Any:
     """The nearest morphological neuron of every neuron of a params tree.
 
     Args:
@@ -42,23 +43,33 @@ def nearest(params: Any, *, method: str = "constant-exact") -> Any:
     return map_nodes(lambda node: _nearest(node, method), params)
 
 
+@partial(jax.jit, static_argnames="method")
 def _nearest(node: BiSE, method: str) -> Projection:
     weights, bias, _ = effective(node)
-    found = project_constant(weights, bias, threshold=method.removeprefix("constant-"))
+    onto, _, threshold = method.partition("-")
+    found = project(
+        weights,
+        bias,
+        onto="constant" if onto == "constant" else "activable",
+        threshold=threshold or "exact",
+        nonnegative=node.spec.weight_map != "identity",
+        symmetric=node.spec.symmetric,
+    )
     return found._replace(weights=unbank(node, found.weights), selem=unbank(node, found.selem))
 
 
-def binarize(params: Any, *, method: str = "constant-exact") -> Any:
+def binarize(params: Any, *, method: str = "projection") -> Any:
     """The binary network of a params tree: the same containers, real bits in the neurons.
 
-    A neuron that is certified (on binary inputs) becomes the operation it is proved to be; any other
-    becomes the nearest one by `method`. A negative scale complements. Whether the binary network
-    equals the real one is `morphax.certify_network`'s to say.
+    A neuron whose bias is inside the bounds of an operation (on binary inputs; every certified one)
+    becomes that operation; any other becomes the nearest one by `method`. A negative scale
+    complements. Whether the binary network equals the real one is `morphax.certify_network`'s to say.
 
     Args:
         params: any pytree holding `BiSE` nodes; other leaves are kept as they are.
-        method: "constant-exact", "constant-uniform" or "constant-normal": the constant set
-            theta 1_S nearest to the weights, with the exact threshold or a statistical one.
+        method: "projection": the nearest activable parameters, weights and bias, exactly;
+            "constant-exact", "constant-uniform" or "constant-normal": the constant set theta 1_S
+            nearest to the weights, with the exact threshold or a statistical one.
 
     Returns:
         The tree with a `BinaryBiSE` in place of each `BiSE`.
@@ -79,13 +90,14 @@ def binarize(params: Any, *, method: str = "constant-exact") -> Any:
 
 def _binarize(node: BiSE, method: str) -> BinaryBiSE:
     certificate, _ = certify_node(node)
-    fallback = _nearest(node, method)
-    exact = certificate.exact
-    n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
-    chosen = unbank(node, jnp.broadcast_to(exact[..., None], (*exact.shape, n)))
-    return BinaryBiSE(
-        jnp.where(chosen, certificate.selem, fallback.selem),
-        jnp.where(exact, certificate.operation, fallback.operation) == EROSION,
-        node.scale < 0,
-        node.spec,
-    )
+    # Inside the bounds a neuron is its operation, whatever its scale: exact or not.
+    inside = certificate.exact | (certificate.margin > 0)
+    if not isinstance(inside, jax.core.Tracer) and bool(inside.all()):
+        selem, operation = certificate.selem, certificate.operation  # nothing to project
+    else:
+        fallback = _nearest(node, method)
+        n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
+        chosen = unbank(node, jnp.broadcast_to(inside[..., None], (*inside.shape, n)))
+        selem = jnp.where(chosen, certificate.selem, fallback.selem)
+        operation = jnp.where(inside, certificate.operation, fallback.operation)
+    return BinaryBiSE(selem, operation == EROSION, node.scale < 0, node.spec)

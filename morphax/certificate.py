@@ -192,6 +192,7 @@ def _certify(
     return Certificate(operation, selem, exact, margin), below, above
 
 
+@jax.jit
 def certify_node(
     node: BiSE, *, dead_zone: DeadZone = (0.0, 1.0)
 ) -> tuple[Certificate, tuple[jax.Array, jax.Array]]:
@@ -221,14 +222,14 @@ def certify_node(
     )
     v1, v2 = jnp.minimum(*ends) + slack, jnp.maximum(*ends) - slack
     exact = certificate.exact & (v1 < 0.5) & (v2 > 0.5) & jnp.isfinite(scale)
-    exact &= ~_frame_is_open(node.spec, weights, unit_bias, certificate)
+    exact &= ~_frame_is_open(node.spec, weights, unit_bias, certificate, unit)
     zone = jnp.where(exact, v1, 0.5), jnp.where(exact, v2, 0.5)
     selem = unbank(node, certificate.selem)
     return certificate._replace(selem=selem, exact=exact), zone
 
 
 def _frame_is_open(
-    spec: Spec, weights: jax.Array, bias: jax.Array, certificate: Certificate
+    spec: Spec, weights: jax.Array, bias: jax.Array, certificate: Certificate, unit: float
 ) -> jax.Array:
     """Neurons whose frame may be read differently by another program: b = P / 2 within rounding.
 
@@ -236,10 +237,11 @@ def _frame_is_open(
     """
     if spec.role != "spatial" or spec.border != "ignore":
         return jnp.zeros(bias.shape, bool)
-    n = weights.shape[-1]
-    centred = (jnp.arange(n) == n // 2) | ~certificate.selem
-    tie = jnp.abs(bias - jnp.maximum(weights, 0).sum(-1) / 2) <= rounding_allowance(weights, bias)
-    return tie & ~centred.all(-1)
+    away = certificate.selem.at[..., weights.shape[-1] // 2].set(False).any(-1)
+    tie = jnp.abs(bias - jnp.maximum(weights, 0).sum(-1) / 2) <= rounding_allowance(
+        weights, bias, unit=unit
+    )
+    return tie & away
 
 
 def certify(params: Any) -> Any:
@@ -292,8 +294,6 @@ def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Arr
     fits = len(index) == 2 and all(0 <= i < size for i, size in zip(index, shape, strict=True))
     _check.require(fits, "index", f"(in, out) below {shape}", index)
     window = found.selem[:, :, index[0], index[1]]
-    if isinstance(found, BinaryBiSE):
-        erosion = found.erosion[index]
-    else:
-        erosion = found.operation[index] == EROSION
+    binary = isinstance(found, BinaryBiSE)
+    erosion = found.erosion[index] if binary else found.operation[index] == EROSION
     return jnp.where(erosion, window, window[::-1, ::-1])

@@ -60,9 +60,10 @@ class Spec:
         _check.one_of("bias_map", self.bias_map, reparam.BIAS_MAPS)
         _check.one_of("threshold", self.threshold, thresholds.THRESHOLDS)
         _check.one_of("border", self.border, BORDERS)
-        signed = self.weight_map == "identity" or self.symmetric
-        _check.require(not signed or self.bias_map in ("raw", "centred"), "bias_map",
-                       "'raw' or 'centred' for identity weights and symmetric neurons", self.bias_map)  # fmt: skip
+        if self.weight_map == "identity" or self.symmetric:
+            fits = self.bias_map in ("raw", "centred")
+            expected = "'raw' or 'centred' for identity weights and symmetric neurons"
+            _check.require(fits, "bias_map", expected, self.bias_map)
 
 
 @jax.tree_util.register_dataclass

@@ -81,7 +81,7 @@ class Summary:
                 str(sum(row.binary_operations for row in self.rows)))  # fmt: skip
 
 
-def summary(params: Any, *, method: str = "constant-exact") -> Summary:
+def summary(params: Any, *, method: str = "projection") -> Summary:
     """Summarise the neurons of a params tree, real or binary.
 
     Args:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check
+from morphax import _check, elements
 from morphax.certificate import Certificate, certify_node, structuring_element
-from morphax.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
+from morphax.nodes import BinaryBiSE, BiSE, Node, effective, leaves, named_nodes, unbank
 
 _SET, _UNSET, _GRID = "#1f4e79", "#f4f4f2", "#c9c9c4"
 _RIGHT, _WRONG = "#00604a", "#a83c00"  # of words
 _MISSED, _ADDED, _KEPT, _EMPTY = "#e66100", "#2b6cd4", "#bdbdbd", "#ffffff"  # of pixels
 _NEURONS_A_BANK = 16
+_SPATIAL = ("dilation", "erosion")
 
 
 def operator_figure(
@@ -140,7 +141,7 @@ def prediction_figure(
         kinds = np.where(target[i], np.where(prediction[i], 1, 2), np.where(prediction[i], 3, 0))
         _show(row[3], kinds, (_EMPTY, _KEPT, _MISSED, _ADDED))
         row[0].set_ylabel(f"image {i}", fontsize=10)
-        row[3].set_xlabel(f"{errors[i]} wrong pixels", fontsize=9)
+        row[3].set_xlabel(f"{errors[i]} wrong pixel" + "s" * int(errors[i] != 1), fontsize=9)
     for ax, title in zip(axes[0], (*names, "difference"), strict=True):
         ax.set_title(title, fontsize=11)
     _legend(figure)
@@ -148,6 +149,93 @@ def prediction_figure(
     found = f"{wrong} of {total} images have wrong pixels" + (", worst first" if wrong else "")
     figure.suptitle(found, fontsize=11, color=_WRONG if wrong else _RIGHT)
     return figure
+
+
+def describe(binary: Any, certificates: Mapping[str, Certificate]) -> list[str]:
+    """What the neurons of a binary network are, in words: a line for each.
+
+    Args:
+        binary: params tree of `BinaryBiSE` nodes, from `morphax.binarize`.
+        certificates: path of a bank -> its certificate, such as `certify_network(...).neurons`.
+
+    Returns:
+        Lines such as "layer 1: erosion by disk(7) - certified, margin 0.07".
+
+    Raises:
+        ValueError: real banks, or stacked ones.
+
+    Example:
+        >>> import jax
+        >>> from morphax import binarize, certify_network, models
+        >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=1)
+        >>> found = certify_network(models.bimonn, params, (1, 5, 5, 1))
+        >>> describe(binarize(params), found.neurons)[0].split(" - ")[0]
+        'layer 1: erosion by one pixel, changing nothing'
+    """
+    lines = []
+    for path, node in named_nodes(binary).items():
+        if not isinstance(node, BinaryBiSE):
+            raise ValueError(
+                f"binary: expected morphax.binarize(params), got a real bank at {path}"
+            )
+        _check_unstacked("binary", path, node)
+        exact, margin = certificates[path].exact, certificates[path].margin
+        for index in np.ndindex(*node.erosion.shape):
+            proof = f"certified, margin {float(margin[index]):.2g}"
+            proof = proof if exact[index] else "not certified, the nearest one"
+            lines.append(f"{_in_words(path, node, index)} - {proof}")
+    return lines
+
+
+def _in_words(path: str, node: BinaryBiSE, index: tuple[int, ...]) -> str:
+    if node.spec.role == "spatial":
+        selem = name_selem(structuring_element(node, *index))
+        return f"{_row_name(path, node, index)}: {_operation(node, index, _SPATIAL)} by {selem}"
+    chosen = np.flatnonzero(node.selem[:, index[0]]) + 1
+    few = ", ".join(map(str, chosen)) if len(chosen) <= 8 else f"({len(chosen)} of them)"
+    operation = _operation(node, index, ("union", "intersection"))
+    return f"{_row_name(path, node, ())}, output {index[0] + 1}: {operation} of maps {few}"
+
+
+def name_selem(selem: ArrayLike) -> str:
+    """A structuring element in words, by its name in `morphax.elements` if it has one.
+
+    Args:
+        selem: textbook structuring element, bool `(kh, kw)`, origin at the centre.
+
+    Returns:
+        Such as "disk(7)", or "hstick(5) shifted by (1, 0)" (rows downwards, columns to the right).
+
+    Example:
+        >>> name_selem(np.pad(elements.disk(5), ((0, 2), (1, 1))))
+        'disk(5) shifted by (-1, 0)'
+    """
+    selem = np.asarray(selem)
+    if not selem.any():
+        return "the empty set"
+    box, offset = _place(selem)
+    shift = f" shifted by ({offset[0] // 2}, {offset[1] // 2})" if any(offset) else ""
+    if box.size == 1:
+        return f"one pixel{shift}" if shift else "one pixel, changing nothing"
+    for size in range(3, max(selem.shape) + 1, 2):
+        for name in elements.NAMES:
+            known = _place(elements.named(name, size))[0]
+            if not any(o % 2 for o in offset) and np.array_equal(known, box):
+                return f"{name}({size}){shift}"
+    return f"a set of {int(selem.sum())} pixels"
+
+
+def _place(selem: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """A set without its empty margins, and twice the offset of their centre."""
+    rows, columns = (np.flatnonzero(selem.any(axis)) for axis in (1, 0))
+    top, bottom, left, right = (int(v) for v in (rows[0], rows[-1], columns[0], columns[-1]))
+    offset = (top + bottom + 1 - selem.shape[0], left + right + 1 - selem.shape[1])
+    return selem[top : bottom + 1, left : right + 1], offset
+
+
+def require_matplotlib() -> None:
+    """Raise the `ImportError` that names the extra if matplotlib is missing; nothing otherwise."""
+    _figure_class()
 
 
 def _figure_class() -> Any:
@@ -161,27 +249,28 @@ def _figure_class() -> Any:
 Bank = tuple[str, BiSE, BinaryBiSE, Certificate]
 
 
-def _banks(
-    params: Any, binary: Any, certificates: Mapping[str, Certificate] | None
-) -> list[Bank]:
+def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | None) -> list[Bank]:
     """Every bank of a network beside its binary twin and its certificate."""
     real, twins = named_nodes(params), named_nodes(binary)
     _check.require(bool(real), "params", "a tree that holds banks of neurons", params)
-    kinds = {path: type(node).__name__ for path, node in real.items()}
-    _check.require(set(kinds.values()) == {"BiSE"}, "params", "real banks (BiSE) only", kinds)
-    same = list(real) == list(twins) and all(
-        isinstance(twin, BinaryBiSE) and twin.selem.shape == real[path].weight.shape
-        for path, twin in twins.items()
-    )
-    _check.require(same, "binary", "morphax.binarize(params)", list(twins))
+    _check.require(list(real) == list(twins), "binary", f"banks {list(real)}", list(twins))
     banks = []
     for path, node in real.items():
-        rank = 4 if node.spec.role == "spatial" else 2
-        shape = node.weight.shape
-        _check.require(len(shape) == rank, f"params[{path}]", f"weights of rank {rank}", shape)
+        twin = twins[path]
+        if not isinstance(node, BiSE):
+            raise ValueError(f"params: expected real banks (BiSE), got a binary one at {path}")
+        if not isinstance(twin, BinaryBiSE) or twin.selem.shape != node.weight.shape:
+            raise ValueError(f"binary: expected morphax.binarize(params), it differs at {path}")
+        _check_unstacked("params", path, node)
         found = certify_node(node)[0] if certificates is None else certificates[path]
-        banks.append((path, node, twins[path], found))
+        banks.append((path, node, twin, found))
     return banks
+
+
+def _check_unstacked(argument: str, path: str, node: Node) -> None:
+    rank, shape = 4 if node.spec.role == "spatial" else 2, np.shape(leaves(node)[0])
+    _check.require(len(shape) == rank, f"{argument}[{path}]",
+                   f"an unstacked bank, weights of rank {rank}", shape)  # fmt: skip
 
 
 def _indices(node: BiSE) -> list[tuple[int, ...]]:
@@ -191,10 +280,10 @@ def _indices(node: BiSE) -> list[tuple[int, ...]]:
     return list(np.ndindex(*node.bias.shape))[:_NEURONS_A_BANK]
 
 
-def _row_name(path: str, node: BiSE, index: tuple[int, ...]) -> str:
+def _row_name(path: str, node: Node, index: tuple[int, ...]) -> str:
     numbered = re.fullmatch(r"(?:layers_)?(\d+)/(bise|lui)", path)
     name = f"layer {int(numbered[1]) + 1}" if numbered else path
-    if index and node.bias.size > 1:
+    if index and leaves(node)[1].size > 1:
         name += f", map {index[0] + 1} to {index[1] + 1}"
     if index == () and numbered:
         name += ", LUI"
@@ -230,7 +319,7 @@ def _draw_neuron(
     axes[0].set_title(f"{name}: learned weights\n{_range(weights)}", fontsize=10)
     _show_selem(axes[1], np.asarray(structuring_element(twin, *index)))
     exact = bool(certificate.exact[index])
-    operation = _operation(twin, index, ("dilation", "erosion"))
+    operation = _operation(twin, index, _SPATIAL)
     verdict = f"certified, margin {float(certificate.margin[index]):.2g}"
     axes[1].set_title(
         f"{name}: {operation if exact else 'nearest is ' + operation}\n"
@@ -272,7 +361,9 @@ def _draw_matrix(
 
 
 def _range(weights: np.ndarray) -> str:
-    return f"from {weights.min():.2g} to {weights.max():.2g}"
+    tiny = 1e-3 * np.abs(weights).max()  # shown as 0: no colour tells it apart
+    low, high = (0.0 if abs(end) <= tiny else float(end) for end in (weights.min(), weights.max()))
+    return f"from {low:.2g} to {high:.2g}"
 
 
 def _show_weights(figure: Any, ax: Any, weights: np.ndarray, *, origin: bool = True) -> None:

@@ -6,7 +6,11 @@ Files are grey or one-bit PNGs, all of one size; arrays are bool `(N, H, W, 1)`,
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
 
 from morphax import _check
 
@@ -93,6 +97,58 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
     for side, images in zip(_SIDES, (inputs, targets), strict=True):
         for index, image in enumerate(images[..., 0]):
             Image.fromarray(image).save(Path(folder).expanduser() / side / f"{index:06d}.png")
+
+
+def crops(
+    key: jax.Array,
+    images: ArrayLike,
+    targets: ArrayLike,
+    *,
+    size: tuple[int, int],
+    count: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Random crops of pairs, the same window from an image and its target.
+
+    Within the reach of an operator of the frame of a crop, the target depends on pixels that were cut
+    away: large crops keep that share small.
+
+    Args:
+        key: a PRNG key; the same key gives the same crops.
+        images, targets: `(N, H, W, C)` of the same N, H and W.
+        size: rows and columns of a crop.
+        count: number of crops; images and positions are drawn with replacement.
+
+    Returns:
+        `(images, targets)`, `(count, *size, C)`.
+
+    Raises:
+        ValueError: arrays that do not fit, a size larger than the images, `count` below 1.
+
+    >>> import jax, numpy as np
+    >>> images = np.eye(9, dtype=bool)[None, :, :, None]
+    >>> x, y = crops(jax.random.key(0), images, ~images, size=(4, 5), count=3)
+    >>> x.shape, bool((x ^ y).all())
+    ((3, 4, 5, 1), True)
+    """
+    images, targets = jnp.asarray(images), jnp.asarray(targets)
+    fits = images.ndim == 4 and len(images) > 0
+    _check.require(fits, "images", "one image or more (N, H, W, C)", images.shape)
+    fits = targets.ndim == 4 and targets.shape[:3] == images.shape[:3]
+    _check.require(fits, "targets", f"shape {images.shape[:3]} + (C,)", targets.shape)
+    height, width = images.shape[1:3]
+    fits = len(size) == 2 and 1 <= size[0] <= height and 1 <= size[1] <= width
+    _check.require(fits, "size", f"rows in 1..{height} and columns in 1..{width}", size)
+    _check.require(count >= 1, "count", "1 or more", count)
+    key_image, key_row, key_column = jax.random.split(key, 3)
+    image = jax.random.randint(key_image, (count,), 0, len(images))
+    row = jax.random.randint(key_row, (count,), 0, height - size[0] + 1)
+    column = jax.random.randint(key_column, (count,), 0, width - size[1] + 1)
+
+    def cut(stack: jax.Array, i: jax.Array, r: jax.Array, c: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(stack, (i, r, c, 0), (1, *size, stack.shape[-1]))[0]
+
+    many = jax.jit(jax.vmap(cut, in_axes=(None, 0, 0, 0)))
+    return many(images, image, row, column), many(targets, image, row, column)
 
 
 def _files(place: Path) -> dict[str, Path]:

@@ -54,7 +54,8 @@ class BiSEL(nn.Module):
     """One BiSE for each pair of channels, then one LUI for each output channel.
 
     Example:
-        >>> BiSEL(3, kernel_size=5).init_with_output(jax.random.key(0), jax.numpy.zeros((1, 8, 8, 2)))[0].shape
+        >>> layer, x = BiSEL(3, kernel_size=5), jax.numpy.zeros((1, 8, 8, 2))
+        >>> layer.init_with_output(jax.random.key(0), x)[0].shape
         (1, 8, 8, 3)
     """
 

@@ -142,15 +142,16 @@ def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
     bias, rho, margin, relative = (x.astype(jnp.float64) for x in scalars)
     bias = jnp.where(valid, bias, 0)
 
-    # Scale every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
+    # Divide every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
     descending = _sort_descending(w).astype(jnp.float64)
     largest = jnp.maximum(jnp.maximum(descending[:, 0], -descending[:, -1]), jnp.abs(bias))
-    power = _exponent(jnp.maximum(largest, margin))
-    norm = jnp.sqrt(jnp.sum(_scale(descending, -power) ** 2, -1) + _scale(bias, -power) ** 2)
-    eps = _scale(margin, -power) + relative * norm
-    shift = jnp.maximum(_exponent(eps), 0)
-    power, eps = power + shift, _scale(eps, -shift)
-    descending, w, bias = (_scale(x, -power) for x in (descending, w.astype(jnp.float64), bias))
+    unit = _power_above(jnp.maximum(largest, margin))
+    norm = jnp.sqrt(jnp.sum((descending * (1 / unit)[:, None]) ** 2, -1) + (bias / unit) ** 2)
+    eps = margin / unit + relative * norm
+    shift = jnp.maximum(_power_above(eps), 1)
+    unit, eps = unit * shift, eps / shift
+    columns, inverse = unit[:, None], (1 / unit)[:, None]
+    descending, w, bias = descending * inverse, w.astype(jnp.float64) * inverse, bias / unit
 
     tables = Tables(
         descending.reshape(-1), _prefix(descending), _prefix(descending**2), bias, eps, rho
@@ -159,19 +160,17 @@ def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
 
     selem = _largest(w, descending, node.last)
     x, beta = _point(problem, tables, node, w, selem)
-    x = _scale(_scale(x, power).astype(dtype).astype(jnp.float64), -power)
+    x = (x * columns).astype(dtype).astype(jnp.float64) * inverse
     beta = _into_bounds(x, beta, selem, node.dilation, eps)
-    beta = _scale(_scale(beta, power).astype(dtype).astype(jnp.float64), -power)
+    beta = (beta * unit).astype(dtype).astype(jnp.float64) / unit
     distance = jnp.sqrt(jnp.sum((x - w) ** 2, -1) + rho * (beta - bias) ** 2)
 
     dilation = node.dilation
     if len(dilations) == 2:
         dilation = jnp.where(node.last == 1, 2 * beta <= jnp.sum(jnp.maximum(x, 0), -1), dilation)
     status = jnp.where(valid, jnp.where(converged, OK, NOT_CONVERGED), INVALID)
-    x, beta, distance = (
-        jnp.where(valid.reshape(-1, *(1,) * (y.ndim - 1)), _scale(y, power), jnp.nan).astype(dtype)
-        for y in (x, beta, distance)
-    )
+    x = jnp.where(valid[:, None], x * columns, jnp.nan).astype(dtype)
+    beta, distance = (jnp.where(valid, y * unit, jnp.nan).astype(dtype) for y in (beta, distance))
     selem &= valid[:, None]
     return Projection(x, beta, selem, dilation.astype(jnp.int8), distance, status.astype(jnp.int8))
 
@@ -180,14 +179,9 @@ def _prefix(x: jax.Array) -> jax.Array:
     return jnp.pad(jnp.cumsum(x, -1), ((0, 0), (1, 0))).reshape(-1)
 
 
-def _exponent(x: jax.Array) -> jax.Array:
-    """The least e with x < 2^e (0 for x = 0)."""
-    return jnp.frexp(x)[1]
-
-
-def _scale(x: jax.Array, power: jax.Array) -> jax.Array:
-    """`x * 2^power`, with a power for each neuron."""
-    return jnp.ldexp(x, power.reshape(-1, *(1,) * (x.ndim - 1)))
+def _power_above(x: jax.Array) -> jax.Array:
+    """The least power of two above each x (1 for x = 0)."""
+    return jnp.ldexp(jnp.ones_like(x), jnp.frexp(x)[1])
 
 
 def _sort_descending(w: jax.Array) -> jax.Array:
