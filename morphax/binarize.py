@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from morphax import _check
 from morphax.certificate import EROSION, certify_node
@@ -92,7 +93,7 @@ def _binarize(node: BiSE, method: str) -> BinaryBiSE:
     certificate, _ = certify_node(node)
     # Inside the bounds a neuron is its operation, whatever its scale: exact or not.
     inside = certificate.exact | (certificate.margin > 0)
-    if not isinstance(inside, jax.core.Tracer) and bool(inside.all()):
+    if not isinstance(inside, Tracer) and bool(inside.all()):
         selem, operation = certificate.selem, certificate.operation  # nothing to project
     else:
         fallback = _nearest(node, method)

@@ -51,7 +51,7 @@ class Step(NamedTuple):
         inputs: numbers of the steps it reads.
         shape: of its result, batch included.
         path: of the bank in the params tree, for "neurons".
-        index: position in a stacked bank (one entry a loop), for "neurons" inside a scan.
+        position: where in a stacked bank (one entry a loop), for "neurons" inside a scan.
         run: evaluates the step on arrays of the signals, for all but "input" and "neurons".
         options: static options of the step, as text.
     """
@@ -60,7 +60,7 @@ class Step(NamedTuple):
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
     path: str = ""
-    index: tuple[int, ...] = ()
+    position: tuple[int, ...] = ()
     run: Callable[..., jax.Array] | None = None
     options: str = ""
 
@@ -76,7 +76,7 @@ class _Leaf(NamedTuple):  # an array of a stored node, maybe at a position of a 
     path: str
     spec: Spec
     part: int  # which of the node's three arrays
-    index: tuple[int, ...] = ()
+    position: tuple[int, ...] = ()
 
 
 class _Signal(NamedTuple):  # the result of a step
@@ -220,7 +220,7 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
         "morphax.apply on stored nodes, with their own spec and without vmap around it",
         first.path,
     )
-    return _append(steps, Step("neurons", (signal.step,), shape, first.path, first.index))
+    return _append(steps, Step("neurons", (signal.step,), shape, first.path, first.position))
 
 
 def _is_plain_call(eqn: Any, spec: Spec) -> bool:
@@ -260,7 +260,7 @@ def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
 
 def _at(value: Any, i: int) -> Any:
     if isinstance(value, _Leaf):
-        return value._replace(index=(*value.index, i))
+        return value._replace(position=(*value.position, i))
     return value if isinstance(value, _Opaque) else value[i]
 
 
@@ -284,7 +284,7 @@ def _bind(eqn: Any) -> Callable[..., Any]:
 
 def node_of(params: Any, step: Step) -> Node:
     """The bank of a "neurons" step: the stored node, at its position when it is stacked."""
-    return jax.tree.map(lambda leaf: leaf[step.index], named_nodes(params)[step.path])
+    return jax.tree.map(lambda leaf: leaf[step.position], named_nodes(params)[step.path])
 
 
 class NetworkCertificate(NamedTuple):
@@ -349,7 +349,7 @@ def certify_network(
             low, high = (jnp.broadcast_to(jnp.asarray(v, dtype), step.shape) for v in ends)
         elif step.kind == "neurons":
             certificate, (low, high) = _carry(node_of(params, step), given[0], step.shape)
-            found.setdefault(step.path, []).append((step.index, certificate))
+            found.setdefault(step.path, []).append((step.position, certificate))
         elif step.kind == "complement":
             low, high = 1 - given[0][1], 1 - given[0][0]
         else:

@@ -7,8 +7,9 @@ are safe for colour-blind readers, and what a colour says is also said in words.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -63,7 +64,7 @@ def operator_figure(
     """
     figure_class = _figure_class()
     banks = _banks(params, binary, certificates)
-    rows = [(bank, index) for bank in banks for index in _indices(bank[1])]
+    rows = [(bank, index) for bank in banks for index in _indices(bank.twin)]
     spatial = sum(len(index) > 0 for _, index in rows)
     _check.require(targets is None or len(targets) == spatial, "targets",
                    f"one (operation, selem) for each of {spatial} spatial neurons",
@@ -73,16 +74,16 @@ def operator_figure(
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.12)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining = iter(targets or ())
-    for ((path, node, twin, certificate), index), row in zip(rows, axes, strict=True):
-        name = _row_name(path, node, index)
+    for (bank, index), row in zip(rows, axes, strict=True):
+        name = _row_name(bank.path, bank.twin, index)
         if index and targets is not None:
             _draw_target(row[0], name, *next(remaining))
         elif targets is not None:
             row[0].set_axis_off()
         if index:
-            _draw_neuron(figure, row[-2:], name, node, twin, certificate, index)
+            _draw_neuron(figure, row[-2:], name, bank, index)
         else:
-            _draw_matrix(figure, row[-2:], name, node, twin, certificate)
+            _draw_matrix(figure, row[-2:], name, bank)
     return figure
 
 
@@ -170,7 +171,7 @@ def describe(binary: Any, certificates: Mapping[str, Certificate]) -> list[str]:
         >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=1)
         >>> found = certify_network(models.bimonn, params, (1, 5, 5, 1))
         >>> describe(binarize(params), found.neurons)[0].split(" - ")[0]
-        'layer 1: erosion by one pixel, changing nothing'
+        'layer 1: dilation by one pixel, changing nothing'
     """
     lines = []
     for path, node in named_nodes(binary).items():
@@ -179,7 +180,8 @@ def describe(binary: Any, certificates: Mapping[str, Certificate]) -> list[str]:
                 f"binary: expected morphax.binarize(params), got a real bank at {path}"
             )
         _check_unstacked("binary", path, node)
-        exact, margin = certificates[path].exact, certificates[path].margin
+        node = jax.tree.map(np.asarray, node)
+        exact, margin = (np.asarray(v) for v in certificates[path][2:])
         for index in np.ndindex(*node.erosion.shape):
             proof = f"certified, margin {float(margin[index]):.2g}"
             proof = proof if exact[index] else "not certified, the nearest one"
@@ -246,10 +248,16 @@ def _figure_class() -> Any:
     return Figure
 
 
-Bank = tuple[str, BiSE, BinaryBiSE, Certificate]
+class _Bank(NamedTuple):
+    """A bank beside its binary twin and its certificate; all arrays are numpy's."""
+
+    path: str
+    weights: np.ndarray
+    twin: BinaryBiSE
+    certificate: Certificate
 
 
-def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | None) -> list[Bank]:
+def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | None) -> list[_Bank]:
     """Every bank of a network beside its binary twin and its certificate."""
     real, twins = named_nodes(params), named_nodes(binary)
     _check.require(bool(real), "params", "a tree that holds banks of neurons", params)
@@ -262,9 +270,15 @@ def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | N
         if not isinstance(twin, BinaryBiSE) or twin.selem.shape != node.weight.shape:
             raise ValueError(f"binary: expected morphax.binarize(params), it differs at {path}")
         _check_unstacked("params", path, node)
-        found = certify_node(node)[0] if certificates is None else certificates[path]
-        banks.append((path, node, twin, found))
+        weights, found = _weights_and_certificate(node)
+        found = found if certificates is None else certificates[path]
+        banks.append(_Bank(path, *jax.tree.map(np.asarray, (weights, twin, found))))
     return banks
+
+
+@jax.jit
+def _weights_and_certificate(node: BiSE) -> tuple[jax.Array, Certificate]:
+    return unbank(node, effective(node)[0]), certify_node(node)[0]
 
 
 def _check_unstacked(argument: str, path: str, node: Node) -> None:
@@ -273,25 +287,21 @@ def _check_unstacked(argument: str, path: str, node: Node) -> None:
                    f"an unstacked bank, weights of rank {rank}", shape)  # fmt: skip
 
 
-def _indices(node: BiSE) -> list[tuple[int, ...]]:
+def _indices(twin: BinaryBiSE) -> list[tuple[int, ...]]:
     """The rows of a bank: (in, out) of each spatial neuron; one row, (), for a matrix."""
-    if node.spec.role != "spatial":
+    if twin.spec.role != "spatial":
         return [()]
-    return list(np.ndindex(*node.bias.shape))[:_NEURONS_A_BANK]
+    return list(np.ndindex(*twin.erosion.shape))[:_NEURONS_A_BANK]
 
 
-def _row_name(path: str, node: Node, index: tuple[int, ...]) -> str:
+def _row_name(path: str, node: BinaryBiSE, index: tuple[int, ...]) -> str:
     numbered = re.fullmatch(r"(?:layers_)?(\d+)/(bise|lui)", path)
     name = f"layer {int(numbered[1]) + 1}" if numbered else path
-    if index and leaves(node)[1].size > 1:
+    if index and node.erosion.size > 1:
         name += f", map {index[0] + 1} to {index[1] + 1}"
     if index == () and numbered:
         name += ", LUI"
     return name
-
-
-def _effective_weights(node: BiSE) -> np.ndarray:
-    return np.asarray(unbank(node, effective(node)[0]))
 
 
 def _operation(twin: BinaryBiSE, index: tuple[int, ...], words: tuple[str, str]) -> str:
@@ -304,15 +314,10 @@ def _draw_target(ax: Any, name: str, operation: str, selem: ArrayLike) -> None:
 
 
 def _draw_neuron(
-    figure: Any,
-    axes: Sequence[Any],
-    name: str,
-    node: BiSE,
-    twin: BinaryBiSE,
-    certificate: Certificate,
-    index: tuple[int, ...],
+    figure: Any, axes: Sequence[Any], name: str, bank: _Bank, index: tuple[int, ...]
 ) -> None:
-    weights = _effective_weights(node)[(..., *index)]
+    twin, certificate = bank.twin, bank.certificate
+    weights = bank.weights[(..., *index)]
     if not twin.erosion[index]:
         weights = weights[::-1, ::-1]  # a window, reflected, is the textbook set of a dilation
     _show_weights(figure, axes[0], weights)
@@ -329,19 +334,12 @@ def _draw_neuron(
     )
 
 
-def _draw_matrix(
-    figure: Any,
-    axes: Sequence[Any],
-    name: str,
-    node: BiSE,
-    twin: BinaryBiSE,
-    certificate: Certificate,
-) -> None:
+def _draw_matrix(figure: Any, axes: Sequence[Any], name: str, bank: _Bank) -> None:
     """A LUI or dense bank: inputs downwards, outputs to the right."""
-    weights = _effective_weights(node)
+    weights, twin = bank.weights, bank.twin
     _show_weights(figure, axes[0], weights, origin=False)
     axes[0].set_title(f"{name}: learned weights\n{_range(weights)}", fontsize=10)
-    selem, exact = np.asarray(twin.selem), np.asarray(certificate.exact)
+    selem, exact = twin.selem, bank.certificate.exact
     _show(axes[1], selem.astype(int), (_UNSET, _SET), grid=True)
     axes[1].set_title(
         f"{name}: chosen maps\n{exact.sum()} of {exact.size} certified",

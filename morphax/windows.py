@@ -5,13 +5,15 @@ own window, so the result is `(batch, H, W, in, out)`. Nothing is flipped: this 
 cross-correlation.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 _TILE = 64  # wider images are cut in column tiles: the banded product costs (tile + kw) / kw
 
 
-def pad(images: jax.Array, window: tuple[int, int], mode: str, value: float = 0) -> jax.Array:
+def pad(images: jax.Array, window: Sequence[int], mode: str, value: float = 0) -> jax.Array:
     """Pad `(batch, H, W, in)` images so that a "valid" window sees every pixel as its centre.
 
     Args:
@@ -70,8 +72,9 @@ def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
 def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
     """Correlate padded images with a bank of windows ("valid").
 
-    On CPU the windows become banded matrices and the correlation a matrix product, about six times
-    faster there than XLA's convolution with one input channel; elsewhere it is the convolution.
+    On CPU the windows become banded matrices and the correlation a matrix product, several times
+    faster there than XLA's convolution with one input channel (`benchmarks/correlate.py`); elsewhere
+    it is the convolution.
     Both sum the same n products, in another order.
 
     Args:

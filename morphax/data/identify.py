@@ -57,7 +57,7 @@ def undetermined(
     for layer in range(len(layers)):
         flips[layer, :, layer] = single
     candidates = selem ^ flips.reshape(-1, len(layers), kh, kw)
-    valid = candidates.any((-1, -2)).all(-1)  # an empty window is no structuring element
+    valid = np.asarray(candidates.any((-1, -2)).all(-1))  # an empty window is no structuring element
     open_ = valid.copy()
 
     @jax.jit

@@ -1,0 +1,155 @@
+# %% [markdown]
+# # Why do the cheap regularisers beat the exact one?
+#
+# Open question 2 of Aouad & Talbot (arXiv 2401.03830): drawing neurons towards *constant* sets works
+# better than drawing them towards the *activable* set, of which the former are approximations. This
+# script looks at what the exact projection asks for: how many inputs, |S|, has the nearest erosion or
+# dilation of each neuron of a DenseLUI, at initialisation and as it learns MNIST? And what if the bias
+# counts less in the metric |x - w|^2 + rho (beta - b)^2?
+#
+#     python examples/selem_size.py --data-dir DATA    # or set MORPHAX_DATA
+#     python examples/selem_size.py --smoke            # random images, seconds
+
+# %%
+import argparse
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import morphax
+from morphax import data, models
+from morphax.training import TrainState, make_chunk, make_step
+
+METRICS = {"rho = 1 (the papers')": 1.0, "rho = 0.1": 0.1, "rho = 1/n": None}
+
+
+# %% [markdown]
+# The papers' classifier, narrower: binary pixels, a DenseLUI, and a last DenseLUI read as scores.
+
+
+# %%
+def classifier(params, x):
+    """Scores `(batch, 10)` of flat images `(batch, 784)`."""
+    return morphax.apply(params["last"], morphax.apply(params["hidden"], x))
+
+
+def mnist(data_dir: str | None, smoke: bool) -> tuple[jax.Array, jax.Array]:
+    """Flat binary digits and their one-hot labels; noise of the same shape for the smoke run."""
+    if smoke:
+        keys = jax.random.split(jax.random.key(0))
+        labels = jax.random.randint(keys[1], (512,), 0, 10)
+        return jax.random.uniform(keys[0], (512, 784)) < 0.2, jax.nn.one_hot(labels, 10)
+    images, labels = data.load("mnist", "train", data_dir=data_dir)
+    binary = data.binary_images(images, threshold=1)
+    return jnp.asarray(binary.reshape(len(binary), -1)), jax.nn.one_hot(labels, 10)
+
+
+# %% [markdown]
+# For every neuron and metric: the nearest erosion or dilation, its |S| and how far it is; and the |S|
+# of the nearest constant set, which the cheap regularisers pull towards.
+
+
+# %%
+def look(params, step: int) -> list[dict]:
+    """|S| of the nearest sets of the hidden neurons, one record for each metric."""
+    weights, bias, _ = morphax.effective(params["hidden"])
+    n = weights.shape[-1]
+    records = []
+    for name, rho in METRICS.items():
+        near = morphax.project(weights, bias, bias_weight=1 / n if rho is None else rho)
+        records.append(_record(name, step, near))
+    records.append(_record("constant set", step, morphax.project(weights, bias, onto="constant")))
+    return records
+
+
+def _record(name: str, step: int, near: morphax.Projection) -> dict:
+    sizes = np.asarray(near.selem.sum(-1))
+    return {
+        "metric": name,
+        "step": step,
+        "sizes": sizes.tolist(),
+        "median": float(np.median(sizes)),
+        "single": float((sizes == 1).mean()),
+        "dilations": float(np.asarray(near.operation).mean()),
+        "distance": float(np.asarray(near.distance).mean()),
+    }
+
+
+def train(key, x, y, *, width: int, steps: int, looks: int) -> tuple[list[dict], list[float]]:
+    """Train the classifier without a regulariser and look at it now and then."""
+    keys = jax.random.split(key, 3)
+    params = {
+        "hidden": models.init_dense_lui(keys[0], x.shape[-1], width, input_mean=0.2),
+        "last": models.init_dense_lui(keys[1], width, 10),
+    }
+    optimizer = optax.adam(1e-2)
+    state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    chunk = make_chunk(make_step(classifier, optimizer, loss="bce"), batch_size=64, length=steps)
+    records, losses = look(params, 0), []
+    for _ in range(looks):
+        state, loss = chunk(keys[2], state, (x, y))
+        losses.append(float(loss))
+        records += look(state.params, int(state.step))
+        print(f"step {int(state.step):6d}  loss {losses[-1]:.4f}", flush=True)
+    return records, losses
+
+
+# %% [markdown]
+# One panel for each metric: the distribution of |S| (log scale) at every look.
+
+
+# %%
+def figure(records: list[dict]):
+    """Box plots of |S| against training, a panel for each metric."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(r["metric"] for r in records))
+    fig = Figure(figsize=(3.2 * len(names), 3.6), layout="constrained")
+    axes = fig.subplots(1, len(names), sharey=True)
+    for ax, name in zip(axes, names, strict=True):
+        mine = [r for r in records if r["metric"] == name]
+        ax.boxplot([r["sizes"] for r in mine], tick_labels=[r["step"] for r in mine], whis=(5, 95),
+                   showfliers=False)  # fmt: skip
+        ax.set_yscale("log")
+        single = mine[-1]["single"]
+        ax.set_title(f"{name}\n|S| = 1 at the end: {single:.0%}", fontsize=10)
+        ax.set_xlabel("training step")
+    axes[0].set_ylabel("|S| of the nearest set (5-95 %)")
+    fig.suptitle("Size of the structuring element that each projection asks for")
+    return fig
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the experiment; writes selem_size.json and selem_size.png."""
+    parser = argparse.ArgumentParser(description="|S| chosen by the exact projection in training")
+    parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
+    parser.add_argument("--width", type=int, default=512, help="hidden neurons")
+    parser.add_argument("--steps", type=int, default=500, help="between two looks")
+    parser.add_argument("--looks", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("out/selem_size"))
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args(argv)
+    x, y = mnist(options.data_dir, options.smoke)
+    sizes = {"width": 16, "steps": 5, "looks": 1} if options.smoke else {
+        "width": options.width, "steps": options.steps, "looks": options.looks}  # fmt: skip
+    records, losses = train(jax.random.key(options.seed), x, y, **sizes)
+    options.out.mkdir(parents=True, exist_ok=True)
+    about = {"seed": options.seed, "smoke": options.smoke, **sizes, "losses": losses,
+             "jax": jax.__version__, "device": str(jax.devices()[0])}  # fmt: skip
+    text = json.dumps({"metadata": about, "results": records})
+    (options.out / "selem_size.json").write_text(text)
+    figure(records).savefig(options.out / "selem_size.png", dpi=120)
+    for r in records:
+        print(
+            f"step {r['step']:6d}  {r['metric']:22s} median |S| {r['median']:6.1f}  |S| = 1: "
+            f"{r['single']:5.1%}  dilations {r['dilations']:5.1%}  distance {r['distance']:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
