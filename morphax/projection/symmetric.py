@@ -83,7 +83,7 @@ def project_symmetric(
 
     >>> import jax.numpy as jnp
     >>> from morphax.projection.symmetric import project_symmetric
-    >>> near = project_symmetric(jnp.array([1.0, 0.9, -0.2]), jnp.array(0.5))
+    >>> near = project_symmetric(jnp.array([1.0, 0.9, -0.2]), jnp.array(0.1))
     >>> near.selem.tolist(), int(near.operation)
     ([True, True, False], 0)
     >>> [round(x, 3) for x in near.weights.tolist()], round(float(near.bias), 3)
@@ -100,17 +100,15 @@ def project_symmetric(
     for name, x in (("margin", margin), ("relative_margin", relative_margin)):
         require(0 <= x < math.inf, name, "a finite number >= 0", x)
     dtype = jnp.promote_types(weights.dtype, jnp.float32)
-    options = (jnp.full(bias.shape, x, dtype) for x in (bias_weight, margin, relative_margin))
-    project = _projector(operation, bool(nonnegative))
-    return project(weights, bias.astype(weights.dtype), *options)
+    options = (bias_weight, margin, relative_margin, OPERATIONS.index(operation))
+    options = (jnp.full(bias.shape, x, dtype) for x in options)
+    return _projector(bool(nonnegative))(weights, bias.astype(weights.dtype), *options)
 
 
 @lru_cache
-def _projector(operation: str, nonnegative: bool):
+def _projector(nonnegative: bool):
     """The projection of a bank; `vmap` makes the bank larger, so that chunks stay small."""
-    project: Any = jax.custom_batching.custom_vmap(
-        lambda *bank: _project(operation, nonnegative, *bank)
-    )
+    project: Any = jax.custom_batching.custom_vmap(lambda *bank: _project(nonnegative, *bank))
 
     @project.def_vmap
     def _larger(size, batched, *bank):
@@ -123,8 +121,8 @@ def _projector(operation: str, nonnegative: bool):
     return project
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _project(operation, nonnegative, weights, *scalars) -> Projection:
+@partial(jax.jit, static_argnums=0)
+def _project(nonnegative, weights, *scalars) -> Projection:
     """Cut the bank into chunks of equal size; `scalars` have one value a neuron."""
     *lead, n = weights.shape
     count = math.prod(lead)
@@ -146,16 +144,16 @@ def _project(operation, nonnegative, weights, *scalars) -> Projection:
 
     def solve(chunk):
         with jax.enable_x64(True):
-            return _project_chunk(operation, nonnegative, *chunk)
+            return _project_chunk(nonnegative, *chunk)
 
     return jax.tree.map(uncut, jax.lax.map(solve, (cut(weights), *map(cut, scalars))))
 
 
-def _project_chunk(operation, nonnegative, weights, *scalars) -> Projection:
+def _project_chunk(nonnegative, weights, *scalars) -> Projection:
     dtype = weights.dtype
     valid = jnp.isfinite(weights).all(-1) & jnp.isfinite(scalars[0])
     w = jnp.where(valid[:, None], weights, 0).astype(jnp.float64)
-    bias, rho, margin, relative = (x.astype(jnp.float64) for x in scalars)
+    bias, rho, margin, relative, operation = (x.astype(jnp.float64) for x in scalars)
     bias = jnp.where(valid, bias, 0)
 
     # Divide every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
@@ -166,7 +164,8 @@ def _project_chunk(operation, nonnegative, weights, *scalars) -> Projection:
     unit, eps = unit * shift, eps / shift
     w, bias = w / unit[:, None], bias / unit
 
-    dilation = bias <= 0 if operation == "both" else jnp.full(bias.shape, operation == "dilation")
+    both = operation == OPERATIONS.index("both")
+    dilation = jnp.where(both, bias <= 0, operation == OPERATIONS.index("dilation"))
     sign = jnp.where(dilation, 1.0, -1.0)
     order = jnp.argsort(-w, -1)
     problem = _Problem(nonnegative, jnp.take_along_axis(w, order, -1), sign * bias, eps, rho)
@@ -181,8 +180,8 @@ def _project_chunk(operation, nonnegative, weights, *scalars) -> Projection:
     beta = sign * _into_bounds(x, sign * bias + d / rho, selem, eps)
     beta = (beta * unit).astype(dtype).astype(jnp.float64) / unit
     distance = jnp.sqrt(jnp.sum((x - w) ** 2, -1) + rho * (beta - bias) ** 2)
-    if operation == "both":
-        dilation = jnp.where(k == 1, ~guess_erosion(x, beta, symmetric=True), dilation)
+    guess = ~guess_erosion(x, beta, symmetric=True)
+    dilation = jnp.where(both & (k == 1), guess, dilation)
 
     status = jnp.where(valid, jnp.where(converged, OK, NOT_CONVERGED), INVALID)
     x = jnp.where(valid[:, None], x * unit[:, None], jnp.nan).astype(dtype)
@@ -287,17 +286,18 @@ def _nearest(problem: _Problem) -> tuple[jax.Array, ...]:
     tolerance = 1e-15 * scale
 
     def advance(state):
-        steps, c, _ = state
-        r, slope, *_ = evaluate(c)
-        new = c - jnp.minimum(r, 0) / slope
-        done = (r >= -tolerance) | (new <= c)
-        return steps + 1, new, done
+        steps, new, *_ = state
+        r, slope, *point = evaluate(new)
+        later = new - jnp.minimum(r, 0) / slope
+        done = (r >= -tolerance) | (later <= new)
+        return steps + 1, jnp.where(done, new, later), done, new, *point
 
-    start = (jnp.int32(0), jnp.zeros((count, n)), jnp.zeros((count, n), bool))
-    _, c, done = jax.lax.while_loop(
-        lambda state: (state[0] < MAX_STEPS) & ~jnp.all(state[2]), advance, start
+    zero = jnp.zeros((count, n))
+    _, _, done, c, u, d, value = jax.lax.while_loop(
+        lambda state: (state[0] < MAX_STEPS) & ~jnp.all(state[2]),
+        advance,
+        (jnp.int32(0), zero, zero > 0, zero, zero, zero, zero),
     )
-    _, _, u, d, value = evaluate(c)
     least = value <= jnp.min(value, -1, keepdims=True)
     best = jnp.min(jnp.where(least, k - 1, n - 1), -1)
 
