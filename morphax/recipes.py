@@ -5,7 +5,7 @@ constraint), so that no pixel outgrows the others and pixels outside S reach exa
 centred, so that erosions and dilations are learned alike. The scale is not trained but annealed from
 soft to hard. Halfway, a pull towards constant sets sets in; it decides the pixels the data leave
 open. Training may settle in a poor minimum, which shows: the run is then repeated from another draw
-of the biases, which decide what each layer starts as. Docs/learning.md has the measurements.
+of the biases, which decide what each layer starts as. docs/learning.md has the measurements.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,7 +75,8 @@ def learn_operator(
         train: (images, targets), bool `(N, H, W, C)`.
         valid: the same, held out; it decides when a run has succeeded.
         channels: of the input and of each layer: (1, 1) for one erosion or dilation, (1, 1, 1) for an
-            opening or closing, (1, 2, 1) for a top-hat.
+            opening or closing, (1, 3, 1) for a union of openings. The recipe keeps weights and scales
+            positive, so it learns increasing operators: not top-hats.
         kernel_size: odd side of the windows.
         steps: steps of one run.
         restarts: runs at most; the first one that is certified and reaches `goal` ends the search,

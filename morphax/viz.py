@@ -141,6 +141,11 @@ def prediction_figure(
         # 0 empty, 1 kept, 2 missed, 3 added
         kinds = np.where(target[i], np.where(prediction[i], 1, 2), np.where(prediction[i], 3, 0))
         _show(row[3], kinds, (_EMPTY, _KEPT, _MISSED, _ADDED))
+        if errors[i] <= 50 and max(shape[1:3]) > 96:  # single pixels would hardly be seen
+            for kind, colour in ((2, _MISSED), (3, _ADDED)):
+                rows, columns = np.nonzero(kinds == kind)
+                row[3].plot(columns, rows, "o", markersize=8, markerfacecolor="none",
+                            markeredgecolor=colour, markeredgewidth=1.3)  # fmt: skip
         row[0].set_ylabel(f"image {i}", fontsize=10)
         row[3].set_xlabel(f"{errors[i]} wrong pixel" + "s" * int(errors[i] != 1), fontsize=9)
     for ax, title in zip(axes[0], (*names, "difference"), strict=True):

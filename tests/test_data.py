@@ -417,3 +417,47 @@ def test_save_pairs_refuses(pairs):
         data.save_pairs(folder / "new", inputs.astype(np.uint8), targets)
     with pytest.raises(ValueError, match=r"targets: .*shape of inputs"):
         data.save_pairs(folder / "new", inputs, targets[:2])
+
+
+# --- crops ---
+
+
+def test_crops_take_the_same_window_of_both():
+    numbers = np.arange(3 * 8 * 11).reshape(3, 8, 11, 1)
+    x, y = data.crops(jax.random.key(0), numbers, -numbers, size=(3, 5), count=200)
+    assert x.shape == y.shape == (200, 3, 5, 1)
+    np.testing.assert_array_equal(x, -y)
+    x = np.asarray(x)[..., 0]
+    np.testing.assert_array_equal(np.diff(x, axis=1), 11)  # windows of one image, not scattered
+    np.testing.assert_array_equal(np.diff(x, axis=2), 1)
+    image, row, column = np.unravel_index(x[:, 0, 0], (3, 8, 11))
+    assert set(image) == {0, 1, 2}
+    assert set(row) == set(range(6))
+    assert set(column) == set(range(7))
+    again, _ = data.crops(jax.random.key(0), numbers, -numbers, size=(3, 5), count=200)
+    np.testing.assert_array_equal(again[..., 0], x)
+
+
+def test_crops_of_the_whole_image():
+    images = np.eye(4, 6, dtype=bool)[None, :, :, None]
+    x, _ = data.crops(jax.random.key(0), images, images, size=(4, 6), count=2)
+    assert x.dtype == bool
+    np.testing.assert_array_equal(x, np.repeat(images, 2, 0))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(images=np.zeros((5, 6), bool)), r"images: .*\(N, H, W, C\).*\(5, 6\)"),
+        (dict(images=np.zeros((0, 5, 6, 1), bool)), r"images: .*one image or more"),
+        (dict(targets=np.zeros((1, 5, 6, 1), bool)), r"targets: .*\(2, 5, 6\).*\(1, 5, 6, 1\)"),
+        (dict(size=(5, 7)), r"size: .*rows in 1\.\.5 and columns in 1\.\.6.*\(5, 7\)"),
+        (dict(size=(0, 3)), r"size: .*\(0, 3\)"),
+        (dict(count=0), r"count: .*1 or more.*0"),
+    ],
+)
+def test_crops_refuse(change, message):
+    images = np.zeros((2, 5, 6, 1), bool)
+    settings = dict(images=images, targets=images, size=(3, 3), count=4) | change
+    with pytest.raises(ValueError, match=message):
+        data.crops(jax.random.key(0), **settings)

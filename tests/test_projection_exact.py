@@ -91,10 +91,10 @@ def test_pruning_loses_nothing(rng, sign, monkeypatch):
     banks = [(w, b) for w, b, nonnegative in regimes(rng, n, 8) if nonnegative == sign]
     w, b = (np.concatenate(x) for x in zip(*banks, strict=True))
     pruned = solve(w, b, nonnegative=sign)
-    exact._project.clear_cache()
+    exact._projector.cache_clear()
     monkeypatch.setattr(search, "SOLVE_ALL", n)
     full = solve(w, b, nonnegative=sign)
-    exact._project.clear_cache()
+    exact._projector.cache_clear()
     np.testing.assert_allclose(pruned.distance, full.distance, rtol=1e-10)
     assert not pruned.status.any()
     assert not full.status.any()
@@ -208,9 +208,9 @@ def test_chunks(rng, monkeypatch):
     w, b = oracle.problems(rng, 23, 12)
     whole = solve(w, b)
     monkeypatch.setitem(exact.CHUNK, "cpu", 5 * 12)
-    exact._project.clear_cache()
+    exact._projector.cache_clear()
     parts = solve(w, b)
-    exact._project.clear_cache()
+    exact._projector.cache_clear()
     for x, y in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(x, y)
 

@@ -14,6 +14,7 @@ from morphax.projection.constant import project_constant as project_constant
 from morphax.projection.exact import project_exact as project_exact
 from morphax.projection.result import STATUS_TEXT as STATUS_TEXT
 from morphax.projection.result import Projection as Projection
+from morphax.projection.symmetric import project_symmetric as project_symmetric
 
 SETS = ("activable", "constant")
 SOLVERS = ("exact", "osqp")
@@ -86,8 +87,6 @@ def project(
     }
     if symmetric:
         _check.require(exact, "solver", "'exact' for symmetric neurons", solver)
-        from morphax.projection.symmetric import project_symmetric
-
         return project_symmetric(weights, bias, **options)
     if exact:
         return project_exact(weights, bias, **options)

@@ -49,6 +49,7 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
     else:
         level = _FACTOR[threshold] * jnp.abs(weights).mean(-1, keepdims=True)
     largest = weights.max(-1, keepdims=True)
+    level = jnp.minimum(level, largest)  # a statistical threshold may lie above every weight
     first = jax.nn.one_hot(jnp.argmax(weights, -1), weights.shape[-1], dtype=bool)
     return jnp.where(largest > 0, (weights >= level) & (weights > 0), first)
 

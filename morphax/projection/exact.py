@@ -12,14 +12,13 @@ bound a few Newton steps of `scalar`. Neurons are solved in double precision wha
 the bank, scaled by a power of two, and in chunks, so the extra memory does not grow with the bank.
 """
 
-import math
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from morphax._check import one_of, require
+from morphax.projection import banks
 from morphax.projection.result import INVALID, NOT_CONVERGED, OK, Projection
 from morphax.projection.scalar import Node, Problem, Tables
 from morphax.projection.search import nearest
@@ -70,69 +69,17 @@ def project_exact(
     >>> [round(x, 3) for x in near.weights.tolist()], round(float(near.bias), 3)
     ([1.0, 0.8, 0.35, 0.25], 0.6)
     """
-    weights, bias = jnp.asarray(weights), jnp.asarray(bias)
-    shape = weights.shape
-    one_of("operation", operation, OPERATIONS)
-    require(len(shape) >= 1 and shape[-1] >= 1, "weights", "shape (..., n) with n >= 1", shape)
-    require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]} (weights {shape})", bias.shape)
-    for name, array in (("weights", weights), ("bias", bias)):
-        require(jnp.issubdtype(array.dtype, jnp.floating), name, "a float dtype", array.dtype)
-    require(0 < bias_weight < math.inf, "bias_weight", "a finite number > 0", bias_weight)
-    require(0 <= margin < math.inf, "margin", "a finite number >= 0", margin)
-    require(
-        0 <= relative_margin < math.inf, "relative_margin", "a finite number >= 0", relative_margin
-    )
-    project = _projector(OPERATIONS[operation], bool(nonnegative))
-    dtype = jnp.promote_types(weights.dtype, jnp.float32)
-    options = (jnp.full(bias.shape, x, dtype) for x in (bias_weight, margin, relative_margin))
-    return project(weights, bias.astype(weights.dtype), *options)
+    bank = banks.check(weights, bias, operation, bias_weight, margin, relative_margin)
+    return _projector(operation, bool(nonnegative))(*bank)
 
 
 @lru_cache
-def _projector(dilations: tuple[bool, ...], nonnegative: bool):
-    """The projection of a bank; `vmap` makes the bank larger instead of batching its loops."""
+def _projector(operation: str, nonnegative: bool) -> Any:
+    def solve(weights: jax.Array, *scalars: jax.Array) -> Projection:
+        problem = Problem(weights.shape[-1], nonnegative)
+        return _project_chunk(problem, OPERATIONS[operation], weights, *scalars)
 
-    project: Any = jax.custom_batching.custom_vmap(
-        lambda *bank: _project(dilations, nonnegative, *bank)
-    )
-
-    @project.def_vmap
-    def _larger(size, batched, *bank):
-        bank = (
-            x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
-            for x, is_batched in zip(bank, batched, strict=True)
-        )
-        return project(*bank), Projection(*(True,) * 6)
-
-    return project
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _project(dilations, nonnegative, weights, *scalars) -> Projection:
-    """Cut the bank into chunks of equal size; `scalars` have one value a neuron."""
-    *lead, n = weights.shape
-    count = math.prod(lead)
-    if count == 0:
-        empty = jnp.zeros(lead, weights.dtype)
-        small = empty.astype(jnp.int8)
-        return Projection(weights, empty, weights > 0, small, empty, small)
-    limit = max(1, CHUNK.get(jax.default_backend(), 1 << 23) // n)
-    chunks = max(1, -(-count // limit))
-    size = max(1, -(-count // chunks))
-
-    def cut(x):  # the last neuron fills up the last chunk
-        x = x.reshape(count, *x.shape[len(lead) :])
-        pad = ((0, chunks * size - count), *((0, 0) for _ in x.shape[1:]))
-        return jnp.pad(x, pad, mode="edge").reshape(chunks, size, *x.shape[1:])
-
-    def uncut(x):
-        return x.reshape(-1, *x.shape[2:])[:count].reshape(*lead, *x.shape[2:])
-
-    def solve(chunk):
-        with jax.enable_x64(True):
-            return _project_chunk(Problem(n, nonnegative), dilations, *chunk)
-
-    return jax.tree.map(uncut, jax.lax.map(solve, (cut(weights), *map(cut, scalars))))
+    return banks.over_bank(solve, CHUNK, 1 << 23)
 
 
 def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
@@ -143,12 +90,12 @@ def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
     bias = jnp.where(valid, bias, 0)
 
     # Divide every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
-    descending = _sort_descending(w).astype(jnp.float64)
+    descending = banks.sort_descending(w).astype(jnp.float64)
     largest = jnp.maximum(jnp.maximum(descending[:, 0], -descending[:, -1]), jnp.abs(bias))
-    unit = _power_above(jnp.maximum(largest, margin))
+    unit = banks.power_above(jnp.maximum(largest, margin))
     norm = jnp.sqrt(jnp.sum((descending * (1 / unit)[:, None]) ** 2, -1) + (bias / unit) ** 2)
     eps = margin / unit + relative * norm
-    shift = jnp.maximum(_power_above(eps), 1)
+    shift = jnp.maximum(banks.power_above(eps), 1)
     unit, eps = unit * shift, eps / shift
     columns, inverse = unit[:, None], (1 / unit)[:, None]
     descending, w, bias = descending * inverse, w.astype(jnp.float64) * inverse, bias / unit
@@ -158,7 +105,7 @@ def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
     )
     node, converged = nearest(problem, tables, dilations)
 
-    selem = _largest(w, descending, node.last)
+    selem = banks.largest(w, descending, node.last)
     x, beta = _point(problem, tables, node, w, selem)
     x = (x * columns).astype(dtype).astype(jnp.float64) * inverse
     beta = _into_bounds(x, beta, selem, node.dilation, eps)
@@ -177,36 +124,6 @@ def _project_chunk(problem, dilations, weights, *scalars) -> Projection:
 
 def _prefix(x: jax.Array) -> jax.Array:
     return jnp.pad(jnp.cumsum(x, -1), ((0, 0), (1, 0))).reshape(-1)
-
-
-def _power_above(x: jax.Array) -> jax.Array:
-    """The least power of two above each x (1 for x = 0)."""
-    return jnp.ldexp(jnp.ones_like(x), jnp.frexp(x)[1])
-
-
-def _sort_descending(w: jax.Array) -> jax.Array:
-    """Finite floats, largest first, sorted as integers: 4 times faster than XLA's own order."""
-    bits = 8 * w.dtype.itemsize
-    kind = {16: jnp.int16, 32: jnp.int32, 64: jnp.int64}[bits]
-
-    def fold(i):  # its own inverse; makes the order of the integers that of the floats
-        return i ^ ((i >> (bits - 1)) & jnp.array(jnp.iinfo(kind).max, kind))
-
-    key = ~fold(jax.lax.bitcast_convert_type(w, kind))
-    return jax.lax.bitcast_convert_type(fold(~jax.lax.sort(key)), w.dtype)
-
-
-def _largest(w: jax.Array, descending: jax.Array, k: jax.Array) -> jax.Array:
-    """Mask of the k largest weights, in the order of `w`; of a tie, the first ones."""
-    smallest = jnp.take_along_axis(descending, k[:, None] - 1, -1)
-    room = (k - jnp.sum(descending > smallest, -1, dtype=jnp.int32))[:, None]
-    tied = jnp.sum(descending == smallest, -1, keepdims=True, dtype=jnp.int32)
-
-    def split():
-        tie = w == smallest
-        return (w > smallest) | (tie & (jnp.cumsum(tie, -1, dtype=jnp.int32) <= room))
-
-    return jax.lax.cond(jnp.all(tied == room), lambda: w >= smallest, split)
 
 
 def _point(problem: Problem, tables: Tables, node: Node, w, selem) -> tuple[jax.Array, jax.Array]:

@@ -28,18 +28,16 @@ binary searches in the sorted weights and differences of their prefix sums.
 The neuron is defined by Aouad & Talbot, arXiv 2401.03830; the projection is ours.
 """
 
-import math
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from morphax._check import one_of, require
 from morphax.neurons import guess_erosion
+from morphax.projection import banks
 from morphax.projection.result import INVALID, NOT_CONVERGED, OK, Projection
 
-OPERATIONS = ("erosion", "dilation", "both")
 CHUNK = {"cpu": 1 << 18}
 """Weights solved at a time (about 20 numbers in float64 each)."""
 MAX_STEPS = 200
@@ -83,95 +81,44 @@ def project_symmetric(
 
     >>> import jax.numpy as jnp
     >>> from morphax.projection.symmetric import project_symmetric
-    >>> near = project_symmetric(jnp.array([1.0, 0.9, -0.2]), jnp.array(0.1))
+    >>> near = project_symmetric(jnp.array([1.0, 0.9, 0.8, -0.3]), jnp.array(1.3))
     >>> near.selem.tolist(), int(near.operation)
-    ([True, True, False], 0)
+    ([True, True, True, False], 0)
     >>> [round(x, 3) for x in near.weights.tolist()], round(float(near.bias), 3)
-    ([1.0, 0.925, -0.175], 0.475)
+    ([0.98, 0.88, 0.82, -0.28], 1.32)
     """
-    weights, bias = jnp.asarray(weights), jnp.asarray(bias)
-    shape = weights.shape
-    one_of("operation", operation, OPERATIONS)
-    require(len(shape) >= 1 and shape[-1] >= 1, "weights", "shape (..., n) with n >= 1", shape)
-    require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]} (weights {shape})", bias.shape)
-    for name, array in (("weights", weights), ("bias", bias)):
-        require(jnp.issubdtype(array.dtype, jnp.floating), name, "a float dtype", array.dtype)
-    require(0 < bias_weight < math.inf, "bias_weight", "a finite number > 0", bias_weight)
-    for name, x in (("margin", margin), ("relative_margin", relative_margin)):
-        require(0 <= x < math.inf, name, "a finite number >= 0", x)
-    dtype = jnp.promote_types(weights.dtype, jnp.float32)
-    options = (bias_weight, margin, relative_margin, OPERATIONS.index(operation))
-    options = (jnp.full(bias.shape, x, dtype) for x in options)
-    return _projector(bool(nonnegative))(weights, bias.astype(weights.dtype), *options)
+    bank = banks.check(weights, bias, operation, bias_weight, margin, relative_margin)
+    return _projector(operation, bool(nonnegative))(*bank)
 
 
 @lru_cache
-def _projector(nonnegative: bool):
-    """The projection of a bank; `vmap` makes the bank larger, so that chunks stay small."""
-    project: Any = jax.custom_batching.custom_vmap(lambda *bank: _project(nonnegative, *bank))
-
-    @project.def_vmap
-    def _larger(size, batched, *bank):
-        bank = (
-            x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
-            for x, is_batched in zip(bank, batched, strict=True)
-        )
-        return project(*bank), Projection(*(True,) * 6)
-
-    return project
+def _projector(operation: str, nonnegative: bool) -> Any:
+    return banks.over_bank(partial(_project_chunk, operation, nonnegative), CHUNK, 1 << 22)
 
 
-@partial(jax.jit, static_argnums=0)
-def _project(nonnegative, weights, *scalars) -> Projection:
-    """Cut the bank into chunks of equal size; `scalars` have one value a neuron."""
-    *lead, n = weights.shape
-    count = math.prod(lead)
-    if count == 0:
-        empty = jnp.zeros(lead, weights.dtype)
-        small = empty.astype(jnp.int8)
-        return Projection(weights, empty, weights > 0, small, empty, small)
-    limit = max(1, CHUNK.get(jax.default_backend(), 1 << 22) // n)
-    chunks = -(-count // limit)
-    size = -(-count // chunks)
-
-    def cut(x):  # the last neuron fills up the last chunk
-        x = x.reshape(count, *x.shape[len(lead) :])
-        pad = ((0, chunks * size - count), *((0, 0) for _ in x.shape[1:]))
-        return jnp.pad(x, pad, mode="edge").reshape(chunks, size, *x.shape[1:])
-
-    def uncut(x):
-        return x.reshape(-1, *x.shape[2:])[:count].reshape(*lead, *x.shape[2:])
-
-    def solve(chunk):
-        with jax.enable_x64(True):
-            return _project_chunk(nonnegative, *chunk)
-
-    return jax.tree.map(uncut, jax.lax.map(solve, (cut(weights), *map(cut, scalars))))
-
-
-def _project_chunk(nonnegative, weights, *scalars) -> Projection:
+def _project_chunk(operation, nonnegative, weights, *scalars) -> Projection:
     dtype = weights.dtype
     valid = jnp.isfinite(weights).all(-1) & jnp.isfinite(scalars[0])
     w = jnp.where(valid[:, None], weights, 0).astype(jnp.float64)
-    bias, rho, margin, relative, operation = (x.astype(jnp.float64) for x in scalars)
+    bias, rho, margin, relative = (x.astype(jnp.float64) for x in scalars)
     bias = jnp.where(valid, bias, 0)
 
     # Divide every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
-    unit = _power_above(jnp.maximum(jnp.maximum(jnp.abs(w).max(-1), jnp.abs(bias)), margin))
+    unit = banks.power_above(jnp.maximum(jnp.maximum(jnp.abs(w).max(-1), jnp.abs(bias)), margin))
     norm = jnp.sqrt(jnp.sum((w / unit[:, None]) ** 2, -1) + (bias / unit) ** 2)
     eps = margin / unit + relative * norm
-    shift = jnp.maximum(_power_above(eps), 1)
+    shift = jnp.maximum(banks.power_above(eps), 1)
     unit, eps = unit * shift, eps / shift
     w, bias = w / unit[:, None], bias / unit
 
-    both = operation == OPERATIONS.index("both")
-    dilation = jnp.where(both, bias <= 0, operation == OPERATIONS.index("dilation"))
+    both = operation == "both"
+    dilation = bias <= 0 if both else jnp.full(bias.shape, operation == "dilation")
     sign = jnp.where(dilation, 1.0, -1.0)
-    order = jnp.argsort(-w, -1)
-    problem = _Problem(nonnegative, jnp.take_along_axis(w, order, -1), sign * bias, eps, rho)
+    descending = banks.sort_descending(w)
+    problem = _Problem(nonnegative, descending, sign * bias, eps, rho)
     k, u, c, d, converged = _nearest(problem)
 
-    selem = jnp.argsort(order, -1) < k[:, None]
+    selem = banks.largest(w, descending, k)
     outside = jnp.maximum(w - c[:, None], 0)
     if not nonnegative:
         outside -= jnp.maximum(-w - c[:, None], 0)
@@ -181,18 +128,13 @@ def _project_chunk(nonnegative, weights, *scalars) -> Projection:
     beta = (beta * unit).astype(dtype).astype(jnp.float64) / unit
     distance = jnp.sqrt(jnp.sum((x - w) ** 2, -1) + rho * (beta - bias) ** 2)
     guess = ~guess_erosion(x, beta, symmetric=True)
-    dilation = jnp.where(both & (k == 1), guess, dilation)
+    dilation = jnp.where((k == 1) & both, guess, dilation)
 
     status = jnp.where(valid, jnp.where(converged, OK, NOT_CONVERGED), INVALID)
     x = jnp.where(valid[:, None], x * unit[:, None], jnp.nan).astype(dtype)
     beta, distance = (jnp.where(valid, y * unit, jnp.nan).astype(dtype) for y in (beta, distance))
     selem &= valid[:, None]
     return Projection(x, beta, selem, dilation.astype(jnp.int8), distance, status.astype(jnp.int8))
-
-
-def _power_above(x: jax.Array) -> jax.Array:
-    """The least power of two above each x (1 for x = 0)."""
-    return jnp.ldexp(jnp.ones_like(x), jnp.frexp(x)[1])
 
 
 def _into_bounds(x, beta, selem, eps) -> jax.Array:
