@@ -155,8 +155,9 @@ def main(argv: list[str] | None = None) -> None:
     figure(records).savefig(options.out / "selem_size.png", dpi=120)
     for r in records:
         print(
-            f"step {r['step']:5d}  {r['metric']:21s} median |S| {r['median']:6.1f}  |S| = 1 {r['single']:5.1%}"
-            f"  dilations {r['dilations']:6.1%}  distance {r['distance']:.3f}  alive {r['alive']:6.1%}"
+            f"step {r['step']:5d}  {r['metric']:21s} median |S| {r['median']:6.1f}"
+            f"  |S| = 1 {r['single']:5.1%}  dilations {r['dilations']:6.1%}"
+            f"  distance {r['distance']:.3f}  alive {r['alive']:6.1%}"
         )
 
 
