@@ -20,7 +20,9 @@ FORMS = {"banded": windows._correlate_banded, "conv": windows._correlate_conv}
 
 def main() -> None:
     """Time both forms on several sizes and channel counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
     parser.add_argument("--smoke", action="store_true", help="one small case")
     options = parser.parse_args()
@@ -37,10 +39,16 @@ def main() -> None:
         for name, form in FORMS.items():
             step = jax.jit(jax.value_and_grad(lambda x, w, f=form: (f(x, w) ** 2).mean(), (0, 1)))
             case = {"side": side, "in": n_in, "out": n_out, "batch": batch}
-            rows.append(common.result(name, case, common.measure(step, x, w, repeats=9), error=error))
+            rows.append(
+                common.result(name, case, common.measure(step, x, w, repeats=9), error=error)
+            )
     common.add_ratios(rows, "banded")
     common.write(options.out / "correlate.json", about, rows)
-    print(common.table(rows, ("contender", "side", "in", "out", "batch", "median_s", "ratio", "error")))
+    print(
+        common.table(
+            rows, ("contender", "side", "in", "out", "batch", "median_s", "ratio", "error")
+        )
+    )
 
 
 if __name__ == "__main__":

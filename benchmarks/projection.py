@@ -15,7 +15,6 @@ memory above that of the inputs. Regimes: `REGIMES` below.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -152,20 +151,34 @@ def batched(regime: str, w: np.ndarray, b: np.ndarray, truth) -> dict:
     return result("morphax OSQP, batched", case, timing, error=error)
 
 
+def peak_mib(reset: bool = False) -> float:
+    """Peak resident memory of this process, from now on after a reset (Linux; NaN elsewhere).
+
+    `ru_maxrss` will not do: a child starts with the peak of its parent.
+    """
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def layer(regime: str, count: int, n: int) -> dict:
     """Time and extra memory of one layer, meant for a fresh process: see `--layer`."""
     warm = jax.jit(lambda w, b: project_exact(w, b, nonnegative=regime != "free"))
     w, b = map(jnp.asarray, bank(regime, count, n))
     jax.block_until_ready((jnp.sort(w[:2]), w, b))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib(reset=True)
     start = time.perf_counter()
     jax.block_until_ready(warm(w, b))
     first = time.perf_counter() - start
-    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    timing = measure(warm, w, b, repeats=1, warmup=0, units=count)
-    sort = measure(jax.jit(jnp.sort), w, repeats=1, units=count)
+    extra = peak_mib() - before
+    timing = measure(warm, w, b, repeats=3, warmup=0, units=count)
+    sort = measure(jax.jit(jnp.sort), w, repeats=3, units=count)
     case = {"n": n, "regime": regime, "neurons": count, "layer": True}
-    about = {"extra_mib": round(extra), "first_call_s": round(first, 1)}
+    about = {"extra_mib": round(extra) if extra == extra else None, "first_call_s": round(first, 1)}
     return {
         "rows": [result(EXACT, case, timing), result("jnp.sort", case, sort)],
         "about": about,

@@ -1,0 +1,184 @@
+"""Render what was measured: docs/results.md and the "Measured" part of the README, from JSON alone.
+
+    python benchmarks/report.py
+
+Reads `docs/results/*.json` as the benchmarks and examples wrote them (copy them there), and never
+computes anything but counts and ratios of what is in them.
+"""
+
+import json
+from pathlib import Path
+
+import common
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
+
+
+def load(name: str) -> dict:
+    """One JSON document."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def where(document: dict) -> str:
+    """A line on where and when a document was made."""
+    about = document["metadata"]
+    commit = (about.get("commit") or "?")[:7] + ("+" if about.get("dirty") else "")
+    return f"*{about['date'][:10]}, commit {commit}, {about['cpu']}, {about['cores']} cores, jax " \
+           f"{about['versions']['jax']}.*"  # fmt: skip
+
+
+def table(rows: list[dict], columns: tuple[str, ...]) -> str:
+    """Rows that are no timings, through the one table of the benchmarks."""
+    return common.table([{"extrapolated": False, "case": {}} | row for row in rows], columns)
+
+
+def success(row: dict) -> bool:
+    """Certified throughout, the target's elements, and no wrong pixel on unseen images."""
+    return row["exact"] and row["selem"] == "exact" and row["binary"] == 1.0
+
+
+def recovery(document: dict) -> list[dict]:
+    """One line for each operator and data set, over seeds."""
+    groups: dict[tuple[str, str, str], list[dict]] = {}
+    for row in document["results"]:
+        groups.setdefault((row["dataset"], row["operation"], row["element"]), []).append(row)
+    lines = []
+    for (dataset, operation, element), rows in groups.items():
+        steps = [row["steps"] for row in rows if row["steps"] is not None]
+        lines.append({
+            "dataset": dataset,
+            "operation": operation,
+            "element": element,
+            "recovered": f"{sum(map(success, rows))}/{len(rows)}",
+            "float Dice (worst)": f"{min(r['float'] for r in rows):.5f}",
+            "binary Dice (worst)": f"{min(r['binary'] for r in rows):.5f}",
+            "certified": f"{sum(r['certified'] for r in rows) / len(rows):.0%}",
+            "elements": ", ".join(sorted({r["selem"] for r in rows})),
+            "undetermined px": "+".join(map(str, rows[0]["undetermined"])),
+            "steps": f"{min(steps)}-{max(steps)}" if steps else "-",
+        })  # fmt: skip
+    return lines
+
+
+def counts(document: dict) -> list[dict]:
+    """Runs recovered, certified and right, for each data set."""
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in document["results"]):
+        rows = [row for row in document["results"] if row["dataset"] == dataset]
+        lines.append({
+            "data": dataset,
+            "runs": len(rows),
+            "network certified": sum(r["exact"] for r in rows),
+            "exact elements": sum(r["selem"] == "exact" for r in rows),
+            "no wrong pixel": sum(r["binary"] == 1.0 for r in rows),
+            "all three": sum(map(success, rows)),
+            "certified and float != binary": sum(r["exact"] and not r["agree"] for r in rows),
+        })  # fmt: skip
+    return lines
+
+
+def layer(document: dict) -> list[dict]:
+    """The 4096 x 4096 layer: seconds of the projection, against the sort and the papers' 28 days."""
+    found: dict[str, dict[str, dict]] = {}
+    for row in document["results"]:
+        if row["case"].get("layer"):
+            found.setdefault(row["case"]["regime"], {})[row["contender"]] = row
+    lines = []
+    for regime, rows in found.items():
+        exact, sort = rows["morphax exact"], rows["jnp.sort"]
+        count = exact["case"]["neurons"]
+        extra = document["metadata"]["layer"][f"{regime} {count} x {exact['case']['n']}"]
+        lines.append({
+            "regime": REGIMES[regime],
+            "projection, s": f"{exact['median_s'] * count:.2f}",
+            "jnp.sort, s": f"{sort['median_s'] * count:.2f}",
+            "ratio": f"{exact['median_s'] / sort['median_s']:.2f}",
+            "extra memory, MiB": extra["extra_mib"],
+        })  # fmt: skip
+    return lines
+
+
+REGIMES = {
+    "init": "as initialised, b = sum/2",
+    "max": "b near the largest weight",
+    "trained": "trained-like, few large weights",
+    "free": "free sign",
+}
+
+
+def main() -> None:
+    """Write docs/results.md and the block of the README."""
+    recover, projection = load("recover_operators"), load("projection")
+    regularizers, correlate = load("regularizers"), load("correlate")
+    recover_columns = tuple(recovery(recover)[0])
+    count_table = table(counts(recover), tuple(counts(recover)[0]))
+    seconds = ("n", "regime", "neurons", "contender", "median_s", "ratio", "error", "samples")
+    shapes = ("contender", "side", "in", "out", "batch", "median_s", "ratio", "error")
+    cost = ("contender", "neurons", "median_s", "iqr_s", "ratio")
+    layer_table = table(layer(projection), tuple(layer(projection)[0]))
+    per_neuron = [row for row in projection["results"] if not row["case"].get("layer")]
+    text = f"""# Results
+
+Written by `python benchmarks/report.py` from the JSON in `docs/results/`; nothing here is typed. Seconds
+are of two shared cores: read the ratios.
+
+## Recovering operators
+`python benchmarks/recover_operators.py --data-dir DATA`; {where(recover)}
+
+12 operators, size 7, seeds 0 to 2, one recipe. *Recovered* means: the whole network certified, the
+target's structuring elements (up to a translation that cancels), and not one wrong pixel on 1000 unseen
+images. *Undetermined* pixels of the window change no output on the whole training set, layer by layer.
+
+{count_table}
+
+{table(recovery(recover), recover_columns)}
+
+## The exact projection
+`python benchmarks/projection.py`; {where(projection)}
+
+A layer of 4096 neurons with 4096 inputs, float32, all structuring elements, both operations, against
+`jnp.sort` of the same matrix in the same process.
+
+{layer_table}
+
+Seconds a neuron; ratio to morphax exact; `~` is extrapolated from `samples` of the 2n candidates.
+
+![Cost of the projection](figures/projection.png)
+
+{common.table(per_neuron, seconds)}
+
+Left out: {"; ".join(projection["skipped"]) or "nothing"}.
+
+## L_exact in training
+`python benchmarks/regularizers.py`; {where(regularizers)}
+
+{common.table(regularizers["results"], cost)}
+
+## Correlating images
+`python benchmarks/correlate.py`; {where(correlate)}
+
+{common.table(correlate["results"], shapes)}
+"""
+    (ROOT / "docs" / "results.md").write_text(text)
+    readme = (ROOT / "README.md").read_text()
+    before, rest = readme.split(BEGIN)
+    block = f"""
+Operators learned from image pairs by one fixed recipe, 12 operators x 3 seeds a data set
+(`python benchmarks/recover_operators.py`):
+
+{count_table}
+
+The exact projection of a layer of 4096 neurons with 4096 inputs (the papers: 28 days), against
+`jnp.sort` of the same matrix in the same run (`python benchmarks/projection.py`):
+
+{layer_table}
+
+All tables, with what was lost: [docs/results.md](docs/results.md).
+"""
+    (ROOT / "README.md").write_text(before + BEGIN + block + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
