@@ -26,14 +26,14 @@ import numpy as np
 
 import morphax
 from morphax import data, elements, metrics, models, recipes
-from morphax.data.identify import undetermined
+from morphax.data.identify import evidence, undetermined
 
 OPERATIONS = ("erosion", "dilation", "opening", "closing")
 ELEMENTS = ("disk", "hstick", "dcross")
 DATASETS = ("diskorect", "mnist", "inverted_mnist")
 COLUMNS = (
     "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
-    "undetermined", "restarts", "steps", "seconds",
+    "undetermined", "weakest", "restarts", "steps", "seconds",
 )  # fmt: skip
 
 
@@ -55,6 +55,18 @@ def images_of(name: str, data_dir: str | None, smoke: bool) -> dict[str, jax.Arr
         "train": load("train", 0, sizes["train"]),
         "valid": load("test", 0, sizes["valid"]),
         "test": load("test", sizes["valid"], sizes["test"]),
+    }
+
+
+def identifiable(images: jax.Array, operation: str, element: str) -> dict[str, Any]:
+    """What the training set can tell: undetermined pixels a layer, and how thin the evidence is.
+
+    `weakest` is the number of images, of the first 8192, that tell the least told pixel.
+    """
+    selem = elements.named(element, 7)
+    return {
+        "undetermined": undetermined(images, operation, selem).sum((1, 2)).tolist(),
+        "weakest": int(evidence(images[:8192], operation, selem).min()),
     }
 
 
@@ -119,6 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="of one run")
     parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser.add_argument("--identify", action="store_true", help="recompute what the data can tell")
     parser.add_argument(
         "--smoke", action="store_true", help="one tiny row; its numbers mean nothing"
     )
@@ -137,17 +150,20 @@ def main() -> None:
         todo = [(o, e, s) for o in OPERATIONS for e in ELEMENTS for s in seeds]
         todo = todo[:1] if options.smoke else todo
         done = {(r["operation"], r["element"], r["seed"]) for r in rows if r["dataset"] == name}
-        if not set(todo) - done:
+        if not set(todo) - done and not options.identify:
             continue
         images = images_of(name, options.data_dir, options.smoke)
         told: dict[tuple[str, str], Any] = {}
+        for row in [r for r in rows if options.identify and r["dataset"] == name]:
+            pair = row["operation"], row["element"]
+            told[pair] = told.get(pair) or identifiable(images["train"], *pair)
+            row |= told[pair]
         for operation, element, seed in [t for t in todo if t not in done]:
             if (operation, element) not in told:
-                pixels = undetermined(images["train"], operation, elements.named(element, 7))
-                told[operation, element] = pixels.sum((1, 2)).tolist()
+                told[operation, element] = identifiable(images["train"], operation, element)
             steps = 100 if options.smoke else options.steps
             row = row_of(images, name, operation, element, seed, steps)
-            row["undetermined"] = told[operation, element]
+            row |= told[operation, element]
             rows.append(row)
             with journal.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -124,8 +124,18 @@ def activation_bounds(
 def rounding_allowance(
     weights: jax.Array, bias: jax.Array, *, unit: float | None = None
 ) -> jax.Array:
-    """The allowance t of the module docstring, `(...)`, in units of b."""
-    unit = jnp.finfo(weights.dtype).eps / 2 if unit is None else unit
+    """The rounding allowance t of the module docstring, in units of b.
+
+    Args:
+        weights: float `(..., n)`.
+        bias: float `(...)`.
+        unit: unit roundoff; that of the dtype of the weights by default.
+
+    Returns:
+        t, float `(...)`.
+    """
+    if unit is None:
+        unit = float(jnp.finfo(weights.dtype).eps) / 2
     size = jnp.abs(weights).sum(-1)
     allowance = unit * ((4 * weights.shape[-1] + 32) * size + 32 * jnp.abs(bias))
     return allowance + jnp.finfo(weights.dtype).tiny  # underflow to zero loses a sign

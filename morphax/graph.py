@@ -151,6 +151,8 @@ def _walk(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], steps: list[St
 def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
     primitive, name = eqn.primitive.name, str(eqn.params.get("name", ""))
     inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+    if not eqn.outvars:  # what `nn.scan` leaves of a dead call
+        return []
     if name.startswith("morphax."):
         return [_follow_marked(eqn, name.removeprefix("morphax."), values, steps)]
     if primitive == "scan":
@@ -225,14 +227,15 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
 
 def _is_plain_call(eqn: Any, spec: Spec) -> bool:
     """Whether a marked call is what `morphax.apply` does to such arrays, under the stored spec."""
-    *arrays, x = [
+    weight, bias, scale, x = [
         jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
         for var in eqn.invars
     ]
-    if len(arrays[0].shape) != max(-axis for axis in ROLES[spec.role]):
+    if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
         return False
-    kind = BinaryBiSE if arrays[1].dtype == jnp.bool_ else BiSE
-    expected = jax.make_jaxpr(neurons.apply)(kind(*arrays, spec), x).eqns[-1].params["jaxpr"]
+    kind = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
+    traced = jax.make_jaxpr(neurons.apply)(kind(weight, bias, scale, spec), x)
+    expected = traced.eqns[-1].params["jaxpr"]
     made = eqn.params["jaxpr"]
     return made is expected or str(made) == str(expected)
 
@@ -272,10 +275,10 @@ def _append(steps: list[Step], step: Step) -> _Signal:
 def _as_signal(value: Any, steps: list[Step]) -> Any:
     if isinstance(value, (_Signal, _Leaf, _Opaque)):
         return value
-    bits = np.asarray(value)
+    bits = np.asarray(value)  # numpy: a constant, also when the caller is being traced
     binary = np.isin(bits, (0, 1)).all()
     _check.require(bool(binary), "apply", "binary constants (0 or 1) beside signals", bits)
-    return _append(steps, Step("constant", (), bits.shape, run=lambda: bits))
+    return _append(steps, Step("constant", (), bits.shape, run=lambda: bits))  # type: ignore
 
 
 def _bind(eqn: Any) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Initialisations of banks of neurons: a `key`, a shape and a `Spec` in, a `BiSE` node out.
 
-Variance-preserving: the output of a neuron has the spread of its input, so a deep stack starts with
+Variance-preserving: the potential p (w x - b) has the spread of the input, so a deep stack starts with
 signals that still differ. With a = xi^-1(0.95), s = sqrt(3) + 2 and n inputs per neuron: mean weight
 2 a / n, uniform relative half-width 0.668, bias = input_mean * sum(w), and the scale that goes with
 them p = s sqrt(n) / (8 a).
@@ -127,6 +127,9 @@ def heuristic(
         spec = replace(spec, factor=bias / input_mean)
     full, scales = jnp.full(reduced, bias, dtype), jnp.full(reduced, scale, dtype)
     node = BiSE(reparam.latent_weights(drawn, spec.weight_map), full, scales, spec)
+    effective = reparam.effective_weights(
+        bank(node, node.weight), spec.weight_map, factor=spec.factor
+    )
     return replace(
-        node, bias=reparam.latent_bias(full, spec.bias_map, bank(node, drawn), offset=spec.offset)
+        node, bias=reparam.latent_bias(full, spec.bias_map, effective, offset=spec.offset)
     )

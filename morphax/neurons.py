@@ -190,7 +190,7 @@ def complement(x: jax.Array, *, symmetric: bool = False) -> jax.Array:
     return ~x
 
 
-def concatenate(arrays: Sequence[jax.Array], axis: int = -1) -> jax.Array:
+def concatenate(arrays: Sequence[jax.Array], *, axis: int = -1) -> jax.Array:
     """Join feature maps along an axis (channels, by default).
 
     Example:

@@ -13,11 +13,18 @@ from jax.scipy.special import erf, erfinv
 
 from morphax import _check
 
+
+def _arctan_inverse(y: jax.Array) -> jax.Array:
+    # A rounded pi / 2 may lie beyond the pole of the tangent.
+    ends = jnp.where(y > 0, jnp.inf, -jnp.inf).astype(y.dtype)
+    return jnp.where(jnp.abs(y) < 1, jnp.tan(y * (jnp.pi / 2)), ends)
+
+
 # Each entry holds the symmetric form and its inverse: the [0, 1] form is derived once, below.
 _SYMMETRIC = {
     "tanh": (jnp.tanh, jnp.arctanh),
     "sigmoid": (lambda x: jnp.tanh(x / 2), lambda y: 2 * jnp.arctanh(y)),
-    "arctan": (lambda x: jnp.arctan(x) * (2 / jnp.pi), lambda y: jnp.tan(y * (jnp.pi / 2))),
+    "arctan": (lambda x: jnp.arctan(x) * (2 / jnp.pi), _arctan_inverse),
     "erf": (erf, erfinv),
 }
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from morphax import operators
-from morphax.data.identify import undetermined
+from morphax.data.identify import evidence, undetermined
 
 ALL = np.array([list(np.binary_repr(i, 9)) for i in range(1, 512)]) == "1"
 ALL = ALL.reshape(-1, 3, 3)
@@ -43,6 +43,7 @@ def test_compositions_flip_one_layer_at_a_time(rng):
     images = rng.random((40, 12, 12, 1)) < 0.6
     selem = np.array([[0, 1, 0], [1, 1, 1], [0, 0, 0]], bool)
     found = undetermined(jnp.asarray(images), "opening", selem)
+    counts = evidence(jnp.asarray(images), "opening", selem, batch=16)
     planes = jnp.asarray(images[..., 0])
     truth = operators.opening(planes, selem)
     for layer, row, column in np.ndindex(2, 3, 3):
@@ -50,6 +51,7 @@ def test_compositions_flip_one_layer_at_a_time(rng):
         windows[layer][row, column] ^= True
         out = operators.dilation(operators.erosion(planes, windows[0]), windows[1])
         assert found[layer, row, column] == bool((out == truth).all())
+        assert counts[layer, row, column] == int((out != truth).any((1, 2)).sum())
 
 
 def test_unknown_operation():

@@ -7,6 +7,7 @@ with a single pixel changed); for two layers it is complete in each layer while 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -49,37 +50,77 @@ def undetermined(
         >>> bool(undetermined(jnp.zeros((1, 9, 9, 1), bool), "erosion", np.ones((3, 3), bool)).all())
         True
     """
-    _check.one_of("operation", operation, _LAYERS)
-    layers = _LAYERS[operation]
-    kh, kw = selem.shape
-    single = np.eye(kh * kw, dtype=bool).reshape(kh * kw, kh, kw)
-    flips = np.zeros((len(layers), kh * kw, len(layers), kh, kw), bool)
-    for layer in range(len(layers)):
-        flips[layer, :, layer] = single
-    candidates = selem ^ flips.reshape(-1, len(layers), kh, kw)
-    valid = np.asarray(candidates.any((-1, -2)).all(-1))  # an empty window is no structuring element
+    candidates, valid = _one_pixel_changed(operation, selem)
     open_ = valid.copy()
-
-    @jax.jit
-    def differ(planes: jax.Array, windows: jax.Array) -> jax.Array:
-        def run(windows: jax.Array) -> jax.Array:
-            out = planes
-            for i, operator in enumerate(layers):
-                out = operator(out, windows[i], border=border)
-            return out
-
-        truth = run(jnp.broadcast_to(jnp.asarray(selem), windows.shape[1:]))
-        return jax.lax.map(lambda w: (run(w) != truth).any(), windows)
-
-    planes = jnp.moveaxis(images, -1, 1)
-    for start in range(0, len(planes), batch):
-        part = planes[start : start + batch]
+    for start in range(0, len(images), batch):
         todo = np.flatnonzero(open_)
         if not len(todo):
             break
         # A power of two of candidates at a time: few programs are compiled.
-        size = 1 << int(np.ceil(np.log2(len(todo))))
-        padded = np.resize(todo, size)
-        told = np.asarray(differ(part, jnp.asarray(candidates[padded])))
-        open_[padded[told]] = False
-    return open_.reshape(len(layers), kh, kw)
+        padded = np.resize(todo, 1 << int(np.ceil(np.log2(len(todo)))))
+        part = images[start : start + batch]
+        told = _told(part, jnp.asarray(candidates[padded]), jnp.asarray(selem), operation, border)
+        open_[padded[np.asarray(told) > 0]] = False
+    return open_.reshape(-1, *selem.shape)
+
+
+def evidence(
+    images: jax.Array,
+    operation: str,
+    selem: np.ndarray,
+    *,
+    border: str = "ignore",
+    batch: int = 1024,
+) -> np.ndarray:
+    """How many images tell each pixel of each layer's window: those whose output it changes.
+
+    Args:
+        images, operation, selem, border: as for `undetermined`.
+        batch: images at a time.
+
+    Returns:
+        int64 `(layers, kh, kw)`, 0 where undetermined.
+
+    Raises:
+        ValueError: unknown operation.
+
+    Example:
+        >>> int(evidence(jnp.zeros((1, 9, 9, 1), bool), "erosion", np.ones((3, 3), bool)).sum())
+        0
+    """
+    candidates, valid = _one_pixel_changed(operation, selem)
+    counts = np.zeros(len(candidates), np.int64)
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        counts += np.asarray(
+            _told(part, jnp.asarray(candidates), jnp.asarray(selem), operation, border)
+        )
+    return np.where(valid, counts, 0).reshape(-1, *selem.shape)
+
+
+def _one_pixel_changed(operation: str, selem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (candidates, layers, kh, kw) that differ in a pixel, and which are not empty."""
+    _check.one_of("operation", operation, _LAYERS)
+    layers, pixels = len(_LAYERS[operation]), selem.size
+    flips = np.zeros((layers, pixels, layers, *selem.shape), bool)
+    for layer in range(layers):
+        flips[layer, :, layer] = np.eye(pixels, dtype=bool).reshape(pixels, *selem.shape)
+    candidates = selem ^ flips.reshape(-1, layers, *selem.shape)
+    return candidates, np.asarray(candidates.any((-1, -2)).all(-1))
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _told(
+    images: jax.Array, windows: jax.Array, selem: jax.Array, operation: str, border: str
+) -> jax.Array:
+    """For each candidate, the number of images on which it differs from the true operator."""
+    planes = jnp.moveaxis(images, -1, 1)
+
+    def run(windows: jax.Array) -> jax.Array:
+        out = planes
+        for i, operator in enumerate(_LAYERS[operation]):
+            out = operator(out, windows[i], border=border)
+        return out
+
+    truth = run(jnp.broadcast_to(selem, windows.shape[1:]))
+    return jax.lax.map(lambda w: (run(w) != truth).any((1, 2, 3)).sum(), windows)
