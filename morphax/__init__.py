@@ -7,6 +7,7 @@ in `morphax.data`, figures in `morphax.viz`.
 
 from morphax import elements as elements
 from morphax import initializers as initializers
+from morphax import levelsets as levelsets
 from morphax import metrics as metrics
 from morphax import models as models
 from morphax import regularizers as regularizers
@@ -17,9 +18,9 @@ from morphax.certificate import certify as certify
 from morphax.certificate import certify_neurons as certify_neurons
 from morphax.certificate import structuring_element as structuring_element
 from morphax.graph import Graph as Graph
-from morphax.graph import NetworkCertificate as NetworkCertificate
-from morphax.graph import certify_network as certify_network
 from morphax.graph import trace as trace
+from morphax.network import NetworkCertificate as NetworkCertificate
+from morphax.network import certify_network as certify_network
 from morphax.neurons import apply as apply
 from morphax.neurons import complement as complement
 from morphax.neurons import concatenate as concatenate

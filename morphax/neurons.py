@@ -43,7 +43,8 @@ def mark(function):
 
     @wraps(function)
     def wrapper(*args, **static):
-        return jitted(**static)(*args)
+        hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in static.items()}
+        return jitted(**hashable)(*args)
 
     return wrapper
 

@@ -18,7 +18,7 @@ import optax
 
 from morphax import _check, models, regularizers, transforms
 from morphax.binarize import binarize
-from morphax.graph import NetworkCertificate, certify_network
+from morphax.network import NetworkCertificate, certify_network
 from morphax.nodes import BiSE, map_nodes
 from morphax.training import Data, Record, append_jsonl, fit, make_chunk, make_evaluate, make_step
 

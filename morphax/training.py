@@ -16,8 +16,9 @@ import optax
 
 from morphax import _check, metrics
 from morphax.binarize import binarize
-from morphax.graph import certify_network
 from morphax.losses import loss_named
+from morphax.network import certify_network
+from morphax.nodes import named_nodes
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 Data = tuple[jax.Array, jax.Array]
@@ -200,8 +201,9 @@ def fit(
         ValueError: data of shapes that do not fit, images outside [0, 1], unknown loss.
         ImportError: `progress` without tqdm.
     """
-    _check_data("train", train)
-    _check_data("valid", valid)
+    symmetric = any(node.spec.symmetric for node in named_nodes(params).values())
+    _check_data("train", train, -1 if symmetric else 0)
+    _check_data("valid", valid, -1 if symmetric else 0)
     evaluate = evaluate or make_evaluate(apply)
     if chunk is None:
         step = make_step(apply, optimizer, loss=loss, penalty=penalty)
@@ -230,23 +232,23 @@ def append_jsonl(path: str | Path, record: Record) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def _check_data(name: str, data: Data) -> None:
+def _check_data(name: str, data: Data, low: int) -> None:
     images, targets = data
     _check.require(images.ndim == 4, f"{name}[0]", "images (N, H, W, C)", images.shape)
     _check.require(len(images) > 0, f"{name}[0]", "at least one image", images.shape)
-    _check.require(
-        len(images) == len(targets), f"{name}[1]", f"{len(images)} targets", targets.shape
-    )
+    count = len(images)
+    _check.require(len(targets) == count, f"{name}[1]", f"{count} targets", targets.shape)
+    same = targets.ndim != 4 or targets.shape[1:3] == images.shape[1:3]
+    _check.require(same, f"{name}[1]", f"target images of {images.shape[1:3]}", targets.shape)
     for i, part in enumerate(data):
         if jnp.issubdtype(part.dtype, jnp.floating):
-            inside = bool(((part >= -1) & (part <= 1)).all())  # false for NaN
-            _check.require(inside, f"{name}[{i}]", "values in [0, 1] (in [-1, 1] when symmetric)",
-                           "values outside, or NaN")  # fmt: skip
+            inside = bool(((part >= low) & (part <= 1)).all())  # false for NaN
+            came = "values outside, or NaN"
+            _check.require(inside, f"{name}[{i}]", f"values in [{low}, 1] for these neurons", came)
         else:
             known = part.dtype == jnp.bool_
-            _check.require(
-                known, f"{name}[{i}]", "bool or floats (images > 127 binarises)", part.dtype
-            )
+            expected = "bool or floats (images > 127 binarises)"
+            _check.require(known, f"{name}[{i}]", expected, part.dtype)
 
 
 def _bar(chunks: range, log_every: int, progress: bool) -> Iterable[int]:

@@ -3,6 +3,9 @@
 `nnx.state(model, nnx.Param)` is a params tree for every function of morphax, and
 `nnx.update(model, morphax.binarize(state))` turns a model into its binary twin.
 
+Train with Optax on `nnx.state(model, nnx.Param)` and `nnx.update`; `nnx.Optimizer` (flax 0.12) unpacks
+params that are pytrees in its state and fails on the second step.
+
 `**options` are those of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
 symmetric, offset, input_mean, scale, dtype.
 """

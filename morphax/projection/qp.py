@@ -126,14 +126,9 @@ def project_osqp(
         dtype=np.dtype(dtype),
     )
     vector, scalar = weights.shape, bias.shape
-    shapes = Projection(
-        weights=jax.ShapeDtypeStruct(vector, dtype),
-        bias=jax.ShapeDtypeStruct(scalar, dtype),
-        selem=jax.ShapeDtypeStruct(vector, bool),
-        operation=jax.ShapeDtypeStruct(scalar, jnp.int8),
-        distance=jax.ShapeDtypeStruct(scalar, dtype),
-        status=jax.ShapeDtypeStruct(scalar, jnp.int8),
-    )
+    kinds = ((vector, dtype), (scalar, dtype), (vector, bool), (scalar, jnp.int8))
+    kinds += ((scalar, dtype), (scalar, jnp.int8))  # in the order of the fields
+    shapes = Projection._make(jax.ShapeDtypeStruct(*kind) for kind in kinds)
     return jax.pure_callback(project, shapes, weights, bias, vmap_method="broadcast_all")
 
 
@@ -142,13 +137,15 @@ def _project_host(weights: Any, bias: Any, *, dtype: np.dtype, **options: Any) -
     weights, bias = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
     flat = weights.reshape(-1, weights.shape[-1])
     point, beta, selem, operation, distance, status = _project(flat, bias.reshape(-1), **options)
-    return Projection(
-        weights=point.reshape(weights.shape).astype(dtype),
-        bias=beta.reshape(bias.shape).astype(dtype),
-        selem=selem.reshape(weights.shape),
-        operation=operation.reshape(bias.shape).astype(np.int8),
-        distance=distance.reshape(bias.shape).astype(dtype),
-        status=status.reshape(bias.shape).astype(np.int8),
+    return Projection._make(
+        (
+            point.reshape(weights.shape).astype(dtype),
+            beta.reshape(bias.shape).astype(dtype),
+            selem.reshape(weights.shape),
+            operation.reshape(bias.shape).astype(np.int8),
+            distance.reshape(bias.shape).astype(dtype),
+            status.reshape(bias.shape).astype(np.int8),
+        )
     )
 
 
