@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from morphax import _check
 from morphax.neurons import guess_erosion
+from morphax.projection.banks import sort_descending
 from morphax.projection.result import DEGENERATE, INVALID, OK, Projection
 
 THRESHOLDS = ("exact", "uniform", "normal")
@@ -41,7 +42,7 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
     """
     _check.one_of("threshold", threshold, THRESHOLDS)
     if threshold == "exact":
-        ordered = -jnp.sort(-weights, axis=-1)
+        ordered = sort_descending(weights)
         count = jnp.arange(1, weights.shape[-1] + 1, dtype=weights.dtype)
         count = count.reshape((1,) * (weights.ndim - 1) + count.shape)
         best = jnp.argmax(jnp.cumsum(ordered, -1) / jnp.sqrt(count), -1, keepdims=True)
