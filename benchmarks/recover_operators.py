@@ -163,7 +163,7 @@ def main() -> None:
                 told[operation, element] = identifiable(images["train"], operation, element)
             steps = 100 if options.smoke else options.steps
             row = row_of(images, name, operation, element, seed, steps)
-            row |= told[operation, element]
+            row |= told[operation, element] | {"commit": about["commit"][:7]}
             rows.append(row)
             with journal.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -59,6 +59,7 @@ def recovery(document: dict) -> list[dict]:
             "undetermined px": "+".join(map(str, rows[0]["undetermined"])),
             "weakest px told by": rows[0]["weakest"],
             "steps": f"{min(steps)}-{max(steps)}" if steps else "-",
+            "commit": ", ".join(sorted({r["commit"] for r in rows})),
         })  # fmt: skip
     return lines
 

@@ -20,7 +20,7 @@ from morphax import _check, models, regularizers, transforms
 from morphax.binarize import binarize
 from morphax.network import NetworkCertificate, certify_network
 from morphax.nodes import BiSE, map_nodes
-from morphax.training import Data, Record, append_jsonl, fit, make_chunk, make_evaluate, make_step
+from morphax.training import Data, Record, fit, make_chunk, make_evaluate, make_step
 
 
 class Learned(NamedTuple):
@@ -112,12 +112,10 @@ def learn_operator(
         params = _spread(bias_key, params, restart)
         run = fit(
             fit_key, models.bimonn, params, train, valid=valid, optimizer=optimizer, steps=steps,
-            chunk=chunk, evaluate=evaluate, progress=progress, log_every=length,
+            chunk=chunk, evaluate=evaluate, progress=progress, log_every=length, log=log,
+            tags={"restart": restart},
         )  # fmt: skip
         last = run.history[-1]
-        if log is not None:
-            for record in run.history:
-                append_jsonl(log, {"restart": restart, **record})
         score = (
             last["binary"] >= goal and last["exact"],
             last["binary"],

@@ -167,6 +167,7 @@ def fit(
     chunk: Chunk | None = None,
     log_every: int = 250,
     log: str | Path | None = None,
+    tags: Record | None = None,
     progress: bool = False,
     until: Callable[[Record], bool] | None = None,
     patience: int | None = None,
@@ -189,6 +190,7 @@ def fit(
             batch_size and penalty are then its own.
         log_every: steps of one scan, between two records.
         log: JSONL file; every record is appended and flushed at once, so a killed run keeps them.
+        tags: added to every record, such as the number of a restart.
         progress: show a progress bar (needs the "progress" extra).
         until: stop as soon as it holds for a record.
         patience: stop after that many records without a smaller training loss.
@@ -213,7 +215,7 @@ def fit(
     best, waited, start = float("inf"), 0, time.perf_counter()
     for _ in _bar(range(-(-steps // log_every)), log_every, progress):
         state, value = chunk(key, state, train)
-        record = {"step": int(state.step), "loss": float(value)}
+        record = {**(tags or {}), "step": int(state.step), "loss": float(value)}
         record |= {name: float(v) for name, v in evaluate(state.params, valid).items()}
         record["seconds"] = round(time.perf_counter() - start, 3)
         history.append(record)
