@@ -27,6 +27,7 @@ PACKAGES = (
     "osqp",
     "clarabel",
     "jaxopt",
+    "torch",
 )
 METADATA = (
     *("benchmark", "unit", "reference", "date", "commit", "dirty", "smoke", "python", "versions"),

@@ -113,7 +113,7 @@ REGIMES = {
 def main() -> None:
     """Write docs/results.md and the block of the README."""
     recover, projection = load("recover_operators"), load("projection")
-    regularizers, correlate = load("regularizers"), load("correlate")
+    regularizers, correlate, training = map(load, ("regularizers", "correlate", "training"))
     recover_columns = tuple(recovery(recover)[0])
     count_table = table(counts(recover), tuple(counts(recover)[0]))
     seconds = ("n", "regime", "neurons", "contender", "median_s", "ratio", "error", "samples")
@@ -159,6 +159,13 @@ Left out: {"; ".join(projection["skipped"]) or "nothing"}.
 `python benchmarks/regularizers.py`; {where(regularizers)}
 
 {common.table(regularizers["results"], cost)}
+
+## A training step
+`python benchmarks/training.py`; {where(training)}
+
+Seconds a step, batch 64; ratio to morphax on the same network.
+
+{common.table(training["results"], ("network", "contender", "median_s", "iqr_s", "ratio"))}
 
 ## Correlating images
 `python benchmarks/correlate.py`; {where(correlate)}
