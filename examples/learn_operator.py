@@ -32,6 +32,7 @@ import optax
 
 import morphax
 from morphax import data, elements, models, viz
+from morphax.describe import describe
 from morphax.metrics import dice
 from morphax.nodes import named_nodes
 from morphax.recipes import Learned, learn_operator
@@ -231,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
             [np.ravel(each.exact) for each in certificates.values()]))),
         "exact": bool(learned.certificate.exact),
         "selem_recovered": found,
-        "learned": viz.describe(learned.binary, certificates),
+        "learned": describe(learned.binary, certificates),
         "steps": steps,
         "restarts": learned.restarts,
         "seconds": round(seconds, 1),

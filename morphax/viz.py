@@ -5,7 +5,6 @@ changes; save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with `mo
 are safe for colour-blind readers, and what a colour says is also said in words.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,15 +12,15 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check, elements
+from morphax import _check
 from morphax.certificate import Certificate, certify_node, structuring_element
-from morphax.nodes import BinaryBiSE, BiSE, Node, effective, leaves, named_nodes, unbank
+from morphax.describe import SPATIAL, check_unstacked, operation_name, row_name
+from morphax.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
 
 _SET, _UNSET, _GRID = "#1f4e79", "#f4f4f2", "#c9c9c4"
 _RIGHT, _WRONG = "#00604a", "#a83c00"  # of words
 _MISSED, _ADDED, _KEPT, _EMPTY = "#e66100", "#2b6cd4", "#bdbdbd", "#ffffff"  # of pixels
 _NEURONS_A_BANK = 16
-_SPATIAL = ("dilation", "erosion")
 
 
 def operator_figure(
@@ -75,7 +74,7 @@ def operator_figure(
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining = iter(targets or ())
     for (bank, index), row in zip(rows, axes, strict=True):
-        name = _row_name(bank.path, bank.twin, index)
+        name = row_name(bank.path, bank.twin, index)
         if index and targets is not None:
             _draw_target(row[0], name, *next(remaining))
         elif targets is not None:
@@ -157,89 +156,6 @@ def prediction_figure(
     return figure
 
 
-def describe(binary: Any, certificates: Mapping[str, Certificate]) -> list[str]:
-    """What the neurons of a binary network are, in words: a line for each.
-
-    Args:
-        binary: params tree of `BinaryBiSE` nodes, from `morphax.binarize`.
-        certificates: path of a bank -> its certificate, such as `certify_network(...).neurons`.
-
-    Returns:
-        Lines such as "layer 1: erosion by disk(7) - certified, margin 0.07".
-
-    Raises:
-        ValueError: real banks, or stacked ones.
-
-    Example:
-        >>> import jax
-        >>> from morphax import binarize, certify_network, models
-        >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=1)
-        >>> found = certify_network(models.bimonn, params, (1, 5, 5, 1))
-        >>> describe(binarize(params), found.neurons)[0].split(" - ")[0]
-        'layer 1: dilation by one pixel, changing nothing'
-    """
-    lines = []
-    for path, node in named_nodes(binary).items():
-        if not isinstance(node, BinaryBiSE):
-            raise ValueError(
-                f"binary: expected morphax.binarize(params), got a real bank at {path}"
-            )
-        _check_unstacked("binary", path, node)
-        node = jax.tree.map(np.asarray, node)
-        exact, margin = (np.asarray(v) for v in certificates[path][2:])
-        for index in np.ndindex(*node.erosion.shape):
-            proof = f"certified, margin {float(margin[index]):.2g}"
-            proof = proof if exact[index] else "not certified, the nearest one"
-            lines.append(f"{_in_words(path, node, index)} - {proof}")
-    return lines
-
-
-def _in_words(path: str, node: BinaryBiSE, index: tuple[int, ...]) -> str:
-    if node.spec.role == "spatial":
-        selem = name_selem(structuring_element(node, *index))
-        return f"{_row_name(path, node, index)}: {_operation(node, index, _SPATIAL)} by {selem}"
-    chosen = np.flatnonzero(node.selem[:, index[0]]) + 1
-    few = ", ".join(map(str, chosen)) if len(chosen) <= 8 else f"({len(chosen)} of them)"
-    operation = _operation(node, index, ("union", "intersection"))
-    return f"{_row_name(path, node, ())}, output {index[0] + 1}: {operation} of maps {few}"
-
-
-def name_selem(selem: ArrayLike) -> str:
-    """A structuring element in words, by its name in `morphax.elements` if it has one.
-
-    Args:
-        selem: textbook structuring element, bool `(kh, kw)`, origin at the centre.
-
-    Returns:
-        Such as "disk(7)", or "hstick(5) shifted by (1, 0)" (rows downwards, columns to the right).
-
-    Example:
-        >>> name_selem(np.pad(elements.disk(5), ((0, 2), (1, 1))))
-        'disk(5) shifted by (-1, 0)'
-    """
-    selem = np.asarray(selem)
-    if not selem.any():
-        return "the empty set"
-    box, offset = _place(selem)
-    shift = f" shifted by ({offset[0] // 2}, {offset[1] // 2})" if any(offset) else ""
-    if box.size == 1:
-        return f"one pixel{shift}" if shift else "one pixel, changing nothing"
-    for size in range(3, max(selem.shape) + 1, 2):
-        for name in elements.NAMES:
-            known = _place(elements.named(name, size))[0]
-            if not any(o % 2 for o in offset) and np.array_equal(known, box):
-                return f"{name}({size}){shift}"
-    return f"a set of {int(selem.sum())} pixels"
-
-
-def _place(selem: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """A set without its empty margins, and twice the offset of their centre."""
-    rows, columns = (np.flatnonzero(selem.any(axis)) for axis in (1, 0))
-    top, bottom, left, right = (int(v) for v in (rows[0], rows[-1], columns[0], columns[-1]))
-    offset = (top + bottom + 1 - selem.shape[0], left + right + 1 - selem.shape[1])
-    return selem[top : bottom + 1, left : right + 1], offset
-
-
 def require_matplotlib() -> None:
     """Raise the `ImportError` that names the extra if matplotlib is missing; nothing otherwise."""
     _figure_class()
@@ -274,7 +190,7 @@ def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | N
             raise ValueError(f"params: expected real banks (BiSE), got a binary one at {path}")
         if not isinstance(twin, BinaryBiSE) or twin.selem.shape != node.weight.shape:
             raise ValueError(f"binary: expected morphax.binarize(params), it differs at {path}")
-        _check_unstacked("params", path, node)
+        check_unstacked("params", path, node)
         weights, found = _weights_and_certificate(node)
         found = found if certificates is None else certificates[path]
         banks.append(_Bank(path, *jax.tree.map(np.asarray, (weights, twin, found))))
@@ -286,31 +202,11 @@ def _weights_and_certificate(node: BiSE) -> tuple[jax.Array, Certificate]:
     return unbank(node, effective(node)[0]), certify_node(node)[0]
 
 
-def _check_unstacked(argument: str, path: str, node: Node) -> None:
-    rank, shape = 4 if node.spec.role == "spatial" else 2, np.shape(leaves(node)[0])
-    _check.require(len(shape) == rank, f"{argument}[{path}]",
-                   f"an unstacked bank, weights of rank {rank}", shape)  # fmt: skip
-
-
 def _indices(twin: BinaryBiSE) -> list[tuple[int, ...]]:
     """The rows of a bank: (in, out) of each spatial neuron; one row, (), for a matrix."""
     if twin.spec.role != "spatial":
         return [()]
     return list(np.ndindex(*twin.erosion.shape))[:_NEURONS_A_BANK]
-
-
-def _row_name(path: str, node: BinaryBiSE, index: tuple[int, ...]) -> str:
-    numbered = re.fullmatch(r"(?:layers_)?(\d+)/(bise|lui)", path)
-    name = f"layer {int(numbered[1]) + 1}" if numbered else path
-    if index and node.erosion.size > 1:
-        name += f", map {index[0] + 1} to {index[1] + 1}"
-    if index == () and numbered:
-        name += ", LUI"
-    return name
-
-
-def _operation(twin: BinaryBiSE, index: tuple[int, ...], words: tuple[str, str]) -> str:
-    return ("not " if twin.complement[index] else "") + words[bool(twin.erosion[index])]
 
 
 def _draw_target(ax: Any, name: str, operation: str, selem: ArrayLike) -> None:
@@ -329,7 +225,7 @@ def _draw_neuron(
     axes[0].set_title(f"{name}: learned weights\n{_range(weights)}", fontsize=10)
     _show_selem(axes[1], np.asarray(structuring_element(twin, *index)))
     exact = bool(certificate.exact[index])
-    operation = _operation(twin, index, _SPATIAL)
+    operation = operation_name(twin, index, SPATIAL)
     verdict = f"certified, margin {float(certificate.margin[index]):.2g}"
     axes[1].set_title(
         f"{name}: {operation if exact else 'nearest is ' + operation}\n"
@@ -355,7 +251,9 @@ def _draw_matrix(figure: Any, axes: Sequence[Any], name: str, bank: _Bank) -> No
     for ax in axes:
         if max(inputs, outputs) <= 8:
             ax.set_yticks(range(inputs), [f"map {i + 1}" for i in range(inputs)], fontsize=8)
-            words = [_operation(twin, (o,), ("union", "inter-\nsection")) for o in range(outputs)]
+            words = [
+                operation_name(twin, (o,), ("union", "inter-\nsection")) for o in range(outputs)
+            ]
             ax.set_xticks(range(outputs), words, fontsize=8)
         else:
             ax.set_aspect("auto")

@@ -9,6 +9,7 @@ import pytest
 
 import morphax
 from morphax import certify_network, elements, models, viz
+from morphax.describe import describe, name_selem
 from morphax.nodes import BinaryBiSE, BiSE, Spec
 
 DISK = elements.disk(5)
@@ -177,17 +178,17 @@ def test_missing_matplotlib(monkeypatch, opening):
 
 def test_describe(opening):
     found = certify_network(models.bimonn, opening, (1, 9, 9, 1)).neurons
-    lines = viz.describe(binarize(opening), found)
+    lines = describe(binarize(opening), found)
     assert lines[0].startswith("layer 1: erosion by disk(5) - certified, margin 0.")
     assert lines[1].startswith("layer 2: dilation by disk(5) - certified, margin 0.")
     with pytest.raises(ValueError, match=r"binary: .*binarize"):
-        viz.describe(opening, found)
+        describe(opening, found)
 
 
 def test_describe_a_lui():
     params = models.init_bimonn(jax.random.key(0), [1, 2, 1], kernel_size=3)
     found = certify_network(models.bimonn, params, (1, 9, 9, 1)).neurons
-    lines = viz.describe(binarize(params), found)
+    lines = describe(binarize(params), found)
     assert len(lines) == 5
     assert lines[-1].startswith("layer 2, LUI, output 1: ")
     assert "of maps 1, 2" in lines[-1]
@@ -207,7 +208,7 @@ def test_describe_a_lui():
     ],
 )
 def test_name_selem(selem, words):
-    assert viz.name_selem(selem) == words
+    assert name_selem(selem) == words
 
 
 def test_a_binary_bank_reads_as_its_scipy_set():
@@ -217,4 +218,4 @@ def test_a_binary_bank_reads_as_its_scipy_set():
     node = BinaryBiSE(window, np.zeros((1, 1), bool), np.zeros((1, 1), bool), Spec())
     params = [{"bise": exact_node(np.ones((3, 3), bool), "dilation")}]
     found = certify_network(models.bimonn, params, (1, 9, 9, 1)).neurons
-    assert "one pixel shifted by (1, 0)" in viz.describe([{"bise": node}], found)[0]
+    assert "one pixel shifted by (1, 0)" in describe([{"bise": node}], found)[0]
