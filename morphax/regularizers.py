@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from morphax.nodes import BiSE, effective, is_node
+from morphax.nodes import BiSE, effective, named_nodes
 from morphax.projection import project
 from morphax.projection.constant import constant_selem
 from morphax.projection.result import INVALID
@@ -111,5 +111,4 @@ def exact(
 
 
 def _banks(params: Any) -> list[BiSE]:
-    leaves = jax.tree.leaves(params, is_leaf=is_node)
-    return [leaf for leaf in leaves if isinstance(leaf, BiSE)]
+    return [node for node in named_nodes(params).values() if isinstance(node, BiSE)]

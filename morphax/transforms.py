@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from morphax import _check, regularizers, reparam
-from morphax.nodes import BiSE, effective, is_node, map_nodes, path_name, unbank
+from morphax.nodes import BiSE, effective, map_nodes, named_nodes, unbank
 from morphax.projection import project
 from morphax.projection.result import INVALID
 
@@ -171,8 +171,7 @@ def add_regularizer(
 
 
 def _masked(params: Any, mask: Callable[[str], bool] | None) -> list[Any]:
-    flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
-    return [leaf for path, leaf in flat if is_node(leaf) and (not mask or mask(path_name(path)))]
+    return [node for path, node in named_nodes(params).items() if not mask or mask(path)]
 
 
 def keep_activable(
