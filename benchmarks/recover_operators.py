@@ -1,16 +1,19 @@
 """Does one fixed recipe recover known operators from image pairs, exactly and with a proof?
 
-Erosion, dilation, opening and closing by disk, hstick and dcross of size 7, on Diskorect, MNIST and
-inverted MNIST, several seeds: `morphax.recipes.learn_operator` with its defaults, nothing tuned by row.
+Erosion, dilation, opening, closing, white and black top-hat by disk, hstick and dcross of size 7, on
+Diskorect, MNIST and inverted MNIST, several seeds; the first four also with symmetric neurons on
+{-1, 1}: `morphax.recipes.learn_operator` with its defaults, nothing tuned by row, the channels those of
+the operator.
 
     python benchmarks/recover_operators.py [--datasets diskorect,mnist,inverted_mnist] [--seeds 3]
                                            [--data-dir DIR] [--out DIR] [--smoke]
 
 Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified share,
-whether the structuring elements are the target's (up to a translation that cancels), steps to
-convergence, and how many pixels of the window the training set leaves undetermined
-(`morphax.data.identify`). Finished rows are kept in `recover_operators.jsonl`: a run that was stopped
-goes on from there. Not a timing benchmark: seconds are only a hint.
+whether the structuring elements are the target's (up to a translation that cancels; of top-hats:
+whether `morphax.explain` reads the target off the binary network), steps to convergence, and how many
+pixels of the window the training set leaves undetermined (`morphax.data.identify`). Finished rows are
+kept in `recover_operators.jsonl`: a run that was stopped goes on from there. Not a timing benchmark:
+seconds are only a hint.
 """
 
 import argparse
@@ -25,12 +28,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import data, elements, metrics, models, recipes
+from morphax import data, elements, metrics, models, recipes, starts
 from morphax.data.identify import evidence, undetermined
+from morphax.explain import explain
+from morphax.program import build
+from morphax.training import as_unit
 
-OPERATIONS = ("erosion", "dilation", "opening", "closing")
+SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
+CHANNELS = {"erosion": (1, 1), "dilation": (1, 1), "opening": (1, 1, 1), "closing": (1, 1, 1),
+            "white_top_hat": (1, 2, 1), "black_top_hat": (1, 2, 1)}  # fmt: skip
 ELEMENTS = ("disk", "hstick", "dcross")
-DATASETS = ("diskorect", "mnist", "inverted_mnist")
+SYMMETRIC = "diskorect_symmetric"  # the same images for neurons on {-1, 1}
+DATASETS = ("diskorect", "mnist", "inverted_mnist", SYMMETRIC)
 COLUMNS = (
     "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
     "undetermined", "weakest", "restarts", "steps", "seconds",
@@ -40,7 +49,7 @@ COLUMNS = (
 def images_of(name: str, data_dir: str | None, smoke: bool) -> dict[str, jax.Array]:
     """Training, validation and unseen images, bool `(N, 50, 50, 1)`."""
     counts = {"train": 512, "valid": 64, "test": 100} if smoke else {}
-    if name == "diskorect":
+    if name in ("diskorect", SYMMETRIC):
         sizes = {"train": 4096, "valid": 256, "test": 1000} | counts
         make = jax.jit(data.diskorect, static_argnums=1)
         return {part: make(jax.random.key(i), n) for i, (part, n) in enumerate(sizes.items())}
@@ -86,6 +95,23 @@ def same_up_to_translation(found: list[np.ndarray], selem: np.ndarray) -> bool:
     return all((m == moves[0][0]).all() for m in moves) and (len(found) > 1 or not moves[0].any())
 
 
+def explained(binary: Any) -> str:
+    """The expression of a binary network of one channel, in one line."""
+    return str(explain(build(models.bimonn, binary, (1, 50, 50, 1)))).splitlines()[0]
+
+
+def verdict_on_elements(binary: Any, operation: str, element: str) -> str:
+    """ "exact", or how far the elements are from the target's."""
+    selem = elements.named(element, 7)
+    if operation not in SEQUENTIAL:
+        name = f"{operation.replace('_top_', ' top-')} by {element}(7)"
+        return "exact" if explained(binary) == f"y = {name}" else "another graph"
+    found = [np.asarray(morphax.structuring_element(layer["bise"], 0, 0)) for layer in binary]
+    if same_up_to_translation(found, selem):
+        return "exact"
+    return f"{sum(int((s != selem).sum()) for s in found)} px off"
+
+
 def row_of(
     images: dict[str, jax.Array], name: str, operation: str, element: str, seed: int, steps: int
 ) -> dict:
@@ -93,20 +119,16 @@ def row_of(
     selem = elements.named(element, 7)
     make = jax.jit(lambda x: data.target(x, operation, selem))
     pairs = {part: (x, make(x)) for part, x in images.items()}
-    channels = (1, 1) if operation in ("erosion", "dilation") else (1, 1, 1)
     start = time.perf_counter()
     learned = recipes.learn_operator(
-        jax.random.key(seed), pairs["train"], valid=pairs["valid"], channels=channels, steps=steps
-    )
+        jax.random.key(seed), pairs["train"], valid=pairs["valid"], channels=CHANNELS[operation],
+        steps=steps, symmetric=name == SYMMETRIC,
+    )  # fmt: skip
     seconds = time.perf_counter() - start
     x, y = pairs["test"]
-    prediction = models.bimonn(learned.params, x.astype(jnp.float32)) > 0.5
+    prediction = as_unit(models.bimonn, learned.params, x, y)[0] > 0.5
     binary = models.bimonn(learned.binary, x)
-    found = [
-        np.asarray(morphax.structuring_element(layer["bise"], 0, 0)) for layer in learned.binary
-    ]
     good = [r["step"] for r in learned.history if r["binary"] == 1.0 and r["exact"] == 1.0]
-    wrong = sum(int((s != selem).sum()) for s in found)
     return {
         "dataset": name, "operation": operation, "element": element, "seed": seed,
         "float": round(float(metrics.dice(prediction, y)), 6),
@@ -114,7 +136,8 @@ def row_of(
         "certified": float(metrics.certified_share(learned.params)),
         "exact": bool(learned.certificate.exact),
         "agree": bool((prediction == binary).all()),
-        "selem": "exact" if same_up_to_translation(found, selem) else f"{wrong} px off",
+        "selem": verdict_on_elements(learned.binary, operation, element),
+        "says": explained(learned.binary),
         "restarts": learned.restarts,
         "steps": (learned.restarts - 1) * steps + good[0] if good else None,
         "seconds": round(seconds, 1),
@@ -138,7 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     about = common.metadata("recover_operators", unit="", reference="", smoke=options.smoke)
     about["recipe"] = {"steps": options.steps, "scales": recipes.SCALES, "pull": recipes.PULL,
-                       "bias_quantiles": recipes.BIAS_QUANTILES}  # fmt: skip
+                       "floors": recipes.FLOORS, "starts": [starts.ONE_MAP, starts.SEVERAL_MAPS]}  # fmt: skip
     options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "recover_operators.jsonl"
     rows = (
@@ -147,7 +170,8 @@ def main() -> None:
     names = options.datasets.split(",") if not options.smoke else ["diskorect"]
     seeds = range(options.seeds if not options.smoke else 1)
     for name in names:
-        todo = [(o, e, s) for o in OPERATIONS for e in ELEMENTS for s in seeds]
+        operations = SEQUENTIAL if name == SYMMETRIC else tuple(CHANNELS)
+        todo = [(o, e, s) for o in operations for e in ELEMENTS for s in seeds]
         todo = todo[:1] if options.smoke else todo
         done = {(r["operation"], r["element"], r["seed"]) for r in rows if r["dataset"] == name}
         if not set(todo) - done and not options.identify:

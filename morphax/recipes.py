@@ -3,12 +3,15 @@
 The recipe, the same for every operator. Weights live in the box [0, 1] ("identity" map, box
 constraint), so that no pixel outgrows the others and pixels outside S reach exactly 0. Biases are
 centred, so that erosions and dilations are learned alike. The scale is not trained but annealed from
-soft to hard. Halfway, a pull towards constant sets sets in; it decides the pixels the data leave
-open. Training may settle in a poor minimum, which shows: the run is then repeated from another draw
-of the biases, which decide what each layer starts as. docs/learning.md has the measurements.
+soft to hard. The loss is the logarithm of a squared error that counts the pixels which the operator
+changes as much as those it leaves: what is still wrong keeps its weight however little it is, and half
+of the images are drawn by their error (`morphax.mining`). Halfway, a pull towards constant sets sets
+in; it decides the pixels the data leave open. Training may settle in a poor minimum, which shows: the
+run is then repeated from another start (`morphax.starts`). docs/learning.md has the measurements.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +21,20 @@ import optax
 
 from morphax import _check, models, regularizers, transforms
 from morphax.binarize import binarize
+from morphax.mining import make_mine
 from morphax.network import NetworkCertificate, certify_network
-from morphax.nodes import BiSE, map_nodes
-from morphax.training import Data, Record, fit, make_chunk, make_evaluate, make_step
+from morphax.starts import begin, start_of
+from morphax.training import (
+    Chunk,
+    Data,
+    Evaluate,
+    Loss,
+    Record,
+    fit,
+    make_chunk,
+    make_evaluate,
+    make_step,
+)
 
 
 class Learned(NamedTuple):
@@ -43,13 +57,12 @@ class Learned(NamedTuple):
 
 SCALES = (2.0, 20.0)
 """|p| at the start and at the end of a run."""
-BIAS_QUANTILES = ((0.5, 0.5), (0.8, 0.2), (0.2, 0.8))
-"""Initial b / sum(w) of odd and even layers for the first restarts: undecided, erosion first,
-dilation first; later restarts draw one for each neuron."""
-
-
-PULL = 1e-2
+PULL = 1.0
 """Coefficient of the pull towards constant sets at the end of a run."""
+FLOORS = (1e-2, 1e-6)
+"""Errors below the floor count little: the floor of the loss at the start, and from 3/4 of a run on."""
+MINE_EVERY = 50
+"""Steps between two draws of images by their error."""
 
 
 def learn_operator(
@@ -60,10 +73,11 @@ def learn_operator(
     channels: Sequence[int] = (1, 1, 1),
     kernel_size: int = 7,
     steps: int = 2000,
-    restarts: int = 6,
+    restarts: int = 8,
     batch_size: int = 16,
     learning_rate: float = 1e-2,
     border: str = "ignore",
+    symmetric: bool = False,
     goal: float = 1.0,
     log: str | Path | None = None,
     progress: bool = False,
@@ -75,8 +89,7 @@ def learn_operator(
         train: (images, targets), bool `(N, H, W, C)`.
         valid: the same, held out; it decides when a run has succeeded.
         channels: of the input and of each layer: (1, 1) for one erosion or dilation, (1, 1, 1) for an
-            opening or closing, (1, 3, 1) for a union of openings. The recipe keeps weights and scales
-            positive, so it learns increasing operators: not top-hats.
+            opening or closing, (1, 3, 1) for a union of openings, (1, 2, 1) for a top-hat.
         kernel_size: odd side of the windows.
         steps: steps of one run.
         restarts: runs at most; the first one that is certified and reaches `goal` ends the search,
@@ -84,6 +97,7 @@ def learn_operator(
         batch_size: images a step.
         learning_rate: of Adam, decayed by a cosine.
         border: of the spatial neurons (`morphax.nodes.BORDERS`).
+        symmetric: neurons on {-1, 1} (SyBiSE); data stay bool.
         goal: binary Dice on `valid` that counts as success.
         log: JSONL file for the records, over all restarts.
         progress: show a progress bar for each run.
@@ -92,24 +106,25 @@ def learn_operator(
         `Learned`.
 
     Raises:
-        ValueError: data that do not fit, an even kernel, `restarts` below 1.
+        ValueError: data that are not bool or do not fit, an even kernel, `restarts` below 1.
     """
     _check.require(restarts >= 1, "restarts", "1 or more", restarts)
-    evaluate = make_evaluate(models.bimonn)
-    optimizer = _optimizer(steps, learning_rate)
-    step = make_step(models.bimonn, optimizer, penalty=_pull(steps))
-    length = max(1, steps // 8)
-    chunk = make_chunk(step, batch_size=batch_size, length=length)
+    for name, pair in (("train", train), ("valid", valid)):
+        for i, part in enumerate(pair):
+            expected = "a bool array (threshold it, e.g. images > 127)"
+            _check.require(part.dtype == bool, f"{name}[{i}]", expected, f"dtype {part.dtype}")
+    length = MINE_EVERY * max(1, steps // (8 * MINE_EVERY))
+    optimizer, chunk, evaluate = _programs(steps, length, batch_size, learning_rate, symmetric)
     best: tuple[tuple[float, ...], Any, list[Record]] | None = None
     runs = 0
     for restart in range(restarts):
         runs += 1
         init_key, bias_key, fit_key = jax.random.split(jax.random.fold_in(key, restart), 3)
         params = models.init_bimonn(
-            init_key, channels, kernel_size=kernel_size, border=border,
-            weight_map="identity", bias_map="centred",
+            init_key, channels, kernel_size=kernel_size, border=border, symmetric=symmetric,
+            weight_map="identity", bias_map="raw" if symmetric else "centred",
         )  # fmt: skip
-        params = _spread(bias_key, params, restart)
+        params = begin(bias_key, params, start_of(params, restart), scale=SCALES[0])
         run = fit(
             fit_key, models.bimonn, params, train, valid=valid, optimizer=optimizer, steps=steps,
             chunk=chunk, evaluate=evaluate, progress=progress, log_every=length, log=log,
@@ -133,11 +148,25 @@ def learn_operator(
     return Learned(params, binarize(params), verdict, history, runs)
 
 
-def _optimizer(steps: int, learning_rate: float) -> optax.GradientTransformation:
-    low, high = SCALES
+@cache
+def _programs(
+    steps: int, length: int, batch_size: int, learning_rate: float, symmetric: bool
+) -> tuple[optax.GradientTransformation, Chunk, Evaluate]:
+    """What a run is made of; kept, so that the next operator of that shape compiles nothing."""
+    optimizer = _optimizer(steps, learning_rate, symmetric)
+    step = make_step(models.bimonn, optimizer, loss=_loss(steps), penalty=_pull(steps))
+    chunk = make_chunk(step, batch_size=batch_size, length=length,
+                       mine=make_mine(models.bimonn), mine_every=MINE_EVERY)  # fmt: skip
+    return optimizer, chunk, make_evaluate(models.bimonn)
+
+
+def _optimizer(steps: int, learning_rate: float, symmetric: bool) -> optax.GradientTransformation:
+    # On [-1, 1] the same neuron has half the scale and twice the (uncentred) bias.
+    double = 2.0 if symmetric else 1.0
+    low, high = (scale / double for scale in SCALES)
     return optax.chain(
         optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.1)),
-        transforms.scale_updates(bias=5.0),
+        transforms.scale_updates(bias=5.0 * double),
         transforms.keep_weights_in(0.0, 1.0),
         transforms.set_scale(optax.exponential_decay(low, steps, high / low)),
     )
@@ -153,24 +182,20 @@ def _pull(steps: int) -> Callable[[Any, jax.Array], jax.Array]:
     return penalty
 
 
-def _spread(key: jax.Array, params: Any, restart: int) -> Any:
-    """Widen the weights to the middle of their box; draw what each layer starts as."""
-    count = iter(range(len(params) * 2))
-    keys = jax.random.split(key, len(params) * 2)
-    layers = []
-    for depth, layer in enumerate(params):
+def _loss(steps: int) -> Loss:
+    """Log of the balanced squared error, above a floor that sinks in the first 3/4 of a run."""
+    high, low = FLOORS
 
-        def widen(node: BiSE, depth: int = depth) -> BiSE:
-            weight = node.weight * (0.5 / node.weight.mean())
-            total = weight.sum(tuple(range(weight.ndim - node.bias.ndim)))
-            if restart < len(BIAS_QUANTILES):
-                quantile = jnp.full(node.bias.shape, BIAS_QUANTILES[restart][depth % 2])
-            else:
-                quantile = jax.random.uniform(
-                    keys[next(count)], node.bias.shape, minval=0.2, maxval=0.8
-                )
-            bias = (quantile - 0.5) * total
-            return BiSE(weight, bias, jnp.full_like(node.scale, SCALES[0]), node.spec)
+    def loss(prediction: jax.Array, target: jax.Array, x: jax.Array, step: jax.Array) -> jax.Array:
+        error = (prediction - target) ** 2
+        if x.shape == target.shape:
+            changed = (x > 0.5) != (target > 0.5)
+            share = changed.mean()
+            weight = jnp.where(
+                changed, 1 / jnp.maximum(share, 1e-2), 1 / jnp.maximum(1 - share, 1e-2)
+            )
+            error = error * weight / 2
+        done = jnp.minimum(step / (0.75 * steps), 1)
+        return jnp.log(error.mean() + high * (low / high) ** done)
 
-        layers.append(map_nodes(widen, layer))
-    return layers
+    return loss

@@ -23,6 +23,9 @@ from morphax.nodes import named_nodes
 Apply = Callable[[Any, jax.Array], jax.Array]
 Data = tuple[jax.Array, jax.Array]
 Record = dict[str, Any]
+Evaluate = Callable[[Any, Data], Record]
+Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(prediction, target, images, step) -> scalar."""
 
 
 class TrainState(NamedTuple):
@@ -55,7 +58,7 @@ def make_step(
     apply: Apply,
     optimizer: optax.GradientTransformation,
     *,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
 ) -> Callable[[TrainState, Data], tuple[TrainState, jax.Array]]:
     """One optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
@@ -63,24 +66,27 @@ def make_step(
     Args:
         apply: `(params, x) -> prediction`.
         optimizer: any Optax transformation.
-        loss: "mse", "bce" or "dice".
+        loss: "mse", "bce", "dice", or a function of (prediction, target, x, step), all in [0, 1].
         penalty: `(params, step) -> scalar`, added to the loss.
 
     Returns:
-        The step; x and y are cast to float here.
+        The step; x and y are cast to float here, bool ones to {-1, 1} for symmetric neurons.
 
     Raises:
         ValueError: unknown loss.
     """
-    measure = loss_named(loss)
+    measure = loss_named(loss) if isinstance(loss, str) else None
 
     def total(params: Any, x: jax.Array, y: jax.Array, step: jax.Array) -> jax.Array:
-        value = measure(apply(params, x), y)
+        prediction, target = as_unit(apply, params, x, y)
+        if measure is None:
+            value = loss(prediction, target, x.astype(jnp.float32), step)  # type: ignore[operator]
+        else:
+            value = measure(prediction, target)
         return value if penalty is None else value + penalty(params, step)
 
     def train_step(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
-        x, y = (part.astype(jnp.float32) for part in batch)
-        value, gradient = jax.value_and_grad(total)(state.params, x, y, state.step)
+        value, gradient = jax.value_and_grad(total)(state.params, *batch, state.step)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, opt_state, state.step + 1), value
@@ -88,7 +94,36 @@ def make_step(
     return train_step
 
 
-def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Callable[[Any, Data], Record]:
+def is_symmetric(params: Any) -> bool:
+    """Whether the neurons of a params tree work on {-1, 1}."""
+    return any(node.spec.symmetric for node in named_nodes(params).values())
+
+
+def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Prediction and target of a real network, both float in [0, 1].
+
+    Args:
+        apply: `(params, x) -> prediction`.
+        params: params tree; symmetric neurons get x in [-1, 1].
+        x: images, bool or float.
+        y: targets, bool, or float in the range of the neurons.
+
+    Returns:
+        (prediction, target), float32 or wider.
+
+    Example:
+        >>> x = jnp.zeros((1, 2), bool)
+        >>> as_unit(lambda params, x: x, [], x, ~x)[1].tolist()
+        [[1.0, 1.0]]
+    """
+    if not is_symmetric(params):
+        return apply(params, x.astype(jnp.float32)), y.astype(jnp.float32)
+    x = 2 * x.astype(jnp.float32) - 1 if x.dtype == bool else x
+    target = y.astype(jnp.float32) if y.dtype == bool else (y + 1) / 2
+    return (apply(params, x) + 1) / 2, target
+
+
+def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
     """Metrics of a params tree on binary images: the three columns that always stand together.
 
     Args:
@@ -104,7 +139,7 @@ def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Callable[[
     @jax.jit
     def evaluate(params: Any, data: Data) -> Record:
         x, y = data
-        prediction = apply(params, x.astype(jnp.float32))
+        prediction, _ = as_unit(apply, params, x, y)
         binary = apply(binarize(params, method=method), x)
         return {
             "float": metrics.dice(prediction > 0.5, y),
@@ -125,6 +160,8 @@ def make_chunk(
     *,
     batch_size: int = 32,
     length: int = 250,
+    mine: Callable[[jax.Array, Any, Data], Data] | None = None,
+    mine_every: int = 50,
 ) -> Chunk:
     """Many steps in one program: `(key, state, data) -> (state, mean loss)`, jitted.
 
@@ -132,13 +169,22 @@ def make_chunk(
         step: from `make_step`.
         batch_size: images a step, drawn with replacement; step i draws from `fold_in(key, i)`.
         length: steps of one scan.
+        mine: draws the images of the next steps, such as `morphax.mining.make_mine`.
+        mine_every: steps between two calls of `mine`; divides `length`.
 
     Returns:
         The program; make it once to train several times.
-    """
 
-    @jax.jit
-    def chunk(key: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, jax.Array]:
+    Raises:
+        ValueError: `mine_every` does not divide `length`.
+    """
+    rounds = length // mine_every if mine else 1
+    divides = rounds * mine_every == length or not mine
+    _check.require(divides, "mine_every", f"a divisor of {length} steps", mine_every)
+
+    def scan(
+        key: jax.Array, state: TrainState, data: Data, length: int
+    ) -> tuple[TrainState, jax.Array]:
         def body(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
             drawn = jax.random.randint(
                 jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
@@ -146,6 +192,19 @@ def make_chunk(
             return step(state, (data[0][drawn], data[1][drawn]))
 
         state, losses = jax.lax.scan(body, state, length=length)
+        return state, losses.mean()
+
+    @jax.jit
+    def chunk(key: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, jax.Array]:
+        if mine is None:
+            return scan(key, state, data, length)
+
+        def round_(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
+            # Steps count from 0: the negative numbers are free for the draws of `mine`.
+            drawn = mine(jax.random.fold_in(key, -1 - state.step), state.params, data)
+            return scan(key, state, drawn, mine_every)
+
+        state, losses = jax.lax.scan(round_, state, length=rounds)
         return state, losses.mean()
 
     return chunk
@@ -160,10 +219,10 @@ def fit(
     valid: Data,
     optimizer: optax.GradientTransformation,
     steps: int,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     batch_size: int = 32,
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
-    evaluate: Callable[[Any, Data], Record] | None = None,
+    evaluate: Evaluate | None = None,
     chunk: Chunk | None = None,
     log_every: int = 250,
     log: str | Path | None = None,
@@ -182,7 +241,7 @@ def fit(
         valid: (images, targets), bool; evaluated every `log_every` steps.
         optimizer: any Optax transformation.
         steps: number of steps, rounded up to a multiple of `log_every`.
-        loss: "mse", "bce" or "dice".
+        loss: of `make_step`.
         batch_size: images a step.
         penalty: `(params, step) -> scalar`, added to the loss.
         evaluate: `(params, valid) -> dict of scalars`; `make_evaluate(apply)` by default.
@@ -203,9 +262,9 @@ def fit(
         ValueError: data of shapes that do not fit, images outside [0, 1], unknown loss.
         ImportError: `progress` without tqdm.
     """
-    symmetric = any(node.spec.symmetric for node in named_nodes(params).values())
-    _check_data("train", train, -1 if symmetric else 0)
-    _check_data("valid", valid, -1 if symmetric else 0)
+    low = -1 if is_symmetric(params) else 0
+    _check_data("train", train, low)
+    _check_data("valid", valid, low)
     evaluate = evaluate or make_evaluate(apply)
     if chunk is None:
         step = make_step(apply, optimizer, loss=loss, penalty=penalty)

@@ -20,6 +20,9 @@ _LAYERS: dict[str, tuple[Callable, ...]] = {
     "dilation": (operators.dilation,),
     "opening": (operators.erosion, operators.dilation),
     "closing": (operators.dilation, operators.erosion),
+    # A top-hat and the image tell the opening or closing: what tells a pixel of one tells the other.
+    "white_top_hat": (operators.erosion, operators.dilation),
+    "black_top_hat": (operators.dilation, operators.erosion),
 }
 
 
@@ -35,7 +38,7 @@ def undetermined(
 
     Args:
         images: bool `(N, H, W, 1)`, the whole set.
-        operation: "erosion", "dilation", "opening" or "closing".
+        operation: one of `morphax.data.targets.OPERATIONS`.
         selem: the true structuring element, bool `(kh, kw)`.
         border: as in `morphax.operators`.
         batch: images at a time; the search stops early once every pixel is determined.
