@@ -2,6 +2,7 @@
 
 from morphax.data.diskorect import diskorect as diskorect
 from morphax.data.noisti import noisti as noisti
+from morphax.data.nuclei import load_nuclei as load_nuclei
 from morphax.data.pairs import crops as crops
 from morphax.data.pairs import load_pairs as load_pairs
 from morphax.data.pairs import save_pairs as save_pairs

@@ -33,7 +33,7 @@ def load_pairs(
     Raises:
         ImportError: Pillow (`morphax[data]`) is missing.
         ValueError: the folder or a half of it is missing or empty, a name has no partner, an image
-            has another size, colour or alpha, or more than two levels without a `threshold`.
+            is damaged, has another size, colour or alpha, or more than two levels without a `threshold`.
 
     >>> import tempfile
     >>> import numpy as np
@@ -168,14 +168,18 @@ def _pngs(place: Path) -> dict[str, Path]:
 
 def _read(path: Path, threshold: int | None) -> np.ndarray:
     """One image as bool `(H, W)`."""
-    with _pillow().open(path) as image:
-        if image.mode not in ("1", "L"):
-            raise ValueError(
-                f"folder: {path} has mode {image.mode!r} (colour, palette, alpha or 16 bits), "
-                "expected 8-bit grey or 1 bit; convert it: "
-                "PIL.Image.open(path).convert('L').save(path)"
-            )
-        values = np.asarray(image.convert("L"))
+    try:
+        with _pillow().open(path) as image:
+            mode = "alpha" if "transparency" in image.info else image.mode
+            values = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError) as error:  # Pillow's for a damaged PNG; not all name the file
+        raise ValueError(f"folder: {path} is not a readable PNG ({error})") from error
+    if mode not in ("1", "L"):
+        raise ValueError(
+            f"folder: {path} has mode {mode!r} (colour, palette, alpha or 16 bits), "
+            "expected 8-bit grey or 1 bit; convert it: "
+            "PIL.Image.open(path).convert('L').save(path)"
+        )
     if threshold is not None:
         return values >= threshold
     levels = np.unique(values)

@@ -1,0 +1,48 @@
+"""Bad images are refused with one clear error, never used as something else."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from morphax import data
+from morphax.recipes import learn_operator
+
+
+def pairs(folder):
+    images = np.eye(40, dtype=bool)[None, :, :, None]
+    data.save_pairs(folder, images, ~images)
+    return folder / "input" / "000000.png"
+
+
+@pytest.mark.parametrize("keep", [4, 40, 60])
+def test_damaged_png_is_named(tmp_path, keep):
+    path = pairs(tmp_path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"folder: .*000000\.png is not a readable PNG"):
+        data.load_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "P", "I;16"])
+def test_colour_and_alpha_are_refused(tmp_path, mode):
+    path = pairs(tmp_path)
+    Image.new(mode, (40, 40)).save(path)
+    with pytest.raises(ValueError, match=r"000000\.png has mode .*expected 8-bit grey or 1 bit"):
+        data.load_pairs(tmp_path)
+
+
+def test_hidden_alpha_is_refused(tmp_path):
+    """A gray PNG may mark one value as transparent; Pillow still calls it L."""
+    Image.new("L", (40, 40)).save(pairs(tmp_path), transparency=0)
+    with pytest.raises(ValueError, match=r"000000\.png has mode 'alpha'"):
+        data.load_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_learn_operator_wants_bits(which, dtype):
+    parts = [np.zeros((2, 8, 8, 1), bool) for _ in range(4)]
+    parts[which] = parts[which].astype(dtype)
+    name = rf"{'train' if which < 2 else 'valid'}\[{which % 2}\]: expected a bool array"
+    with pytest.raises(ValueError, match=name):
+        learn_operator(jax.random.key(0), tuple(parts[:2]), valid=tuple(parts[2:]), steps=1)
