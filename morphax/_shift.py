@@ -1,8 +1,12 @@
 """One primitive for all binary morphology: OR of shifted images, and the frames around them.
 
 Images `(..., H, W)` are bool, or unsigned words with an image in each bit: only `&`, `|`, `~` and
-slices are used, so both run the same code. Erosions come by complement.
+slices are used, so both run the same code. Words of neighbouring pixels (`morphax.packed.pixels`) bring
+their own way of looking further right and their own frames, as a `Layout`. Erosions come by complement.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +17,19 @@ BORDERS = ("ignore", "constant", "replicate")
 _UNROLLED = 128  # a traced window with more pixels is looped over by rows, to keep compiling short
 
 
-def shift_or(padded: jax.Array, window: np.ndarray | jax.Array) -> jax.Array:
+def shift(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
+    """`count` columns of `x` that begin `start` further right; as many as there are by default."""
+    return x[..., start : None if count is None else start + count]
+
+
+def shift_or(
+    padded: jax.Array,
+    window: np.ndarray | jax.Array,
+    *,
+    width: int | None = None,
+    origin: int = 0,
+    shift: Callable[..., jax.Array] = shift,
+) -> jax.Array:
     """OR of `padded` over a window, without padding.
 
     `out[i, j] = OR_{(a, b) in window} padded[i + a, j + b]`: a correlation, the window is not
@@ -22,6 +38,9 @@ def shift_or(padded: jax.Array, window: np.ndarray | jax.Array) -> jax.Array:
     Args:
         padded: bool or unsigned words `(..., H + kh - 1, W + kw - 1)`.
         window: bool `(kh, kw)`; numpy: a constant, jax array: data.
+        width: W; what the shape of `padded` says by default.
+        origin: column of `padded` where the window of the first column begins.
+        shift: what `shift` above does, in another layout of the columns.
 
     Returns:
         An array `(..., H, W)` of the dtype of `padded`.
@@ -32,38 +51,47 @@ def shift_or(padded: jax.Array, window: np.ndarray | jax.Array) -> jax.Array:
     >>> shift_or(padded, np.array([[False, True, True]])).astype(int).tolist()
     [[1, 0, 0]]
     """
+    columns = padded.shape[-1] - window.shape[1] + 1 if width is None else width
     if isinstance(window, np.ndarray):
-        return _shift_or_constant(padded, window)
-    return _shift_or_masked(padded, window)
+        return _shift_or_constant(padded, window, columns, origin, shift)
+    return _shift_or_masked(padded, window, columns, origin, shift)
 
 
-def _shift_or_constant(padded: jax.Array, window: np.ndarray) -> jax.Array:
-    # Rows that hold the same run of pixels form rectangles (run x rows), and a side of length n
-    # costs log2(n) shifts: a 41x41 square takes 14 of them instead of 1681.
-    kh, kw = window.shape
-    height, width = padded.shape[-2] - kh + 1, padded.shape[-1] - kw + 1
+def _shift_or_constant(padded, window: np.ndarray, width: int, origin: int, shift: Callable):
+    # Rows that hold the same run of pixels form rectangles (run x rows). A run is two spans of a
+    # power of two, which all runs share, and n rows cost log2(n) shifts: a 41x41 square takes 12 of
+    # them instead of 1681.
+    kh = len(window)
+    height = padded.shape[-2] - kh + 1
     rows_with: dict[tuple[int, int], np.ndarray] = {}
     for row, bits in enumerate(window):
         for run in _runs(bits):
             rows_with.setdefault(run, np.zeros(kh, bool))[row] = True
+    spans = [padded]  # spans[k]: OR of 2^k columns
     out = jnp.zeros((*padded.shape[:-2], height, width), padded.dtype)
     for (column, length), rows in rows_with.items():
-        band = _or_span(padded[..., column : column + width + length - 1], length, padded.ndim - 1)
+        power = length.bit_length() - 1
+        while len(spans) <= power:
+            ahead = shift(spans[-1], 1 << (len(spans) - 1))
+            spans.append(spans[-1][..., : ahead.shape[-1]] | ahead)
+        band = shift(spans[power], origin + column, width)
+        if length > 1 << power:
+            band |= shift(spans[power], origin + column + length - (1 << power), width)
         for row, count in _runs(rows):
-            out |= _or_span(band[..., row : row + height + count - 1, :], count, padded.ndim - 2)
+            out |= _or_rows(band[..., row : row + height + count - 1, :], count)
     return out
 
 
-def _shift_or_masked(padded: jax.Array, window: jax.Array) -> jax.Array:
+def _shift_or_masked(padded, window: jax.Array, width: int, origin: int, shift: Callable):
     kh, kw = window.shape
-    height, width = padded.shape[-2] - kh + 1, padded.shape[-1] - kw + 1
+    height = padded.shape[-2] - kh + 1
     zero = jnp.zeros((), padded.dtype)
     mask = jnp.where(window, ~zero, zero)
 
     def or_row(row, out):
         band = lax.dynamic_slice_in_dim(padded, row, height, axis=padded.ndim - 2)
         for column in range(kw):
-            out |= mask[row, column] & band[..., column : column + width]
+            out |= mask[row, column] & shift(band, origin + column, width)
         return out
 
     out = jnp.zeros((*padded.shape[:-2], height, width), padded.dtype)
@@ -80,13 +108,12 @@ def _runs(bits: np.ndarray) -> list[tuple[int, int]]:
     return [(start, stop - start) for start, stop in zip(ends[::2], ends[1::2], strict=True)]
 
 
-def _or_span(x: jax.Array, length: int, axis: int) -> jax.Array:
-    """OR of `length` neighbours along an axis, by doubling."""
+def _or_rows(x: jax.Array, length: int) -> jax.Array:
+    """OR of `length` neighbouring rows, by doubling."""
     covered = 1
     while covered < length:
-        step, size = min(covered, length - covered), x.shape[axis]
-        ahead = lax.slice_in_dim(x, step, size, axis=axis)
-        x = lax.slice_in_dim(x, 0, size - step, axis=axis) | ahead
+        step = min(covered, length - covered)
+        x = x[..., : x.shape[-2] - step, :] | x[..., step:, :]
         covered += step
     return x
 
@@ -105,3 +132,21 @@ def pad(image: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool) ->
         return jnp.pad(image, sides, mode="edge")
     zero = jnp.zeros((), image.dtype)
     return jnp.pad(image, sides, constant_values=~zero if fill else zero)
+
+
+class Layout(NamedTuple):
+    """How the pixels of an image lie in its array.
+
+    Attributes:
+        pad: as `pad` above.
+        shift_or: `(padded, window) -> image`, as `shift_or` above.
+        trim: what is done to a result: nothing, or zeros where no pixels are.
+    """
+
+    pad: Callable[..., jax.Array]
+    shift_or: Callable[[jax.Array, Any], jax.Array]
+    trim: Callable[[jax.Array], jax.Array]
+
+
+PLANES = Layout(pad, shift_or, lambda image: image)
+"""One pixel an element, of one image (bool) or of several (words)."""

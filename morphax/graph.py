@@ -6,7 +6,8 @@ made of: banks of neurons, complements, union pools, and moves of axes. Everythi
 wiring starts here: `morphax.network`'s verdict now; the specialised program and the exports later.
 
 Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and `union_pool`;
-reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too.
+reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A `morphax.group_sum` may
+come last: its counts are no bits, so nothing can follow it.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +38,16 @@ _STRUCTURAL = {
 }  # fmt: skip
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "remat2",
           "custom_jvp_call", "custom_vjp_call"}  # fmt: skip
-_ADVICE = ("write the model with morphax.apply, complement, concatenate, flatten and union_pool, and "
-           "pass parameters to morphax.apply as they are stored")  # fmt: skip
+_ADVICE = ("write the model with morphax.apply, complement, concatenate, flatten and union_pool, "
+           "with group_sum at its end only, and pass parameters to morphax.apply as stored")  # fmt: skip
 
 
 class Step(NamedTuple):
     """One step of a network; steps are in the order of evaluation.
 
     Attributes:
-        kind: "input", "neurons", "complement", "union_pool", "constant" or "move" (axes only).
+        kind: "input", "neurons", "complement", "union_pool", "constant", "move" (axes only), or
+            "group_sum" (counts of bits; the last step, if there is one).
         inputs: numbers of the steps it reads.
         shape: of its result, batch included.
         path: of the bank in the params tree, for "neurons".
@@ -128,6 +130,9 @@ def trace(
     outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
     single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
     _check.require(single, "apply", "a function whose only result is the network's output", outputs)
+    kinds = [[steps[i].kind for i in step.inputs] for step in steps]
+    after = [step.kind for step, read in zip(steps, kinds, strict=True) if "group_sum" in read]
+    _check.require(not after, "apply", "group_sum as the last step: it counts bits", after)
     return Graph(tuple(steps), outputs[0].step)
 
 
@@ -151,7 +156,9 @@ def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
     inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
     if not eqn.outvars:  # what `nn.scan` leaves of a dead call
         return []
-    if name.startswith("morphax."):
+    # A marked step of constants alone, such as a complement of zeros, is a constant.
+    known = not any(isinstance(value, (_Leaf, _Signal, _Opaque)) for value in values)
+    if name.startswith("morphax.") and not known:
         return [_follow_marked(eqn, name.removeprefix("morphax."), values, steps)]
     if primitive == "scan":
         return _unroll(eqn, values, steps)
@@ -240,7 +247,7 @@ def _is_plain_call(eqn: Any, spec: Spec) -> bool:
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
     """A scan (as `nn.scan` makes) becomes its steps, one after the other."""
-    n_consts, n_carry, length = (eqn.params[k] for k in ("num_consts", "num_carry", "length"))
+    n_consts, n_carry = _scan_sizes(eqn.params)
     consts, carry, stacked = (
         values[:n_consts],
         values[n_consts:][:n_carry],
@@ -251,12 +258,21 @@ def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
     _check.require(
         plain, "apply", "a scan over layers whose carry is the signal", "a scan over signals"
     )
+    length = eqn.params["length"]
     order = range(length - 1, -1, -1) if eqn.params["reverse"] else range(length)
     body = eqn.params["jaxpr"]
     for i in order:
         sliced = [_at(value, i) for value in stacked]
         carry = _walk(body.jaxpr, body.consts, [*consts, *carry, *sliced], steps)
     return carry
+
+
+def _scan_sizes(params: Any) -> tuple[int, int]:
+    """How many constants and carried values a scan has."""
+    if "num_consts" in params:  # jax 0.10
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts.vals), len(carry.vals)
 
 
 def _at(value: Any, i: int) -> Any:

@@ -1,7 +1,8 @@
 """Forward passes of neurons: one function, `apply(node, x)`, for real and for binary banks.
 
-What `x` is follows the node: floats in [0, 1] (in [-1, 1] for symmetric banks) for a `BiSE`, bool for
-a `BinaryBiSE`. Layout, by role (`morphax.nodes`):
+What `x` is follows the node: floats in [0, 1] (in [-1, 1] for symmetric banks) for a `BiSE`; for a
+`BinaryBiSE` bool, or words with 32 images in their bits (`morphax.pack`). Layout, by role
+(`morphax.nodes`):
 
 | role      | x                     | result                |
 |-----------|-----------------------|-----------------------|
@@ -9,8 +10,12 @@ a `BinaryBiSE`. Layout, by role (`morphax.nodes`):
 | "lui"     | `(..., in, out)`      | `(..., out)`          |
 | "dense"   | `(..., in)`           | `(..., out)`          |
 
-A model built only from `apply`, `complement`, `concatenate`, `flatten` and `union_pool` runs, from the
-same code, as the real network and as its binary twin; `morphax.graph` can follow it.
+A model built only from `apply`, `complement`, `concatenate`, `flatten`, `union_pool` and, at its end,
+`morphax.group_sum` runs, from the same code, as the real network and as its binary twin, on bool and on
+words; `morphax.graph` can follow it. A constant of all carriers is `jnp.zeros(shape, x.dtype)`, or
+`complement` of it (`jnp.ones` is 1 for the first image of a word only). On words the first axis holds
+32 images an element, and what fills the last word is 1 after a complement: never reduce over the batch
+before `morphax.unpack`.
 
 Source: Aouad & Talbot, DGMM 2022 (arXiv 2204.08768) and arXiv 2401.03830; border "ignore" is ours.
 """
@@ -22,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax import _check, windows
+from morphax import _carriers, _check, windows
 from morphax._shift import pad, shift_or
 from morphax.nodes import BinaryBiSE, BiSE, Node, check_shapes, effective, unbank
 from morphax.thresholds import threshold
@@ -76,10 +81,10 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
 
     Args:
         node: `BiSE` (real) or `BinaryBiSE` (binary).
-        x: float in [0, 1] or [-1, 1] for a real bank, bool for a binary one.
+        x: float in [0, 1] or [-1, 1] for a real bank; bool or words for a binary one.
 
     Returns:
-        Array laid out by role; bool, or the wider of the dtypes of `x` and of the node.
+        Array laid out by role; bool or words as `x`, or the wider of the dtypes of `x` and of the node.
 
     Raises:
         ValueError: shapes of the node that do not fit each other, wrong rank or channel count of
@@ -101,9 +106,7 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
     expected = weight.shape[-2:] if role == "lui" else weight.shape[-2:-1]
     _check.require(channels == expected, "x", f"trailing axes {expected} (channels)", x.shape)
     if binary:
-        _check.require(
-            x.dtype == jnp.bool_, "x", "bool for binary neurons (x > 0.5 makes it)", x.dtype
-        )
+        _carriers.check_bits("x", x)
         return _apply_binary(node, x)
     _check.require(jnp.issubdtype(x.dtype, jnp.floating), "x",
                    "floats for real neurons (x.astype(float) makes them)", x.dtype)  # fmt: skip
@@ -152,40 +155,49 @@ def _windows_real(node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Arra
 def _apply_binary(node: BinaryBiSE, x: jax.Array) -> jax.Array:
     # out = OR(s & (x ^ e)) ^ e ^ c: both operations in one line.
     selem, erosion, role = node.selem, node.erosion, node.spec.role
+    mask = partial(_carriers.mask, like=x)
     if role == "spatial":
-        hit = _windows_binary(selem, erosion, node.spec.border, x)
+        hit = _windows_binary(selem, mask(erosion), node.spec.border, x)
     elif role == "lui":
-        hit = jnp.any(_lead(selem, x.ndim) & (x ^ _lead(erosion, x.ndim)), axis=-2)
-    else:
+        differs = x ^ _lead(mask(erosion), x.ndim)
+        hit = _carriers.any_of(_lead(mask(selem), x.ndim) & differs, -2)
+    elif x.dtype == jnp.bool_:
         # Counts as a product of 0/1 matrices: exact in float32 up to 2^24 inputs.
         count = jnp.matmul(
             x.astype(jnp.float32), selem.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
         )
         size = _lead(selem.sum(0, dtype=jnp.float32), count.ndim)
         hit = jnp.where(_lead(erosion, count.ndim), count < size, count > 0)
-    return hit ^ _lead(erosion ^ node.complement, hit.ndim)
+    else:
+        hit = _carriers.or_product(x, selem, erosion)
+    return hit ^ _lead(mask(erosion ^ node.complement), hit.ndim)
 
 
-def _windows_binary(selem: jax.Array, erosion: jax.Array, border: str, x: jax.Array) -> jax.Array:
-    def neuron(selem: jax.Array, erosion: jax.Array, plane: jax.Array) -> jax.Array:
+def _windows_binary(selem: jax.Array, flip: jax.Array, border: str, x: jax.Array) -> jax.Array:
+    def neuron(selem: jax.Array, flip: jax.Array, plane: jax.Array) -> jax.Array:
         if border == "constant":
-            padded = pad(plane, selem.shape, border, fill=False) ^ erosion
+            padded = pad(plane, selem.shape, border, fill=False) ^ flip
         else:  # under "ignore" the frame never decides: it is 0 once x ^ e is taken
-            padded = pad(plane ^ erosion, selem.shape, border, fill=False)
+            padded = pad(plane ^ flip, selem.shape, border, fill=False)
         return shift_or(padded, selem)
 
     over_outputs = jax.vmap(neuron, in_axes=(-1, -1, None), out_axes=-1)
-    return jax.vmap(over_outputs, in_axes=(-2, -2, -1), out_axes=-2)(selem, erosion, x)
+    return jax.vmap(over_outputs, in_axes=(-2, -2, -1), out_axes=-2)(selem, flip, x)
 
 
-@mark
 def complement(x: jax.Array, *, symmetric: bool = False) -> jax.Array:
-    """Complement of an image: 1 - x for floats (-x when symmetric), NOT for bool.
+    """Complement of an image: 1 - x for floats (-x when symmetric), NOT for bool and words.
 
     Example:
         >>> complement(jnp.array([True, False])).tolist()
         [False, True]
     """
+    _carriers.check_carrier("x", x)
+    return _complement(x, symmetric=symmetric)
+
+
+@mark
+def _complement(x: jax.Array, *, symmetric: bool) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.floating):
         return -x if symmetric else 1 - x
     return ~x
@@ -211,11 +223,10 @@ def flatten(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1)
 
 
-@mark
 def union_pool(
     x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None = None
 ) -> jax.Array:
-    """Union over windows of the image: max for floats, OR for bool ("valid").
+    """Union over windows of the image: max for floats, OR for bool and words ("valid").
 
     Args:
         x: `(batch, H, W, channels)`.
@@ -230,6 +241,14 @@ def union_pool(
         (1, 4, 3, 2)
     """
     _check.require(x.ndim == 4, "x", "shape (batch, H, W, channels)", x.shape)
+    _carriers.check_carrier("x", x)
+    return _union_pool(x, window=window, strides=strides)
+
+
+@mark
+def _union_pool(
+    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None
+) -> jax.Array:
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     start, join = (-np.inf, jax.lax.max) if floating else (0, jax.lax.bitwise_or)
     steps = strides or window

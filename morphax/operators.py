@@ -7,6 +7,10 @@ in textbooks and in `scipy.ndimage` (`morphax.elements` makes the usual ones):
 - dilation: `out[p] = OR_{s in S} x[p - s]`,
 - erosion: `out[p] = AND_{s in S} x[p + s]`.
 
+Images may also be uint32 words `(..., H, W)` with 32 images in their bits (`morphax.pack`): the same
+code, the same results in every bit. Words of neighbouring pixels have operators of their own, with the
+same names, in `morphax.packed.pixels`.
+
 `border` says what the pixels beyond the frame count as:
 
 - `"ignore"` (default): 1 for an erosion, 0 for a dilation, so the frame never decides. The two are
@@ -29,25 +33,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check
-from morphax._shift import BORDERS, pad, shift_or
+from morphax import _carriers, _check
+from morphax._shift import BORDERS, PLANES, Layout
 
 
 def erosion(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
     """Erosion: 1 where the structuring element, moved there, fits in the image.
 
     Args:
-        image: bool `(..., H, W)`.
+        image: bool, or words of packed images, `(..., H, W)`.
         selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
         border: `"ignore"`, `"constant"` or `"replicate"`, see the module.
 
     Returns:
-        A bool array of the shape of `image`; equal to
+        An array of the shape and dtype of `image`; equal to
         `scipy.ndimage.binary_erosion(image, selem, border_value=1)` for `"ignore"`,
         `border_value=0` for `"constant"`.
 
     Raises:
-        ValueError: `image` is not bool or has less than two axes, `selem` is not 2-D, odd-sided,
+        ValueError: `image` is not bool or words, or has less than two axes, `selem` is not 2-D, odd-sided,
             0/1-valued and non-empty (values are read only outside `jit`), `border` is unknown.
 
     Source: Serra, Image Analysis and Mathematical Morphology (1982).
@@ -132,7 +136,7 @@ def hit_or_miss(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -
     """Hit-or-miss: 1 where every hit pixel lies on the image and every miss pixel beside it.
 
     Args:
-        image: bool `(..., H, W)`.
+        image: bool, or words of packed images, `(..., H, W)`.
         selem: `(kh, kw)`, both sides odd, not empty. Either bool: True is a hit, False a miss (the
             default of `scipy.ndimage.binary_hit_or_miss`). Or integers: 1 is a hit, -1 a miss, 0
             "don't care" (OpenCV's `MORPH_HITMISS`). Beware that 0 and False differ.
@@ -149,34 +153,36 @@ def hit_or_miss(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -
     return _run(_hit_or_miss, image, selem, border)
 
 
-def _erosion(image, window, border):
-    return ~shift_or(~pad(image, window.shape, border, fill=border == "ignore"), window)
+def _erosion(image, window, border, layout):
+    padded = layout.pad(image, window.shape, border, fill=border == "ignore")
+    return ~layout.shift_or(~padded, window)
 
 
-def _dilation(image, window, border):
-    return shift_or(pad(image, window.shape, border, fill=False), window[::-1, ::-1])
+def _dilation(image, window, border, layout):
+    padded = layout.pad(image, window.shape, border, fill=False)
+    return layout.shift_or(padded, window[::-1, ::-1])
 
 
-def _opening(image, window, border):
-    return _dilation(_erosion(image, window, border), window, border)
+def _opening(image, window, border, layout):
+    return _dilation(_erosion(image, window, border, layout), window, border, layout)
 
 
-def _closing(image, window, border):
-    return _erosion(_dilation(image, window, border), window, border)
+def _closing(image, window, border, layout):
+    return _erosion(_dilation(image, window, border, layout), window, border, layout)
 
 
-def _white_top_hat(image, window, border):
-    return image & ~_opening(image, window, border)
+def _white_top_hat(image, window, border, layout):
+    return image & ~_opening(image, window, border, layout)
 
 
-def _black_top_hat(image, window, border):
-    return _closing(image, window, border) & ~image
+def _black_top_hat(image, window, border, layout):
+    return _closing(image, window, border, layout) & ~image
 
 
-def _hit_or_miss(image, window, border):
-    hit = _erosion(image, window > 0, border)
+def _hit_or_miss(image, window, border, layout):
+    hit = _erosion(image, window > 0, border, layout)
     # Beyond a constant frame the image is 0 and its complement 1, as with "ignore".
-    miss = _erosion(~image, window < 0, "ignore" if border == "constant" else border)
+    miss = _erosion(~image, window < 0, "ignore" if border == "constant" else border, layout)
     return hit & miss
 
 
@@ -194,31 +200,41 @@ class _Constant:
         return isinstance(other, _Constant) and self.content == other.content
 
 
-@partial(jax.jit, static_argnums=(0, 2, 3))
-def _run_constant(operator, image, constant, border):
-    return operator(image, constant.window, border)
+@partial(jax.jit, static_argnums=(0, 2, 3, 4))
+def _run_constant(operator, image, constant, border, layout):
+    return layout.trim(operator(image, constant.window, border, layout))
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _run_data(operator, image, window, border):
-    return operator(image, window, border)
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _run_data(operator, image, window, border, layout):
+    return layout.trim(operator(image, window, border, layout))
 
 
 def _run(operator: Callable, image: Any, selem: Any, border: str) -> jax.Array:
-    """Check the arguments and run one operator: constant or data by the type of `selem`."""
-    _check.one_of("border", border, BORDERS)
+    """Check the image and run one operator on its planes."""
     image = image if isinstance(image, jax.Array) else np.asarray(image)
-    _check.require(
-        image.dtype == bool,
-        "image",
-        "a bool array (threshold it, e.g. image > 0.5)",
-        f"dtype {image.dtype}",
-    )
+    _carriers.check_bits("image", image)
     _check.require(image.ndim >= 2, "image", "at least two axes (..., H, W)", image.shape)
+    return run_in(PLANES, operator, image, selem, border)
+
+
+def run_in(layout: Layout, operator: Callable, image: Any, selem: Any, border: str) -> jax.Array:
+    """Run one operator of this module on a checked image: constant or data by the type of `selem`.
+
+    Args:
+        layout: how the pixels lie in `image`; hashable, compared by identity or content.
+        operator: one of the functions here that take `(image, window, border, layout)`.
+        image: checked by the caller.
+        selem, border: checked here, as the operators of this module document.
+
+    Returns:
+        An array of the shape and dtype of `image`.
+    """
+    _check.one_of("border", border, BORDERS)
     window = _window(selem, signed=operator is _hit_or_miss)
     if isinstance(window, np.ndarray):
-        return _run_constant(operator, image, _Constant(window), border)
-    return _run_data(operator, image, window, border)
+        return _run_constant(operator, image, _Constant(window), border, layout)
+    return _run_data(operator, image, window, border, layout)
 
 
 def _window(selem: Any, signed: bool) -> np.ndarray | jax.Array:

@@ -1,0 +1,100 @@
+"""Heads: from the bits of a network to counts by class, and to labels.
+
+The features of a head are `classes` contiguous groups of equal size; the count of a class is how many
+bits of its group are set. A graded network sums its graded bits in the same places, so a model that ends
+in `group_sum` is trained, binarized and run on words by the same code.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from morphax import _carriers, _check
+from morphax.neurons import mark
+from morphax.packed import counters
+
+
+def group_sum(x: jax.Array, *, classes: int) -> jax.Array:
+    """Sums over `classes` groups of features: what a classifier ends in.
+
+    It may be the last step of a model that is traced or certified, never an earlier one. The certificate
+    is about the bits that enter it: a real network sums graded values, which need not have the greatest
+    sum where the binary network has the greatest count.
+
+    Args:
+        x: `(..., n)`: floats, bool, or words `(B, ..., n)` of packed images. Group c is
+            `x[..., c * n // classes : (c + 1) * n // classes]`.
+        classes: how many groups; it divides n.
+
+    Returns:
+        `(..., classes)`: sums of the dtype of `x` for floats, int32 counts for bool. For words, int32
+        counts `(32 B, ..., classes)`, an image a row: bit-sliced until the few planes of the counts are
+        unpacked. Rows beyond the number of images that were packed say nothing: slice them off.
+
+    Raises:
+        ValueError: `classes` is not positive or does not divide n; a dtype of no carrier.
+
+    Example:
+        >>> bits = jnp.array([[True, True, False, True, False, False]])
+        >>> group_sum(bits, classes=2).tolist()
+        [[2, 1]]
+        >>> from morphax import pack
+        >>> group_sum(pack(bits), classes=2)[:1].tolist()
+        [[2, 1]]
+    """
+    _check_head(x, classes)
+    return _group_sum(x, classes=int(classes))
+
+
+def predict(x: jax.Array, *, classes: int) -> jax.Array:
+    """The class of the greatest sum, the first one among equals: `argmax(group_sum(x))`.
+
+    On words the counts are compared while bit-sliced, and only the labels are unpacked.
+
+    Args:
+        x: what enters `group_sum`.
+        classes: how many groups; it divides n.
+
+    Returns:
+        int32 `(...)`; for words `(32 B, ...)`, an image a row.
+
+    Raises:
+        ValueError: as `group_sum`.
+
+    Example:
+        >>> predict(jnp.array([[False, True, True, True], [True, False, True, False]]), classes=2).tolist()
+        [1, 0]
+    """
+    _check_head(x, classes)
+    return _predict(x, classes=int(classes))
+
+
+def _check_head(x: jax.Array, classes: int) -> None:
+    _carriers.check_carrier("x", x)
+    rank = 2 if _carriers.is_words(x) else 1
+    _check.require(x.ndim >= rank, "x", "shape (..., n); words (B, ..., n)", x.shape)
+    n = x.shape[-1]
+    whole = isinstance(classes, (int, np.integer))
+    fits = whole and classes >= 1 and n > 0 and n % classes == 0
+    _check.require(fits, "classes", f"a divisor of the {n} features", classes)
+
+
+def _groups(x: jax.Array, classes: int) -> jax.Array:
+    return x.reshape(*x.shape[:-1], classes, x.shape[-1] // classes)
+
+
+@mark
+def _group_sum(x: jax.Array, *, classes: int) -> jax.Array:
+    groups = _groups(x, classes)
+    if _carriers.is_words(x):
+        return counters.numbers(counters.count(groups))
+    return groups.sum(-1, dtype=jnp.int32 if x.dtype == bool else x.dtype)
+
+
+@partial(jax.jit, static_argnames="classes")
+def _predict(x: jax.Array, *, classes: int) -> jax.Array:
+    if _carriers.is_words(x):
+        return counters.numbers(counters.argmax(counters.count(_groups(x, classes))))
+    return jnp.argmax(_group_sum(x, classes=classes), -1).astype(jnp.int32)

@@ -1,0 +1,268 @@
+"""Words of pixels: 32 neighbours of a row in the bits of each uint32, for single large images.
+
+Bit i of word j is pixel 32 j + i of its row: bool `(..., H, W)` <-> uint32 `(..., H, ceil(W / 32))`, what
+`np.packbits(bitorder="little")` writes, four bytes a word. The width does not travel with the words, so
+every function is told `width=`; bits beyond it are 0 in results and ignored in inputs.
+
+The operators are those of `morphax.operators`, by the same code: a shift along a row is a funnel shift
+between neighbouring words, one along a column a slice. Networks run on words of images
+(`morphax.pack`), not on these.
+"""
+
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from morphax import _check, operators
+from morphax._shift import Layout, shift_or
+
+BITS = 32
+"""Pixels a word."""
+
+
+def pack_pixels(images: ArrayLike) -> jax.Array:
+    """Pack the rows of binary images, 32 pixels to a word.
+
+    Args:
+        images: bool `(..., H, W)`. A numpy array is packed before it goes to the device.
+
+    Returns:
+        uint32 `(..., H, ceil(W / 32))`.
+
+    Raises:
+        ValueError: `images` is not bool or has less than two axes.
+
+    Example:
+        >>> pack_pixels(np.array([[True, False, True], [False, True, False]])).tolist()
+        [[5], [2]]
+    """
+    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    _check.require(
+        images.dtype == bool, "images", "bool (images > 0.5 makes it)", f"dtype {images.dtype}"
+    )
+    _check.require(images.ndim >= 2, "images", "at least two axes (..., H, W)", images.shape)
+    if isinstance(images, np.ndarray):
+        data = np.packbits(images, axis=-1, bitorder="little")
+        data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
+        return jnp.asarray(data.view("<u4").astype(np.uint32, copy=False))
+    return _pack(images)
+
+
+def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
+    """Images of packed rows: the inverse of `pack_pixels`.
+
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`.
+        width: W.
+
+    Returns:
+        bool `(..., H, W)`.
+
+    Raises:
+        ValueError: `words` has another dtype, less than two axes or another number of words.
+
+    Example:
+        >>> unpack_pixels(jnp.array([[5], [2]], jnp.uint32), width=3).astype(int).tolist()
+        [[1, 0, 1], [0, 1, 0]]
+    """
+    return _unpack(_checked(words, width), width=int(width))
+
+
+def erosion(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+    """`morphax.erosion` of images whose rows are packed.
+
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: as for `morphax.erosion`, of any odd size, also wider than a word or the image.
+        width: W.
+        border: `"ignore"`, `"constant"` or `"replicate"`, see `morphax.operators`.
+
+    Returns:
+        uint32 words of the shape of `words`; equal to `pack_pixels` of the operator on bool.
+
+    Raises:
+        ValueError: as `morphax.erosion`, and `words` of another dtype, rank or number of words.
+
+    >>> words = pack_pixels(np.array([[0, 1, 1, 1, 0]], bool))
+    >>> unpack_pixels(erosion(words, np.ones((1, 3), bool), width=5), width=5).astype(int).tolist()
+    [[0, 0, 1, 0, 0]]
+    """
+    return _run(operators._erosion, words, selem, width, border)
+
+
+def dilation(
+    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+) -> jax.Array:
+    """`morphax.dilation` of images whose rows are packed; arguments and errors as for `erosion`.
+
+    >>> dilation(pack_pixels(np.eye(1, 5, 2, dtype=bool)), np.array([[0, 1, 1]]), width=5).tolist()
+    [[12]]
+    """
+    return _run(operators._dilation, words, selem, width, border)
+
+
+def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+    """`morphax.opening` of images whose rows are packed; arguments and errors as for `erosion`.
+
+    >>> opening(pack_pixels(np.array([[1, 0, 1, 1, 1]], bool)), np.ones((1, 3), bool), width=5).tolist()
+    [[28]]
+    """
+    return _run(operators._opening, words, selem, width, border)
+
+
+def closing(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+    """`morphax.closing` of images whose rows are packed; arguments and errors as for `erosion`.
+
+    >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
+    >>> closing(words, np.ones((1, 3), bool), width=7).tolist()
+    [[28]]
+    """
+    return _run(operators._closing, words, selem, width, border)
+
+
+def white_top_hat(
+    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+) -> jax.Array:
+    """`morphax.white_top_hat` of images whose rows are packed; arguments and errors as for `erosion`.
+
+    >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
+    >>> white_top_hat(words, np.ones((1, 3), bool), width=5).tolist()
+    [[1]]
+    """
+    return _run(operators._white_top_hat, words, selem, width, border)
+
+
+def black_top_hat(
+    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+) -> jax.Array:
+    """`morphax.black_top_hat` of images whose rows are packed; arguments and errors as for `erosion`.
+
+    >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
+    >>> black_top_hat(words, np.ones((1, 3), bool), width=7).tolist()
+    [[8]]
+    """
+    return _run(operators._black_top_hat, words, selem, width, border)
+
+
+def hit_or_miss(
+    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+) -> jax.Array:
+    """`morphax.hit_or_miss` of images whose rows are packed.
+
+    Args:
+        words: as for `erosion`.
+        selem: hits and misses, as for `morphax.hit_or_miss`.
+        width: W.
+        border: as for `morphax.hit_or_miss`.
+
+    Returns:
+        As `erosion`.
+
+    >>> words = pack_pixels(np.array([[0, 1, 0, 1, 1]], bool))
+    >>> hit_or_miss(words, np.array([[-1, 1, -1]]), width=5).tolist()
+    [[2]]
+    """
+    return _run(operators._hit_or_miss, words, selem, width, border)
+
+
+def _run(operator: Any, words: Any, selem: Any, width: int, border: str) -> jax.Array:
+    return operators.run_in(_layout(int(width)), operator, _checked(words, width), selem, border)
+
+
+def _checked(words: Any, width: int) -> Any:
+    words = words if isinstance(words, jax.Array) else np.asarray(words)
+    _check.require(
+        words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
+    )
+    _check.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
+    whole = isinstance(width, (int, np.integer)) and width >= 1
+    _check.require(whole, "width", "the number of pixels of a row", width)
+    row = -(-int(width) // BITS)
+    _check.require(
+        words.shape[-1] == row, "words", f"{row} words a row for width={width}", words.shape
+    )
+    return words
+
+
+@jax.jit
+def _pack(images: jax.Array) -> jax.Array:
+    fill = [(0, 0)] * (images.ndim - 1) + [(0, -images.shape[-1] % BITS)]
+    halves = jnp.pad(images, fill).astype(jnp.uint8)
+    # Neighbours join in pairs: bytes as long as they can, for they are quick to load.
+    for bits in (1, 2, 4, 8, 16):
+        pairs = halves.reshape(*images.shape[:-1], -1, 2)
+        dtype = jnp.uint8 if bits < 8 else jnp.uint16 if bits < 16 else jnp.uint32
+        low, high = (pairs[..., i].astype(dtype) for i in range(2))
+        halves = low | (high << np.array(bits, dtype))
+    return halves
+
+
+@partial(jax.jit, static_argnames="width")
+def _unpack(words: jax.Array, *, width: int) -> jax.Array:
+    places = np.arange(BITS, dtype=np.uint32).reshape((1,) * words.ndim + (BITS,))
+    bits = (words[..., None] >> places) & np.uint32(1)
+    return (bits != 0).reshape(*words.shape[:-1], -1)[..., :width]
+
+
+@cache
+def _layout(width: int) -> Layout:
+    row = -(-width // BITS)
+
+    def shift_or_pixels(padded: jax.Array, window: Any) -> jax.Array:
+        origin = -(window.shape[1] // 2) % BITS
+        return shift_or(padded, window, width=row, origin=origin, shift=_funnel)
+
+    def trim(words: jax.Array) -> jax.Array:
+        return _with_tail(words, width, jnp.zeros((), jnp.uint32))
+
+    return Layout(partial(_pad, width=width), shift_or_pixels, trim)
+
+
+def _funnel(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
+    """The words of `x` that begin `start` pixels further right (`_shift.shift` in this layout)."""
+    word, bit = divmod(start, BITS)
+    count = x.shape[-1] - word - (bit > 0) if count is None else count
+    here = x[..., word : word + count]
+    if not bit:
+        return here
+    after = x[..., word + 1 : word + 1 + count]
+    return (here >> np.uint32(bit)) | (after << np.uint32(BITS - bit))
+
+
+def _pad(
+    words: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool, width: int
+) -> jax.Array:
+    """`_shift.pad` in this layout: whole words on either side, and spare ones for the funnel."""
+    rows, side = shape[0] // 2, -(-(shape[1] // 2) // BITS)
+    if border == "replicate":
+        last = words[..., -1:] >> np.uint32((width - 1) % BITS)
+        left, right = (jnp.uint32(0) - (bit & np.uint32(1)) for bit in (words[..., :1], last))
+    else:
+        ends = jnp.full((1,) * words.ndim, 0xFFFFFFFF if fill else 0, jnp.uint32)
+        left = right = jnp.broadcast_to(ends, (*words.shape[:-1], 1))
+    # Each span of columns that doubles loses a word at the end of the row.
+    spare = side + shape[1].bit_length()
+    padded = jnp.concatenate([
+        jnp.broadcast_to(left, (*left.shape[:-1], side)),
+        _with_tail(words, width, right),
+        jnp.broadcast_to(right, (*right.shape[:-1], spare)),
+    ], -1)  # fmt: skip
+    sides = [(0, 0)] * (words.ndim - 2) + [(rows, rows), (0, 0)]
+    if border == "replicate":
+        return jnp.pad(padded, sides, mode="edge")
+    return jnp.pad(padded, sides, constant_values=np.uint32(0xFFFFFFFF if fill else 0))
+
+
+def _with_tail(words: jax.Array, width: int, tail: jax.Array) -> jax.Array:
+    """`words` with the bits of `tail` beyond the width of their rows."""
+    if not width % BITS:
+        return words
+    known = np.full(words.shape[-1], 0xFFFFFFFF, np.uint32)
+    known[-1] >>= np.uint32(BITS - width % BITS)
+    mask = jnp.asarray(known).reshape((1,) * (words.ndim - 1) + (-1,))
+    tail = tail.reshape((1,) * (words.ndim - tail.ndim) + tail.shape)
+    return (words & mask) | (tail & ~mask)
