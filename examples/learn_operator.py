@@ -155,13 +155,10 @@ def recovered(binary: Any, known: list[tuple[str, np.ndarray]]) -> bool:
 # %% [markdown]
 # ## Keeping the result
 #
-# `model.npz` holds three bool arrays for each bank of neurons, and a JSON header with the options of
-# the banks; `np.load` reads it:
-#
-#     header   PATH/selem (kh, kw, in, out)   PATH/erosion (in, out)   PATH/complement (in, out)
-#
-# `selem` marks the pixels around a position that are joined: by AND where `erosion` is set, else by
-# OR. `result.json` holds the figures of merit and what is needed to repeat the run.
+# `model.npz` is an archive (`docs/format.md`): bits and wiring, for images of the size of the test
+# images. `morphax.load("model.npz").run(images)` runs it without any model code, and `np.load` reads
+# it; `.params` is for `models.bimonn`, on images of any size. `result.json` holds the figures of merit
+# and what is needed to repeat the run.
 
 
 # %%
@@ -170,19 +167,6 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     temporary = path.with_name(f"tmp-{path.name}")
     save(temporary)
     os.replace(temporary, path)
-
-
-def save_model(path: Path, binary: Any) -> None:
-    """Write the bits of a binary network as npz."""
-    nodes = named_nodes(binary)
-    banks = {name: vars(node.spec) for name, node in nodes.items()}
-    header = {"format": "morphax-bimonn", "version": 1, "banks": banks}
-    arrays = {
-        f"{name}/{part}": np.asarray(getattr(node, part))
-        for name, node in nodes.items()
-        for part in ("selem", "erosion", "complement")
-    }
-    write(path, lambda file: np.savez_compressed(file, header=json.dumps(header), **arrays))
 
 
 # %% [markdown]
@@ -247,7 +231,10 @@ def main(argv: list[str] | None = None) -> int:
     }  # fmt: skip
     for name, figure in figures.items():
         write(args.out / name, lambda path, figure=figure: figure.savefig(path, dpi=120))
-    save_model(args.out / "model.npz", learned.binary)
+    morphax.save(
+        args.out / "model.npz", learned.binary, apply=models.bimonn, input_shape=images.shape,
+        metadata={"learned": task.title, "exact": metrics["exact"], "seed": args.seed},
+    )  # fmt: skip
     result = {
         "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()},
         "channels": channels,
@@ -261,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
     write(args.out / "result.json", lambda path: path.write_text(json.dumps(result, indent=2)))
     print(f"\nWritten to {args.out}: {', '.join(figures)}, model.npz, metrics.jsonl, result.json")
     if args.smoke:
-        check(args.out, metrics, learned.binary)
+        check(args.out, metrics, images, hard)
     return 0
 
 
@@ -290,14 +277,13 @@ def report(learned: Learned, metrics: dict[str, Any]) -> None:
     print(f"  the two differ in {metrics['pixels_that_differ']} pixels.")
 
 
-def check(out: Path, metrics: dict[str, Any], binary: Any) -> None:
+def check(out: Path, metrics: dict[str, Any], images: np.ndarray, hard: np.ndarray) -> None:
     """Of `--smoke`: everything is there, and what is certified holds on the test images."""
     for name in ("operator.png", "predictions.png", "model.npz", "metrics.jsonl", "result.json"):
         assert (out / name).stat().st_size > 0, name
     assert not (metrics["exact"] and metrics["pixels_that_differ"]), "the certificate is wrong"
-    with np.load(out / "model.npz") as saved:
-        for name, node in named_nodes(binary).items():
-            assert np.array_equal(saved[f"{name}/selem"], node.selem), name
+    saved = morphax.load(out / "model.npz")
+    assert np.array_equal(saved.run(images[:20]), hard[:20]), "the archive is another network"
     print("Smoke test passed.")
 
 

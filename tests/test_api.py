@@ -40,6 +40,10 @@ POSITIONAL = {
     ("keep_weights_in", "low"),
     ("keep_weights_in", "high"),
     ("pad", "value"),
+    ("c", "path"),
+    ("verilog", "path"),
+    ("verilog_stream", "path"),
+    ("stablehlo", "path"),
 }
 
 

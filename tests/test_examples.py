@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import morphax
 from morphax import BinaryBiSE, Spec, data, elements
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,13 +62,11 @@ def test_smoke(script, tmp_path):
     lines = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert records[-1]["step"] == metrics["steps"]
-    with np.load(tmp_path / "out/model.npz") as saved:
-        header = json.loads(str(saved["header"]))
-        assert header["format"] == "morphax-bimonn"
-        assert list(header["banks"]) == ["0/bise"]
-        assert saved["0/bise/selem"].shape == (7, 7, 1, 1)
-        for part in ("selem", "erosion", "complement"):
-            assert saved[f"0/bise/{part}"].dtype == bool
+    archive = morphax.load(tmp_path / "out/model.npz")
+    assert [op.path for op in archive.program.ops] == ["", "0/bise"]
+    assert archive.params[0]["bise"].selem.shape == (7, 7, 1, 1)
+    assert archive.metadata["exact"] == metrics["exact"]
+    assert archive.run(np.zeros((1, 50, 50, 1), bool)).shape == (1, 50, 50, 1)
     for name in ("operator.png", "predictions.png"):
         with Image.open(tmp_path / "out" / name) as image:
             assert min(image.size) > 200

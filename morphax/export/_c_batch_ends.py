@@ -1,0 +1,199 @@
+"""The C around the ops in the batch layout: templates for the header, packing, labels and `main`.
+
+`$name` and `$NAME` are the user's prefix; `L` is the number of lanes, a constant when the C is compiled.
+"""
+
+HEADER = """
+#ifndef ${NAME}_LANES
+#define ${NAME}_LANES $lanes /* words worked on together: the same number for all that includes this */
+#endif
+#define ${NAME}_IMAGES (64 * ${NAME}_LANES) /* images in one run */
+#define ${NAME}_INPUT_BYTES $words_in /* of one image: a byte a pixel, channels last */
+#define ${NAME}_INPUT_WORDS ((size_t)$words_in * ${NAME}_LANES)
+#define ${NAME}_OUTPUT_WORDS ((size_t)$words_out * ${NAME}_LANES)
+#define ${NAME}_WORKSPACE_WORDS ((size_t)($words_in + $words_out + $scratch) * ${NAME}_LANES)
+
+/* ${NAME}_WORKSPACE_WORDS, for callers that cannot read this file. */
+size_t ${name}_workspace_words(void);
+
+/* Images of ${NAME}_INPUT_BYTES bytes each (0 is 0, anything else 1) into words; `count` of them,
+   ${NAME}_IMAGES at most, the rest is filled with zeros. */
+void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in);
+
+/* The network, on ${NAME}_IMAGES images. The three arrays must not overlap. */
+void ${name}_run(const uint64_t *in, uint64_t *out, uint64_t *workspace);
+"""
+
+HEADER_BYTES = """
+#define ${NAME}_OUTPUT_BYTES $words_out
+
+/* The first `count` results, of ${NAME}_OUTPUT_BYTES bytes of 0 or 1 each, channels last. */
+void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results);
+
+/* All of the above, for any number of images. */
+void ${name}_apply(const uint8_t *images, size_t count, uint8_t *results, uint64_t *workspace);
+"""
+
+HEADER_LABELS = """
+#define ${NAME}_CLASSES $classes
+#define ${NAME}_COUNT_BITS $bits
+
+/* The first `count` rows of counts: counts[image * ${NAME}_CLASSES + class]. */
+void ${name}_counts(const uint64_t *out, size_t count, int32_t *counts);
+
+/* The first `count` labels: the class of the largest count, the lowest of them in case of a tie. */
+void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels);
+
+/* Images in, labels out, for any number of images. */
+void ${name}_classify(const uint8_t *images, size_t count, int32_t *labels, uint64_t *workspace);
+"""
+
+PRELUDE = """
+#include "$name.h"
+
+${stdio}#include <string.h>
+
+#define L ((size_t)${NAME}_LANES)
+
+size_t ${name}_workspace_words(void) { return ${NAME}_WORKSPACE_WORDS; }
+"""
+
+RUN = """
+void ${name}_run(const uint64_t *in, uint64_t *out, uint64_t *workspace)
+{
+$calls
+}
+"""
+
+PACK = """
+void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in)
+{
+    uint8_t part[8][64]; /* part[g][j]: pixel start + j of images 8 g (lowest bit) to 8 g + 7 */
+    uint64_t word[64];
+    size_t lane, start, g, k, j;
+    for (lane = 0; lane < L; ++lane)
+        for (start = 0; start < $words_in; start += 64) {
+            const size_t n = $words_in - start < 64 ? $words_in - start : 64;
+            memset(part, 0, sizeof part);
+            for (g = 0; g < 8; ++g)
+                for (k = 8; k-- > 0;) {
+                    const size_t image = lane * 64 + g * 8 + k;
+                    if (image < count) {
+                        const uint8_t *b = images + image * $words_in + start;
+                        for (j = 0; j < n; ++j)
+                            part[g][j] = (uint8_t)(part[g][j] + part[g][j] + (b[j] != 0));
+                    }
+                }
+            for (j = 0; j < 64; ++j)
+                word[j] = (uint64_t)part[0][j] | (uint64_t)part[1][j] << 8 |
+                          (uint64_t)part[2][j] << 16 | (uint64_t)part[3][j] << 24 |
+                          (uint64_t)part[4][j] << 32 | (uint64_t)part[5][j] << 40 |
+                          (uint64_t)part[6][j] << 48 | (uint64_t)part[7][j] << 56;
+            for (j = start; j < start + n; ++j)
+                in[$place_in * L + lane] = word[j - start];
+        }
+}
+"""
+
+UNPACK = """
+void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results)
+{
+    size_t image, j;
+    for (image = 0; image < count; ++image)
+        for (j = 0; j < $words_out; ++j)
+            *results++ = (uint8_t)(out[$place_out * L + image / 64] >> (image % 64) & 1);
+}
+"""
+
+COUNTS = """
+void ${name}_counts(const uint64_t *out, size_t count, int32_t *counts)
+{
+    size_t image, k, b;
+    for (image = 0; image < count; ++image)
+        for (k = 0; k < $classes; ++k) {
+            int32_t n = 0;
+            for (b = $bits; b-- > 0;)
+                n = 2 * n + (int32_t)(out[(k * $bits + b) * L + image / 64] >> (image % 64) & 1);
+            *counts++ = n;
+        }
+}
+"""
+
+LABELS = """
+void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels)
+{
+    uint64_t best[$bits][L], label[$label_bits][L], more[L];
+    size_t k, b, i, image;
+    memcpy(best, out, sizeof best);
+    memset(label, 0, sizeof label);
+    for (k = 1; k < $classes; ++k) {
+        const uint64_t *n = out + k * ($bits * L);
+        for (i = 0; i < L; ++i)
+            more[i] = 0;
+        for (b = 0; b < $bits; ++b) /* whether the count is larger than the best so far */
+            for (i = 0; i < L; ++i)
+                more[i] = (n[b * L + i] & ~best[b][i]) | (more[i] & ~(n[b * L + i] ^ best[b][i]));
+        for (b = 0; b < $bits; ++b)
+            for (i = 0; i < L; ++i)
+                best[b][i] ^= (best[b][i] ^ n[b * L + i]) & more[i];
+        for (b = 0; b < $label_bits; ++b)
+            for (i = 0; i < L; ++i)
+                label[b][i] ^= (label[b][i] ^ ((uint64_t)0 - (uint64_t)(k >> b & 1))) & more[i];
+    }
+    for (image = 0; image < count; ++image) {
+        int32_t which = 0;
+        for (b = $label_bits; b-- > 0;)
+            which = 2 * which + (int32_t)(label[b][image / 64] >> (image % 64) & 1);
+        labels[image] = which;
+    }
+}
+"""
+
+APPLY = """
+void ${name}_$verb(const uint8_t *images, size_t count, $kind *$results, uint64_t *workspace)
+{
+    uint64_t *in = workspace, *out = in + ${NAME}_INPUT_WORDS, *rest = out + ${NAME}_OUTPUT_WORDS;
+    while (count > 0) {
+        const size_t n = count < 64 * L ? count : 64 * L;
+        ${name}_pack(images, n, in);
+        ${name}_run(in, out, rest);
+        ${name}_$then(out, n, $results);
+        images += n * $words_in;
+        $results += n$each;
+        count -= n;
+    }
+}
+"""
+
+MAIN = """
+int main(void)
+{
+    static uint8_t images[${NAME}_IMAGES * (size_t)${NAME}_INPUT_BYTES];
+    static $kind $results[${NAME}_IMAGES$each];
+    static uint64_t workspace[${NAME}_WORKSPACE_WORDS];
+    size_t bytes, count;
+$binary
+    do {
+        bytes = fread(images, 1, sizeof images, stdin);
+        count = bytes / ${NAME}_INPUT_BYTES;
+        ${name}_$verb(images, count, $results, workspace);
+$write
+    } while (bytes == sizeof images);
+    if (bytes % ${NAME}_INPUT_BYTES != 0 || ferror(stdin)) {
+        fputs("$name: the last image is not complete\\n", stderr);
+        return 1;
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fputs("$name: the results cannot be written\\n", stderr);
+        return 1;
+    }
+    return 0;
+}
+"""
+
+WRITE_LABELS = """
+        for (size_t i = 0; i < count; ++i)
+            printf("%ld\\n", (long)labels[i]);
+"""
+
+WRITE_BYTES = "        fwrite(results, $words_out, count, stdout);"
