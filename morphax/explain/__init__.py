@@ -1,0 +1,13 @@
+"""What a binary network computes, said in the words of morphology.
+
+`explain` (in `reader.py`) puts the rooms together: `_reading.py` turns a program into terms,
+`_terms.py` holds the rules that shorten them, `expression.py` finds the shortest way to say one,
+`wording.py` writes it down.
+"""
+
+from morphax.explain.expression import Expression as Expression
+from morphax.explain.reader import Explanation as Explanation
+from morphax.explain.reader import explain as explain
+from morphax.explain.reader import input_names as input_names
+from morphax.explain.reader import layers as layers
+from morphax.explain.reader import neurons_in_words as neurons_in_words

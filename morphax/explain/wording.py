@@ -1,0 +1,237 @@
+"""Expressions as text that can be read back: `morphax.explain` writes with this.
+
+- A prefix ("opening by disk(5) of x", "not x") takes what follows up to the next ∪ or ∩; "of x" is
+  left out where x is the only input.
+- What several parts use is written once and called a, b, ...
+- Elements without a name are called S1, S2, ..., those of a hit-or-miss H1, ..., constant pictures
+  P1, ...; their pictures go below, @ (a hit), O (a miss) and + (neither) at the origin.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+import numpy as np
+
+from morphax.describe import SUM, name_selem, nearly
+from morphax.explain.expression import BY, UNNAMED, Expression
+
+_WORTH_A_LETTER = 4  # words of an expression that is written once and then called by a letter
+_PREFIXES = (*BY, "not", "union pool", "intersection pool")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What expressions are written with.
+
+    Attributes:
+        names: of the inputs.
+        border: the one that goes without saying.
+        elide: whether "of x" may be left out.
+        letters: id of an expression -> the letter that it was given.
+        pictures: picture of an element without a name -> what it is called; grows while writing.
+        notes: what else is said of these elements.
+    """
+
+    names: Sequence[str]
+    border: str = "ignore"
+    elide: bool = False
+    letters: dict[int, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def shared(outputs: Sequence[Expression]) -> list[Expression]:
+    """Expressions of some length that occur more than once, parts before wholes.
+
+    Args:
+        outputs: where to look.
+
+    Returns:
+        Those worth a letter.
+
+    Example:
+        >>> x = Expression("input", detail=0)
+        >>> long = Expression("opening", (x,), np.ones((3, 3), bool), words=4)
+        >>> [e.kind for e in shared([Expression("not", (long,)), Expression("union", (long, x))])]
+        ['opening']
+    """
+    uses: dict[int, int] = {}
+    order: list[Expression] = []
+
+    def visit(expression: Expression) -> None:
+        while expression.kind == "not":  # "not a" needs no letter of its own
+            expression = expression.args[0]
+        uses[id(expression)] = uses.get(id(expression), 0) + 1
+        if uses[id(expression)] == 1:
+            for arg in expression.args:
+                visit(arg)
+            order.append(expression)
+
+    for output in outputs:
+        visit(output)
+    return [e for e in order if uses[id(e)] > 1 and e.words >= _WORTH_A_LETTER]
+
+
+def letters(expressions: Sequence[Expression], *, taken: Sequence[str]) -> dict[int, str]:
+    """A letter for each expression, none of those that are taken.
+
+    Args:
+        expressions: that get one.
+        taken: names of inputs and outputs.
+
+    Returns:
+        id of an expression -> its letter.
+    """
+    numbers = ("", *map(str, range(2, len(expressions) + len(taken) + 2)))
+    free = iter([c + n for n in numbers for c in "abcdefgh" if c + n not in taken])
+    return {id(expression): next(free) for expression in expressions}
+
+
+def write(expression: Expression, words: Words, *, whole: bool = False) -> str:
+    """The text of an expression, in one line.
+
+    Args:
+        expression: to be written.
+        words: with what; its pictures grow.
+        whole: whether to write it out even if it has a letter.
+
+    Returns:
+        Such as "x ∩ not opening by disk(5)".
+
+    Example:
+        >>> x = Expression("input", detail=0)
+        >>> print(write(Expression("erosion", (Expression("not", (x,)),), np.ones((3, 3), bool)), Words("x")))
+        erosion by square(3) of not x
+    """
+    kind, args = expression.kind, expression.args
+    if id(expression) in words.letters and not whole:
+        return words.letters[id(expression)]
+    if kind == "input":
+        return str(words.names[expression.detail])
+    if kind == "constant":
+        return "everything" if expression.detail else "nothing"
+    if kind == "bits":
+        return _picture(expression.detail.astype(np.int8), "P", words)
+    if kind in ("union", "intersection"):
+        sign = " ∪ " if kind == "union" else " ∩ "
+        return sign.join(_bracketed(arg, words, _PREFIXES) for arg in args)
+    if kind == "pixel":
+        return f"{_bracketed(args[0], words, ())}[{expression.detail[0]}, {expression.detail[1]}]"
+    if kind == "shift":
+        down, right, entering = expression.detail
+        usual = "nearest" if words.border == "replicate" else 0
+        note = {0: ", 0s entering", 1: ", 1s entering", "nearest": ", edges repeated"}[entering]
+        moved = f"{_bracketed(args[0], words, ())} shifted by ({down}, {right})"
+        return moved + note * (entering != usual)
+    prefix = "not" if kind == "not" else _prefix(expression, words)
+    if kind != "not" and words.elide and args[0].kind == "input":
+        return prefix
+    of = "" if kind == "not" else " of"
+    return f"{prefix}{of} {_bracketed(args[0], words, _PREFIXES)}"
+
+
+def _bracketed(arg: Expression, words: Words, bare: Sequence[str]) -> str:
+    """A part of an expression, in brackets unless it is a name or of a kind that needs none."""
+    name = arg.kind in ("input", "constant", "bits", "pixel") or id(arg) in words.letters
+    text = write(arg, words)
+    return text if name or arg.kind in bare else f"({text})"
+
+
+def _prefix(expression: Expression, words: Words) -> str:
+    if expression.element is None:
+        (window, strides), kind = expression.detail, expression.kind.removesuffix(" pool")
+        size, steps = (" x ".join(map(str, pair)) for pair in (window, strides))
+        over = f"{size} blocks" if size == steps else f"{size} windows every {steps}"
+        return f"{kind} over {over}"
+    note = f" (border {expression.border})" if expression.border != words.border else ""
+    return f"{expression.kind} by {element_name(expression.element, words)}{note}"
+
+
+def element_name(element: np.ndarray, words: Words) -> str:
+    """What to call an element: its name, in brackets if it has several words, or its letter.
+
+    Args:
+        element: as in `Expression`.
+        words: its pictures grow.
+
+    Returns:
+        Such as "disk(5)", "(disk(5) shifted by (1, 0))" or "S1".
+    """
+    if element.dtype != bool:
+        return _picture(element, "H", words)
+    name = name_selem(element)
+    if name.startswith(UNNAMED):
+        known, letter = len(words.pictures), _picture(element.astype(np.int8), "S", words)
+        near = nearly(element) if len(words.pictures) > known else None
+        if near:
+            words.notes.append(
+                f"{letter} is {near[0]} but for {near[1]} pixel" + "s" * (near[1] > 1)
+            )
+        return letter
+    return f"({name})" if " shifted " in name or SUM in name else name
+
+
+def _picture(picture: np.ndarray, letter: str, words: Words) -> str:
+    text = draw(picture, origin=letter != "P")
+    if text not in words.pictures:
+        taken = {*words.names, *words.pictures.values()}
+        names = (f"{letter}{i}" for i in range(1, len(taken) + 2))
+        words.pictures[text] = next(name for name in names if name not in taken)
+    return words.pictures[text]
+
+
+def draw(element: np.ndarray, *, origin: bool = True) -> str:
+    """An element as text: # a pixel (a hit), o a miss, . neither; @, O and + at the origin.
+
+    Args:
+        element: bool, or integers 1, -1 and 0, `(kh, kw)`.
+        origin: whether to mark the pixel at the centre.
+
+    Returns:
+        A line a row.
+
+    Example:
+        >>> print(draw(np.array([[0, 1, 0], [1, 1, 1], [0, 0, -1]])))
+        . # .
+        # @ #
+        . . o
+    """
+    rows = [["o.#"[int(value) + 1] for value in row] for row in np.asarray(element)]
+    if origin:
+        y, x = len(rows) // 2, len(rows[0]) // 2
+        rows[y][x] = {"#": "@", "o": "O", ".": "+"}[rows[y][x]]
+    return "\n".join(" ".join(row) for row in rows)
+
+
+def gallery(pictures: Mapping[str, str], *, width: int = 96) -> list[str]:
+    """Pictures with their names above, side by side where there is room.
+
+    Args:
+        pictures: as in `Words`.
+        width: of a row, in characters.
+
+    Returns:
+        Lines of text, an empty one before each row of pictures.
+
+    Example:
+        >>> gallery({"# @": "S1", "@ #": "S2"})
+        ['', 'S1:   S2:', '# @   @ #']
+    """
+    rows: list[list[list[str]]] = [[]]
+    for picture, name in pictures.items():
+        block = [f"{name}:", *picture.splitlines()]
+        side = max(map(len, block))
+        block = [line.ljust(side) for line in block]
+        if rows[-1] and sum(len(other[0]) + 3 for other in rows[-1]) + side > width:
+            rows.append([])
+        rows[-1].append(block)
+    lines = []
+    for row in filter(None, rows):
+        spread = zip_longest(*row)
+        blank = [" " * len(block[0]) for block in row]
+        lines.append("")
+        for parts in spread:
+            cells = [part or empty for part, empty in zip(parts, blank, strict=True)]
+            lines.append("   ".join(cells).rstrip())
+    return lines

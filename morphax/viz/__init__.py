@@ -1,0 +1,15 @@
+"""Figures: what a network learned, what it is made of, and what it does to images.
+
+Functions return a `matplotlib.figure.Figure` made without pyplot: no window opens and no global state
+changes; save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with `morphax[viz]`.
+"""
+
+from morphax.viz._draw import figure_class as _figure_class
+from morphax.viz.network import network_figure as network_figure
+from morphax.viz.operators import operator_figure as operator_figure
+from morphax.viz.predictions import prediction_figure as prediction_figure
+
+
+def require_matplotlib() -> None:
+    """Raise the `ImportError` that names the extra if matplotlib is missing; nothing otherwise."""
+    _figure_class()

@@ -1,0 +1,238 @@
+"""A program as boxes and lines: what `morphax.viz.network_figure` draws, in inches, y upwards.
+
+Every plane that computes something is a box; an op of many planes is one box with a few samples. Boxes
+stand in columns by depth. A line that passes a column goes through a box of its own ("wire"), so that
+no line runs behind another box.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from morphax.describe import name_selem, nearly
+from morphax.explain import neurons_in_words
+from morphax.explain.expression import UNNAMED
+from morphax.program import Op, Program
+
+TILE = 0.95  # the longer side of a picture
+SYMBOLS = {"dilation": "⊕", "erosion": "⊖", "union": "∪", "intersection": "∩"}
+_LETTER, _LINE = 0.082, 0.17  # width and height of text at 9 points, generously
+_SAMPLES = 4
+
+Key = tuple[int, int]  # number of the op, of the plane; -1 for all its planes
+
+
+@dataclass(frozen=True)
+class Box:
+    """One thing to draw.
+
+    Attributes:
+        column: which column it stands in.
+        style: "plain" (a frame with its caption inside), "round" (a circle with `head` inside),
+            "tile" (pictures between `head` and caption), "bank" (a frame around both) or "wire".
+        head: lines of text above, or the symbol in the circle.
+        caption: lines of text below, or inside.
+        flipped: whether its result is complemented.
+        pictures: bool arrays.
+        origin: whether pictures have their origin at the centre.
+        size: (width, height), all text included.
+        place: of its centre (x, y).
+    """
+
+    column: int
+    style: str
+    head: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    flipped: bool = False
+    pictures: tuple[np.ndarray, ...] = ()
+    origin: bool = True
+    size: tuple[float, float] = (0.0, 0.0)
+    place: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass
+class Layout:
+    """Boxes by key, lines between them, and (width, height) of it all."""
+
+    boxes: dict[Key, Box] = field(default_factory=dict)
+    lines: list[tuple[Key, Key]] = field(default_factory=list)
+    size: tuple[float, float] = (0.0, 0.0)
+
+
+def boxes_of(program: Program, *, names: Sequence[str], most: int) -> Layout:
+    """Boxes and lines of a program, not placed yet.
+
+    Args:
+        program: any.
+        names: of the input channels.
+        most: planes of an op that are drawn one by one.
+
+    Returns:
+        The layout.
+    """
+    layout = Layout()
+    ends: list[list[Key]] = []  # of each op: the box of each plane
+    columns: list[int] = []
+    for number, op in enumerate(program.ops):
+        given = [ends[i] for i in op.inputs]
+        column = max((columns[i] for i in op.inputs), default=-1) + 1
+        passed = _passed(op, given)
+        if passed is not None:
+            ends.append(passed)
+            columns.append(column - 1)
+            continue
+        columns.append(column)
+        few = op.shape[0] <= most
+        planes = range(op.shape[0]) if few else (-1,)
+        made = [_box(program, number, plane, names) for plane in planes]
+        layout.boxes |= {
+            (number, p): replace(b, column=column) for p, b in zip(planes, made, strict=True)
+        }
+        ends.append([(number, plane if few else -1) for plane in range(op.shape[0])])
+        flat = [key for keys in given for key in keys]
+        for plane in planes:
+            read = _reads(op, plane, flat)
+            layout.lines += [(key, (number, plane)) for key in dict.fromkeys(read)]
+    last = max(box.column for box in layout.boxes.values()) + 1
+    outputs = dict.fromkeys(ends[-1])
+    for i, key in enumerate(outputs):
+        many = len(ends[-1]) - len(outputs)
+        name = "y" if len(outputs) == 1 else f"y{i + 1}"
+        lines = (name, _count(len(ends[-1]), "output")) if many else (name,)
+        layout.boxes[len(program.ops), i] = _sized(Box(last, "plain", caption=lines))
+        layout.lines.append((key, (len(program.ops), i)))
+    return layout
+
+
+def _passed(op: Op, given: list[list[Key]]) -> list[Key] | None:
+    """The boxes of an op that only passes planes on; None for one that has boxes of its own."""
+    flat = [key for keys in given for key in keys]
+    if op.kind == "select":
+        return [flat[source] for source in op.arrays["source"]]
+    return None
+
+
+def _reads(op: Op, plane: int, flat: list[Key]) -> list[Key]:
+    if plane < 0 or op.kind == "rearrange":
+        return flat
+    if op.kind == "spatial":
+        return [flat[op.arrays["source"][plane]]]
+    if op.kind == "combine":
+        start, stop = op.arrays["offsets"][plane : plane + 2]
+        return [flat[i] for i in op.arrays["indices"][start:stop]]
+    if op.kind == "group_sum":
+        per = op.options["per"]
+        return flat[plane * per : (plane + 1) * per]
+    return flat[plane : plane + 1]
+
+
+def _box(program: Program, number: int, plane: int, names: Sequence[str]) -> Box:
+    op = program.ops[number]
+    size = f"{op.shape[1]} x {op.shape[2]}"
+    if op.kind in ("spatial", "combine"):
+        if plane < 0:
+            return _bank(program, number)
+        return _neuron(op, plane)
+    many = plane < 0
+    if op.kind == "input":
+        return _sized(
+            Box(0, "plain", caption=(_count(op.shape[0], "plane") if many else names[plane], size))
+        )
+    if op.kind == "complement":
+        return _sized(Box(0, "plain", caption=("not",), flipped=True))
+    if op.kind == "union_pool":
+        window, strides = (" x ".join(map(str, op.options[k])) for k in ("window", "strides"))
+        lines = ("∪ over", window, *((f"every {strides}",) if window != strides else ()))
+        return _sized(Box(0, "plain", caption=lines))
+    if op.kind == "group_sum":
+        lines = (f"{op.shape[0]} counts, each",) if many else ("count",)
+        return _sized(Box(0, "plain", caption=(*lines, f"of {op.options['per']}")))
+    if op.kind == "constant":
+        value = "constants" if many else _constant(op.arrays["bits"][plane])
+        return _sized(Box(0, "plain", caption=(value,)))
+    return _sized(Box(0, "plain", caption=("pixels as", f"{op.shape[0]} planes", f"of {size}")))
+
+
+def _constant(bits: np.ndarray) -> str:
+    return "1" if bits.all() else "0" if not bits.any() else "constant"
+
+
+def _neuron(op: Op, plane: int) -> Box:
+    erosion, flipped = (bool(op.arrays[k][plane]) for k in ("erosion", "complement"))
+    if op.kind == "combine":
+        symbol = SYMBOLS["intersection" if erosion else "union"]
+        return _sized(Box(0, "round", head=(symbol,), flipped=flipped))
+    window = op.arrays["selem"][plane]
+    selem = window if erosion else window[::-1, ::-1]
+    name = "erosion" if erosion else "dilation"
+    head = ("not " * flipped + f"{SYMBOLS[name]} {name}",)
+    caption = re.sub(" (shifted|changing)", r"\n\1", name_selem(selem)).split("\n")
+    near = nearly(selem) if caption[0].startswith(UNNAMED) else None
+    caption += [f"{near[0]} but for {near[1]}"] if near else []
+    return _sized(Box(0, "tile", head, tuple(caption), flipped, (selem,)))
+
+
+def _bank(program: Program, number: int) -> Box:
+    """Many neurons in words, with some of their elements."""
+    op = program.ops[number]
+    read = sum(program.ops[i].shape[0] for i in op.inputs)
+    parts = [op.path, *neurons_in_words(op, read).split(", ")]
+    words = tuple(line for part in parts if part for line in textwrap.wrap(part, 42))
+    pictures = _samples(program, number)
+    if not pictures:
+        return _sized(Box(0, "plain", caption=words))
+    shown = "all of them" if len(pictures) == op.shape[0] else "some of them"
+    return _sized(Box(0, "bank", words, (shown,), False, pictures, op.kind == "spatial"))
+
+
+def _samples(program: Program, number: int) -> tuple[np.ndarray, ...]:
+    """Elements of a few neurons: windows, or the pixels of the image that a dense neuron reads."""
+    op = program.ops[number]
+    chosen = np.unique(np.linspace(0, op.shape[0] - 1, _SAMPLES).astype(int))
+    if op.kind == "spatial":
+        windows = [(op.arrays["selem"][i], op.arrays["erosion"][i]) for i in chosen]
+        return tuple(w if erosion else w[::-1, ::-1] for w, erosion in windows)
+    source = program.ops[op.inputs[0]]
+    before = [program.ops[i].shape for i in source.inputs] if source.kind == "rearrange" else []
+    if len(before) != 1 or before[0][1] * before[0][2] == 1 or source.shape[1:] != (1, 1):
+        return ()
+    index = source.arrays["index"].ravel()
+    ends = list(pairwise(op.arrays["offsets"]))
+    pictures = []
+    for i in chosen:
+        seen = np.zeros(int(np.prod(before[0])), bool)
+        seen[index[op.arrays["indices"][slice(*ends[i])]]] = True
+        pictures.append(seen.reshape(before[0]).any(0))
+    return tuple(pictures)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + "s" * (number != 1)
+
+
+def picture_size(picture: np.ndarray) -> tuple[float, float]:
+    """(width, height) of a picture: its longer side is a tile's."""
+    scale = TILE / max(picture.shape)
+    return picture.shape[1] * scale, picture.shape[0] * scale
+
+
+def _sized(box: Box) -> Box:
+    if box.style == "round":
+        return replace(box, size=(0.5, 0.5 + _LINE * 2 * box.flipped))
+    texts = max((len(line) for line in (*box.head, *box.caption)), default=0) * _LETTER
+    height = _LINE * (len(box.head) + len(box.caption)) + 0.12
+    width = texts
+    if box.pictures:
+        shapes = [picture_size(picture) for picture in box.pictures]
+        width = max(width, sum(w for w, _ in shapes) + 0.12 * (len(shapes) - 1))
+        height += max(h for _, h in shapes) + 0.08
+    return replace(box, size=(width + (0 if box.style == "tile" else 0.2), height))
+
+
+def side(box: Box) -> float:
+    """How far from its centre the lines of a box end."""
+    return picture_size(box.pictures[0])[0] / 2 if box.style == "tile" else box.size[0] / 2
