@@ -1,0 +1,252 @@
+"""Classifiers that are binary to the end: wiring, carriers, certificates, training and its resumption."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import morphax
+from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network, classify, clauses, levelsets
+from morphax import recipes_classification as recipes
+
+TINY = clauses.Recipe(banks=((3, 6), (5, 5)), literals=4.0)
+
+
+def bank(rng, size, channels, count):
+    """Erosions of a few literals of a window, with hard weights."""
+    selem = rng.random((size * size * 2 * channels, count)) < 3 / (size * size * channels)
+    selem[0] |= ~selem.any(0)
+    weight = jnp.asarray(selem, jnp.float32)
+    return BiSE(
+        weight,
+        weight.sum(0) - 0.5,
+        jnp.full(count, 40.0),
+        Spec("dense", "identity", "raw", "sigmoid"),
+    )
+
+
+def plain(selem, levels, size, regions=3):
+    """Steps 1 to 4 of the network, one window at a time."""
+    where = classify.centres(levels.shape[1], regions=regions)
+    part = len(where) // regions
+    planes = np.concatenate([levels, ~levels], -1)
+    half = size // 2
+    planes = np.pad(planes, ((0, 0), (half, half), (half, half), (0, 0)), mode="edge")
+    found = np.zeros((len(levels), regions, regions, selem.shape[1]), bool)
+    for (i, y), (j, x) in itertools.product(enumerate(where), enumerate(where)):
+        seen = planes[:, y : y + size, x : x + size].reshape(len(levels), -1)
+        for o in range(selem.shape[1]):
+            found[:, i // part, j // part, o] |= seen[:, selem[:, o]].all(1)
+    return found.reshape(len(levels), -1)
+
+
+@pytest.fixture
+def network(rng):
+    params = {"erosions": [bank(rng, 3, 2, 4), bank(rng, 5, 2, 3)]}
+    votes, bias = rng.integers(-3, 4, (9 * 7, 4)), rng.integers(-5, 6, 4)
+    return params, votes, bias, classify.classifier(classify.wires(votes, bias))
+
+
+def test_features_are_conjunctions_somewhere_in_a_region(rng, network):
+    params = network[0]
+    levels = rng.random((5, 14, 14, 2)) < np.linspace(0.2, 0.9, 5)[:, None, None, None]
+    binary = morphax.binarize(params)["erosions"]
+    found = np.asarray(classify.features(binary, jnp.asarray(levels)))
+    wanted = [
+        plain(np.asarray(b.weight) > 0, levels, n)
+        for b, n in zip(params["erosions"], (3, 5), strict=True)
+    ]
+    assert (found == np.concatenate(wanted, 1)).all()
+    assert 0.02 < found.mean() < 0.98
+
+
+def test_all_carriers_give_the_same_counts(rng, network):
+    params, votes, bias, net = network
+    levels = rng.random((40, 14, 14, 2)) < rng.random((40, 1, 1, 1))
+    binary = morphax.binarize(params)
+    counts = np.asarray(net(binary, jnp.asarray(levels)))
+    found = np.asarray(classify.features(binary["erosions"], jnp.asarray(levels)))
+    offset = counts - (found @ votes + bias)
+    assert (offset == offset[0, 0]).all()
+    assert len(set(counts.argmax(1))) > 1
+    real = np.asarray(net(params, jnp.asarray(levels, jnp.float32)))
+    assert (np.round(real) == counts).all()
+    words = np.asarray(net(binary, morphax.pack(levels)))[:40]
+    assert (words == counts).all()
+
+
+def test_certified_from_the_parameters(network):
+    params, _, _, net = network
+    assert bool(certify_network(net, params, (1, 14, 14, 2)).exact)
+    first = params["erosions"][0]
+    weight = first.weight.at[:, 0].set(0.4)  # three of them break a bias of sum - 1/2
+    broken = [
+        BiSE(weight, weight.sum(0) - 0.5, first.scale, first.spec),
+        params["erosions"][1],
+    ]
+    assert not bool(certify_network(net, {"erosions": broken}, (1, 14, 14, 2)).exact)
+
+
+def test_wires_pad_every_class_to_the_same_length(rng):
+    votes, bias = rng.integers(-4, 5, (20, 3)), np.array([-7, 0, 5])
+    table = classify.wires(votes, bias)
+    bits = rng.random((50, 20)) < 0.5
+    all_bits = np.concatenate([bits, ~bits, np.zeros((50, 1), bool), np.ones((50, 1), bool)], 1)
+    counts = all_bits[:, table].sum(-1)
+    offset = counts - (bits @ votes + bias)
+    assert (offset == offset[0, 0]).all()
+
+
+@pytest.mark.parametrize("length, stride, regions", [(28, 2, 3), (32, 2, 3), (28, 1, 2), (9, 2, 2)])
+def test_centres_are_symmetric_and_inside(length, stride, regions):
+    found = classify.centres(length, stride=stride, regions=regions)
+    assert len(found) % regions == 0
+    assert (np.diff(found) == stride).all()
+    assert found[0] >= 0
+    assert 0 <= (length - 1 - found[-1]) - found[0] <= 1
+
+
+@pytest.mark.parametrize(
+    "call, argument",
+    [
+        (lambda: classify.centres(4, regions=3), "regions"),
+        (lambda: classify.windows(jnp.zeros((1, 28, 28, 1)), size=4), "size"),
+        (lambda: classify.wires(np.zeros((2, 2)), np.zeros(2, int)), "votes"),
+        (lambda: classify.wires(np.zeros((2, 2), int), np.zeros(3, int)), "bias"),
+        (lambda: classify.classifier(np.zeros(3, int)), "wiring"),
+    ],
+)
+def test_bad_input(call, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: expected"):
+        call()
+
+
+def test_operations_count_by_hand(network):
+    params, votes, bias, _ = network
+    binary = morphax.binarize(params)["erosions"]
+    counts = classify.operations(binary, classify.wires(votes, bias), positions=36)
+    sizes = np.concatenate([np.asarray(b.weight).sum(0) for b in params["erosions"]])
+    assert counts["ands"] == (sizes - 1).sum() * 36
+    assert counts["ors"] == 7 * (36 - 9)
+    assert counts["counted"] == np.abs(votes).sum()
+
+
+def shapes(count, size=14):
+    """Images of two classes, a bar that lies or stands somewhere, with noise."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 90, (count, size, size, 1)).astype(np.uint8)
+    labels = np.arange(count) % 2
+    for image, label in zip(images, labels, strict=True):
+        y, x = rng.integers(1, size - 8, 2)
+        image[(slice(y, y + 2), slice(x, x + 7))[:: 1 - 2 * label]] = 200
+    return images, labels
+
+
+THRESHOLDS = np.array([[100.0]], np.float32)
+
+
+@pytest.mark.parametrize("road", clauses.ROADS)
+def test_both_roads_learn_and_lose_nothing(road):
+    images, labels = shapes(400)
+    recipe = TINY._replace(road=road, **({"penalty": 1e-3, "sharpness": (4.0, 32.0)}
+                                         if road == "smooth" else {}))  # fmt: skip
+    recipe = recipe._replace(rotation=0.0, shear=0.0, rates=(0.03, 0.02))
+    trained = recipes.fit_classifier(jax.random.key(0), (images, labels), thresholds=THRESHOLDS,
+                                     recipe=recipe, epochs=12, batch_size=40)  # fmt: skip
+    found = certify(trained.params)["erosions"]
+    assert all(bool(part.exact.all()) for part in found)
+    assert all(bool((part.operation == 0).all()) for part in found)
+    net = classify.classifier(classify.wires(trained.votes, trained.bias))
+    assert bool(certify_network(net, trained.params, (1, 14, 14, 1)).exact)
+    tests, answers = shapes(700)
+    levels = levelsets.decompose(tests[400:], THRESHOLDS.astype(int))
+    real = net(trained.params, levels.astype(jnp.float32)).argmax(-1)
+    binary = net(morphax.binarize(trained.params), levels).argmax(-1)
+    assert (real == binary).all()
+    assert (np.asarray(binary) == answers[400:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("road", clauses.ROADS)
+def test_training_and_the_shipped_network_agree(road):
+    images, _ = shapes(60)
+    recipe = TINY._replace(road=road)
+    latent = clauses.start(jax.random.key(3), images, THRESHOLDS, classes=2, recipe=recipe)
+    levels = levelsets.decompose(images, THRESHOLDS.astype(int)).astype(jnp.float32)
+    least = clauses.violations(latent, levels, recipe=recipe, sharpness=recipe.sharpness[1])
+    params, _, _ = clauses.finish(latent, recipe=recipe)
+    shipped = classify.features(params["erosions"], levels)
+    slope = 40.0 if road == "straight-through" else recipe.slope[1]
+    trained = [jax.nn.sigmoid(slope * (0.5 - v)).reshape(len(v), -1) for v in least]
+    np.testing.assert_allclose(shipped, jnp.concatenate(trained, 1), atol=2e-5)
+    assert 0.01 < float((shipped > 0.5).mean()) < 0.99 or road == "smooth"
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    images, labels = shapes(100)
+    options = {
+        "thresholds": THRESHOLDS,
+        "recipe": TINY,
+        "epochs": 4,
+        "batch_size": 20,
+        "log_every": 6,
+    }
+    key = jax.random.key(1)
+    whole = recipes.fit_classifier(key, (images, labels), **options)
+    real, seen = recipes._save, []
+
+    def crash(*given):
+        real(*given)
+        seen.append(given[2])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "_save", crash)
+    with pytest.raises(KeyboardInterrupt):
+        recipes.fit_classifier(key, (images, labels), folder=tmp_path, **options)
+    monkeypatch.setattr(recipes, "_save", real)
+    resumed = recipes.fit_classifier(key, (images, labels), folder=tmp_path, **options)
+    assert [r["step"] for r in resumed.history] == [6, 12, 18, 20]
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"^folder: expected"):
+        recipes.fit_classifier(key, (images, labels), folder=tmp_path, **{**options, "epochs": 5})
+
+
+def test_what_is_not_finite_changes_nothing():
+    images, labels = shapes(40)
+    optimizer, step = recipes.make_step(TINY, THRESHOLDS, steps=10)
+    latent = clauses.start(jax.random.key(0), images, THRESHOLDS, classes=2, recipe=TINY)
+    poisoned = {**latent, "bias": jnp.array([jnp.nan, 0.0])}
+    after, _, loss, _ = step(poisoned, optimizer.init(latent), images[:20], labels[:20],
+                             jax.random.key(0), 0.0)  # fmt: skip
+    assert not np.isfinite(float(loss))
+    for a, b in zip(after["clauses"], latent["clauses"], strict=True):
+        np.testing.assert_array_equal(a, b.clip(-TINY.bound, TINY.bound))
+    np.testing.assert_array_equal(after["votes"], latent["votes"])
+
+
+def test_augmentation_moves_images_and_keeps_them_in_range(rng):
+    images = jnp.asarray(rng.random((8, 14, 14, 2)), jnp.float32)
+    recipe = clauses.Recipe(flip=True)
+    moved = recipes.augment(jax.random.key(0), images, recipe=recipe)
+    assert moved.shape == images.shape
+    assert float(moved.min()) >= 0
+    assert float(moved.max()) <= 1 + 1e-6
+    still = recipe._replace(shift=0.0, rotation=0.0, scale=0.0, shear=0.0, flip=False)
+    np.testing.assert_allclose(
+        recipes.augment(jax.random.key(0), images, recipe=still), images, atol=1e-5
+    )
+    mirrored = recipes.augment(jax.random.key(0), images, recipe=still._replace(flip=True))
+    same = np.abs(np.asarray(mirrored - images)).max((1, 2, 3)) < 1e-5
+    back = np.abs(np.asarray(mirrored[:, :, ::-1] - images)).max((1, 2, 3)) < 1e-5
+    assert (same ^ back).all()
+    assert same.any()
+    assert back.any()
+
+
+def test_unknown_binary_bank_shape_is_named():
+    node = BinaryBiSE(jnp.ones((19, 1), bool), jnp.ones(1, bool), jnp.zeros(1, bool), Spec("dense"))
+    with pytest.raises(ValueError, match=r"^erosions: expected 2 literals"):
+        classify.features([node], jnp.zeros((1, 28, 28, 1), bool))
