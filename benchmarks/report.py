@@ -11,7 +11,7 @@ from pathlib import Path
 
 import common
 
-DATASETS = ("diskorect", "mnist", "inverted_mnist")
+DATASETS = ("diskorect", "mnist", "inverted_mnist", "diskorect_symmetric")
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
@@ -30,7 +30,23 @@ def where(document: dict) -> str:
     about = document["metadata"]
     commit = (about.get("commit") or "?")[:7] + ("+" if about.get("dirty") else "")
     return f"*{about['date'][:10]}, commit {commit}, {about['cpu']}, {about['cores']} cores, jax " \
-           f"{about['versions']['jax']}.*"  # fmt: skip
+           f"{about['versions']['jax']}{note(about)}.*"  # fmt: skip
+
+
+def note(about: dict) -> str:
+    """What the run wants to be known, if anything."""
+    return f"; {about['note'].rstrip('.')}" if about.get("note") else ""
+
+
+def shares(rows: list[dict], names: dict[str, str]) -> list[dict]:
+    """Rows with chosen columns under their heads: shares to four digits, no value as a dash."""
+
+    def text(value: object) -> object:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" if isinstance(value, float) else value
+
+    return [{head: text(row.get(key)) for key, head in names.items()} for row in rows]
 
 
 def table(rows: list[dict], columns: tuple[str, ...]) -> str:
@@ -106,6 +122,16 @@ def layer(document: dict) -> list[dict]:
     return lines
 
 
+GRAY = {"operator": "operator", "data": "data", "float": "float", "binary": "binary",
+        "certified": "certified", "exact": "network proved", "wrong_images": "wrong images",
+        "images": "of", "restarts": "runs", "seed": "seed", "seconds": "seconds"}  # fmt: skip
+NUCLEI = {"method": "method", "float": "float", "binary": "binary", "certified": "certified",
+          "parameters": "parameters", "train": "binary, on train"}  # fmt: skip
+CLASSES = {"dataset": "data", "road": "road", "clauses": "clauses", "epochs": "epochs",
+           "float_accuracy": "float", "binary_accuracy": "binary",
+           "decisions_that_differ": "decisions that differ", "certified_share": "certified",
+           "network_certified": "network proved", "ands": "ANDs", "ors": "ORs",
+           "counted": "bits counted", "seed": "seed", "train_cpu_seconds": "CPU s"}  # fmt: skip
 REGIMES = {
     "init": "as initialised, b = sum/2",
     "max": "b near the largest weight",
@@ -118,6 +144,11 @@ def main() -> None:
     """Write docs/results.md and the block of the README."""
     recover, projection = load("recover_operators"), load("projection")
     regularizers, correlate, training = map(load, ("regularizers", "correlate", "training"))
+    gray, nuclei, classes = map(load, ("gray_operator", "segment_nuclei", "classify"))
+    gray_rows = shares(gray["results"], GRAY)
+    nuclei_rows = shares(nuclei["results"], NUCLEI)
+    class_rows = shares(classes["results"], CLASSES)
+    commands = "\n".join(row["command"] for row in classes["results"])
     recover_columns = tuple(recovery(recover)[0])
     count_table = table(counts(recover), tuple(counts(recover)[0]))
     seconds = ("n", "regime", "neurons", "contender", "median_s", "ratio", "error", "samples")
@@ -133,7 +164,7 @@ are of two shared cores: read the ratios.
 ## Recovering operators
 `python benchmarks/recover_operators.py --data-dir DATA`; {where(recover)}
 
-12 operators, size 7, seeds 0 to 2, one recipe. *Recovered* means: the whole network certified, the
+Operators of size 7, one recipe; *diskorect_symmetric*: with symmetric neurons on {{-1, 1}}. *Recovered* means: the whole network certified, the
 target's structuring elements (up to a translation that cancels), and not one wrong pixel on 1000 unseen
 images. *Undetermined* pixels of the window change no output on the whole training set, layer by layer; the
 column beside it is the number of images, of the first 8192 (4096 for Diskorect), that tell the
@@ -142,6 +173,29 @@ pixel that is told least.
 {count_table}
 
 {table(recovery(recover), recover_columns)}
+
+## Gray and colour operators
+`{gray["metadata"]["command"]}`; {where(gray)}
+
+Share of pixels equal to `scipy.ndimage` on gray values, through all level sets.
+
+{table(gray_rows, tuple(GRAY.values()))}
+
+## Nuclei
+`{nuclei["metadata"]["command"]}`; {where(nuclei)}
+
+Mean Dice on the {nuclei["metadata"]["test_images"]} test images; read [images.md](images.md) before quoting it.
+
+{table(nuclei_rows, tuple(NUCLEI.values()))}
+
+## Classification, binary to the end
+{where(classes)}
+
+```
+{commands}
+```
+
+{table(class_rows, tuple(CLASSES.values()))}
 
 ## The exact projection
 `python benchmarks/projection.py`; {where(projection)}

@@ -1,0 +1,153 @@
+"""The recipe: images drawn by error, starts, and small operators learned to the last pixel."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import morphax
+from morphax import data, elements, mining, models, recipes, starts, training
+from morphax.binarize import binarize
+from morphax.nodes import effective
+
+
+def identity(symmetric=False, size=3):
+    """A certified network of one erosion by the centre pixel."""
+    centre = jnp.zeros((size, size, 1, 1)).at[size // 2, size // 2].set(1.0)
+    spec = morphax.Spec("spatial", "identity", "raw", symmetric=symmetric)
+    bias, scale = (0.0, 10.0) if symmetric else (0.5, 20.0)
+    return [{"bise": morphax.BiSE(centre, jnp.full((1, 1), bias), jnp.full((1, 1), scale), spec)}]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_mine_draws_wrong_images_more_often(symmetric):
+    images = jax.random.bernoulli(jax.random.key(0), 0.5, (512, 5, 5, 1))
+    wrong = jnp.arange(512) == 100  # one image in 512 has another target
+    targets = jnp.where(wrong[:, None, None, None], ~images, images)
+    mine = jax.jit(mining.make_mine(models.bimonn, pool=2048))
+    x, y = mine(jax.random.key(1), identity(symmetric), (images, targets))
+    assert x.shape == y.shape == (4096, 5, 5, 1)
+    differ = np.asarray((x != y).any((1, 2, 3)))
+    assert 0 < differ[:2048].mean() < 0.01  # drawn evenly
+    assert differ[2048:].mean() > 0.99  # drawn by error: all that is wrong is that image
+
+
+def test_mine_keeps_pairs_together():
+    images = jax.random.bernoulli(jax.random.key(0), 0.5, (64, 4, 4, 1))
+    x, y = mining.make_mine(models.bimonn, pool=256)(
+        jax.random.key(1), identity(), (images, ~images)
+    )
+    assert bool((x == ~y).all())
+    with pytest.raises(ValueError, match="pool: expected a multiple of 256, got 100"):
+        mining.make_mine(models.bimonn, pool=100)
+
+
+def test_chunk_mines_as_often_as_asked():
+    seen = []
+
+    def mine(key, params, data):
+        jax.debug.callback(lambda k: seen.append(tuple(np.asarray(k))), jax.random.key_data(key))
+        return data
+
+    step = training.make_step(models.bimonn, recipes._optimizer(10, 1e-2, False))
+    with pytest.raises(ValueError, match="mine_every: expected a divisor of 10 steps, got 4"):
+        training.make_chunk(step, length=10, mine=mine, mine_every=4)
+    chunk = training.make_chunk(step, batch_size=2, length=10, mine=mine, mine_every=5)
+    params = identity()
+    opt_state = recipes._optimizer(10, 1e-2, False).init(params)
+    state = training.TrainState(params, opt_state, jnp.zeros((), jnp.int32))
+    images = jnp.zeros((4, 5, 5, 1), bool)
+    for _ in range(2):
+        state, _ = chunk(jax.random.key(0), state, (images, images))
+    jax.effects_barrier()
+    assert int(state.step) == 20
+    assert len(seen) == len(set(seen)) == 4  # a new key each time
+
+
+def test_symmetric_networks_are_trained_and_judged_on_the_same_bits():
+    """A SyBiSE and the BiSE that it is give one prediction, one loss and one metric."""
+    images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))
+    for bits in (images, ~images):
+        plain, symmetric = (
+            training.as_unit(models.bimonn, identity(s), images, bits) for s in (False, True)
+        )
+        np.testing.assert_allclose(plain[0], symmetric[0], atol=1e-6)
+        np.testing.assert_array_equal(plain[1], symmetric[1])
+        records = [training.make_evaluate(models.bimonn)(identity(s), (images, bits))
+                   for s in (False, True)]  # fmt: skip
+        assert records[0] == records[1]
+    floats = 2 * images.astype(jnp.float32) - 1
+    np.testing.assert_array_equal(
+        training.as_unit(models.bimonn, identity(True), floats, floats)[1], images
+    )
+
+
+def test_starts_go_through_the_known_ones_and_then_vary():
+    several = models.init_bimonn(jax.random.key(0), [1, 2, 1])
+    one = models.init_bimonn(jax.random.key(0), [1, 1, 1])
+    assert [starts.start_of(one, r) for r in range(3)] == list(starts.ONE_MAP)
+    assert [starts.start_of(several, r) for r in range(6)] == list(starts.SEVERAL_MAPS)
+    assert starts.start_of(one, 7) == starts.Start(None, 0)
+    assert {starts.start_of(several, r).skip for r in range(6, 12)} == {0, 1, -1}
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_begin_puts_biases_where_it_says(symmetric):
+    params = models.init_bimonn(
+        jax.random.key(0), [1, 1, 1], kernel_size=3, weight_map="identity", symmetric=symmetric,
+        bias_map="raw" if symmetric else "centred",
+    )  # fmt: skip
+    begun = starts.begin(jax.random.key(1), params, starts.Start((0.8, 0.2)), scale=2.0)
+    for layer, quantile in zip(begun, (0.8, 0.2), strict=True):
+        weights, bias, scale = effective(layer["bise"])
+        total = weights.sum(-1)
+        low = (bias + total) / 2 if symmetric else bias  # the same neuron on [0, 1]
+        np.testing.assert_allclose(low / total, quantile, rtol=1e-5)
+        np.testing.assert_allclose(scale, 1.0 if symmetric else 2.0)
+        np.testing.assert_allclose(weights.mean(), 0.5, rtol=1e-5)
+    drawn = starts.begin(jax.random.key(1), params, starts.Start(), scale=2.0)
+    again = starts.begin(jax.random.key(2), params, starts.Start(), scale=2.0)
+    assert (drawn[0]["bise"].bias != again[0]["bise"].bias).all()
+
+
+@pytest.mark.parametrize("skip", [1, -1])
+def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
+    params = models.init_bimonn(
+        jax.random.key(0), [1, 2, 1], kernel_size=5, weight_map="identity", bias_map="centred"
+    )
+    begun = starts.begin(jax.random.key(1), params, starts.Start((0.8, 0.2), skip), scale=2.0)
+    first, second = (layer["bise"] for layer in begun)
+    for window in (first.weight[..., 0, 0], second.weight[..., 0, 0]):
+        around = (window.sum() - window[2, 2]) / 24
+        assert window[2, 2] == 0.5
+        assert around < 0.1
+    assert (first.scale > 0).all()
+    assert np.sign(second.scale[:, 0]).tolist() == [skip, -skip]
+    assert (begun[1]["lui"].scale > 0).all()
+
+
+@pytest.mark.parametrize(
+    "operation, channels, symmetric",
+    [
+        ("dilation", (1, 1), False),
+        ("opening", (1, 1, 1), False),
+        ("closing", (1, 1, 1), True),
+        ("black_top_hat", (1, 2, 1), False),
+    ],
+)
+def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
+    images = data.diskorect(jax.random.key(0), 768, size=(20, 20), n_shapes=6, n_holes=4,
+                            max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
+    size = 5 if "hat" in operation else 3
+    targets = data.target(images, operation, elements.disk(size))
+    learned = recipes.learn_operator(
+        jax.random.key(1), (images[256:], targets[256:]), valid=(images[:256], targets[:256]),
+        channels=channels, kernel_size=size, steps=800, symmetric=symmetric,
+    )  # fmt: skip
+    assert bool(learned.certificate.exact)
+    assert bool((models.bimonn(learned.binary, images) == targets).all())
+    prediction, _ = training.as_unit(models.bimonn, learned.params, images, targets)
+    assert bool(((prediction > 0.5) == targets).all())
+    assert learned.history[-1]["binary"] == 1.0
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), learned.binary, binarize(learned.params))
+    assert jax.tree.all(same)
