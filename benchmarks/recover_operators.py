@@ -193,6 +193,9 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
     text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
+    wanted = len(ELEMENTS) * 3 * (3 * len(CHANNELS) + len(SEQUENTIAL))
+    if len(rows) < wanted and not options.smoke:
+        about["note"] = f"{len(rows)} of {wanted} runs made so far; the others are to come"
     document = {"metadata": about, "results": rows}
     for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
         temporary = options.out / f"recover_operators{suffix}.tmp"

@@ -29,8 +29,9 @@ def where(document: dict) -> str:
     """A line on where and when a document was made."""
     about = document["metadata"]
     commit = (about.get("commit") or "?")[:7] + ("+" if about.get("dirty") else "")
-    return f"*{about['date'][:10]}, commit {commit}, {about['cpu']}, {about['cores']} cores, jax " \
-           f"{about['versions']['jax']}{note(about)}.*"  # fmt: skip
+    machine = about.get("cpu") or about["device"]
+    return f"*{about.get('date', '?')[:10]}, commit {commit}, {machine}, {about.get('cores', '?')} cores, " \
+           f"jax {about['versions']['jax']}{note(about)}.*"  # fmt: skip
 
 
 def note(about: dict) -> str:
@@ -132,6 +133,7 @@ CLASSES = {"dataset": "data", "road": "road", "clauses": "clauses", "epochs": "e
            "decisions_that_differ": "decisions that differ", "certified_share": "certified",
            "network_certified": "network proved", "ands": "ANDs", "ors": "ORs",
            "counted": "bits counted", "seed": "seed", "train_cpu_seconds": "CPU s"}  # fmt: skip
+SHORT = ("data", "road", "float", "binary", "certified", "decisions that differ")
 REGIMES = {
     "init": "as initialised, b = sum/2",
     "max": "b near the largest weight",
@@ -164,9 +166,10 @@ are of two shared cores: read the ratios.
 ## Recovering operators
 `python benchmarks/recover_operators.py --data-dir DATA`; {where(recover)}
 
-Operators of size 7, one recipe; *diskorect_symmetric*: with symmetric neurons on {{-1, 1}}. *Recovered* means: the whole network certified, the
-target's structuring elements (up to a translation that cancels), and not one wrong pixel on 1000 unseen
-images. *Undetermined* pixels of the window change no output on the whole training set, layer by layer; the
+Operators of size 7, one recipe; *diskorect_symmetric*: with symmetric neurons on {{-1, 1}}.
+*Recovered* means: the whole network certified, the target's structuring elements (up to a translation
+that cancels), and not one wrong pixel on 1000 unseen images. *Undetermined* pixels of the window change
+no output on the whole training set, layer by layer; the
 column beside it is the number of images, of the first 8192 (4096 for Diskorect), that tell the
 pixel that is told least.
 
@@ -184,7 +187,8 @@ Share of pixels equal to `scipy.ndimage` on gray values, through all level sets.
 ## Nuclei
 `{nuclei["metadata"]["command"]}`; {where(nuclei)}
 
-Mean Dice on the {nuclei["metadata"]["test_images"]} test images; read [images.md](images.md) before quoting it.
+Mean Dice on the {nuclei["metadata"]["test_images"]} test images; read [images.md](images.md) before
+quoting it.
 
 {table(nuclei_rows, tuple(NUCLEI.values()))}
 
@@ -234,8 +238,8 @@ Seconds a step, batch 64; ratio to morphax on the same network.
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(BEGIN)
     block = f"""
-Operators learned from image pairs by one fixed recipe, 12 operators x 3 seeds a data set
-(`python benchmarks/recover_operators.py`):
+Operators learned from image pairs by one fixed recipe
+(`python benchmarks/recover_operators.py`{note(recover["metadata"])}):
 
 {count_table}
 
@@ -243,6 +247,10 @@ The exact projection of a layer of 4096 neurons with 4096 inputs (the papers: 28
 `jnp.sort` of the same matrix in the same run (`python benchmarks/projection.py`):
 
 {layer_table}
+
+Classifiers binary to the end, accuracy on the full test sets (`python examples/classify.py`):
+
+{table(class_rows, SHORT)}
 
 All tables, with what was lost: [docs/results.md](docs/results.md).
 """
