@@ -10,6 +10,8 @@ from morphax import initializers as initializers
 from morphax import levelsets as levelsets
 from morphax import metrics as metrics
 from morphax import models as models
+from morphax import packed as packed
+from morphax import program as program
 from morphax import regularizers as regularizers
 from morphax.binarize import binarize as binarize
 from morphax.binarize import nearest as nearest
@@ -17,8 +19,13 @@ from morphax.certificate import Certificate as Certificate
 from morphax.certificate import certify as certify
 from morphax.certificate import certify_neurons as certify_neurons
 from morphax.certificate import structuring_element as structuring_element
+from morphax.export.archive import Archive as Archive
+from morphax.export.archive import load as load
+from morphax.export.archive import save as save
 from morphax.graph import Graph as Graph
 from morphax.graph import trace as trace
+from morphax.heads import group_sum as group_sum
+from morphax.heads import predict as predict
 from morphax.network import NetworkCertificate as NetworkCertificate
 from morphax.network import certify_network as certify_network
 from morphax.neurons import apply as apply
@@ -37,6 +44,10 @@ from morphax.operators import erosion as erosion
 from morphax.operators import hit_or_miss as hit_or_miss
 from morphax.operators import opening as opening
 from morphax.operators import white_top_hat as white_top_hat
+from morphax.packed.specialize import specialize as specialize
+from morphax.packed.words import pack as pack
+from morphax.packed.words import unpack as unpack
+from morphax.program import Program as Program
 from morphax.projection import Projection as Projection
 from morphax.projection import project as project
 from morphax.summary import Summary as Summary

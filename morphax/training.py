@@ -201,6 +201,7 @@ def make_chunk(
 
         def round_(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
             # Steps count from 0: the negative numbers are free for the draws of `mine`.
+            assert mine is not None
             drawn = mine(jax.random.fold_in(key, -1 - state.step), state.params, data)
             return scan(key, state, drawn, mine_every)
 
