@@ -1,0 +1,348 @@
+"""What do binary operators cost on one core, against OpenCV, scipy, scikit-image and PyTorch?
+
+    python benchmarks/operators.py [--smoke] [--budget SECONDS] [--out DIR]
+
+Erosions and an opening by several elements, on 256 images of 256 x 256 and on one image of 4096 x 4096
+(the same pixels): smoothed noise above its median, so that erosions neither lose nor keep everything.
+Every result is compared with scipy's, bit for bit, before anything is timed; `error` is the share of
+pixels that differ (0 in every row that is timed). `ratio` is to OpenCV in the same case.
+
+One core: XLA_FLAGS and OMP_NUM_THREADS are set, and the process is bound to one core, before jax is
+imported (the flags alone left XLA 1.3 to 1.9 cores); OpenCV and PyTorch are told. Where a process
+cannot be bound, morphax is not held to one core. `cores_used` in the
+metadata is the largest CPU time a second of each contender: what it says is what happened.
+
+Contenders get what they work on: bool, bytes or words, on the device before the clock starts. "with
+packing" starts and ends at bool. OpenCV has a row for images one by one, and one for images as the
+channels of a single one; goals are about the faster. PyTorch joins shifted views (no operator of its
+own takes an element), in blocks that fit the cache. scipy visits fewer pixels where images are empty:
+its time depends on the images, the others' does not.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
+)
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several threads
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import argparse
+import importlib.metadata
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import morphax
+from morphax import elements
+from morphax.packed import pixels
+
+REFERENCE = "OpenCV"
+COLUMNS = ("images", "operation", "element", "contender", "median_s", "iqr_s", "repeats", "ratio")
+PACKED, SPECIAL = "morphax, 32 images a word", "morphax specialised, 32 images a word"
+PIXELS = "morphax, 32 pixels a word"
+ONE_BY_ONE, CHANNELS = REFERENCE, "OpenCV, images as channels"
+GOALS = (  # images, contender, peers (the fastest counts), times faster; of the erosion by the disk
+    (256, PACKED, (ONE_BY_ONE, CHANNELS), 15),
+    (256, f"{PACKED}, with packing", (ONE_BY_ONE, CHANNELS), 15),
+    (256, PACKED, ("scipy",), 150),
+    (256, f"{PACKED}, with packing", ("scipy",), 150),
+    (1, PIXELS, (ONE_BY_ONE,), 6),
+    (1, f"{PIXELS}, with packing", (ONE_BY_ONE,), 6),
+)
+DISK = ("erosion", "disk 7, 29 px")
+# What is timed, and its result as bool.
+Run = tuple[Callable[[], Any], Callable[[Any], np.ndarray]]
+
+
+def targets(smoke: bool) -> list[tuple[str, str, np.ndarray]]:
+    """Operations, names of the elements, elements."""
+    noise = np.random.default_rng(0).random((7, 7)) < 0.5
+    noise[3, 3] = True
+    sets = {
+        "disk 7": elements.disk(7),
+        "square 3": elements.square(3),
+        "disk 21": elements.disk(21),
+        "horizontal stick 41": elements.named("hstick", 41)[20:21],
+        "stick 41 at 45 degrees": elements.stick(41, 45),
+        "random 7x7": noise,
+    }
+    named = [(f"{name}, {selem.sum()} px", selem) for name, selem in sets.items()]
+    erosions = [("erosion", *pair) for pair in (named[:1] if smoke else named)]
+    return [*erosions, ("opening", *named[0])]
+
+
+def images(side: int) -> np.ndarray:
+    """One bool image: smoothed noise above its median."""
+    from scipy import ndimage
+
+    noise = np.random.default_rng(1).standard_normal((side, side)).astype(np.float32)
+    return ndimage.gaussian_filter(noise, 8.0) > 0
+
+
+def scipy(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
+    """The oracle; erosion sees 1 beyond the frame, dilation 0."""
+    from scipy import ndimage
+
+    def run() -> np.ndarray:
+        out = np.empty_like(x)
+        for image, result in zip(x, out, strict=True):
+            if operation == "erosion":
+                ndimage.binary_erosion(image, selem, border_value=1, output=result)
+            else:
+                inner = ndimage.binary_erosion(image, selem, border_value=1)
+                ndimage.binary_dilation(inner, selem, output=result)
+        return out
+
+    return run, np.asarray
+
+
+def skimage(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
+    """scikit-image on bool images."""
+    from skimage import morphology
+
+    def run() -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the operators on bool are named anew from 0.26 on
+            operator = getattr(morphology, f"binary_{operation}", None)
+            operator = operator or getattr(morphology, operation)
+            return np.stack([operator(image, selem, mode="ignore") for image in x])
+
+    return run, np.asarray
+
+
+def opencv(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
+    """OpenCV on bytes: images one by one, and as channels of one."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    kernel, code = selem.astype(np.uint8), {"erosion": cv2.MORPH_ERODE, "opening": cv2.MORPH_OPEN}
+    data = x.astype(np.uint8)
+    out = np.empty_like(data)
+
+    def one_by_one() -> np.ndarray:
+        for image, result in zip(data, out, strict=True):
+            cv2.morphologyEx(image, code[operation], kernel, dst=result)
+        return out
+
+    found: dict[str, Run] = {ONE_BY_ONE: (one_by_one, lambda y: y.astype(bool))}
+    if len(x) > 1:
+        stacks = [  # OpenCV 5 takes 128 channels at most
+            np.ascontiguousarray(data[i : i + 64].transpose(1, 2, 0)) for i in range(0, len(x), 64)
+        ]
+        results = [np.empty_like(stack) for stack in stacks]
+
+        def as_channels() -> list[np.ndarray]:
+            for stack, result in zip(stacks, results, strict=True):
+                cv2.morphologyEx(stack, code[operation], kernel, dst=result)
+            return results
+
+        found[CHANNELS] = (
+            as_channels,
+            lambda y: np.concatenate([part.transpose(2, 0, 1) for part in y]).astype(bool),
+        )
+    return found
+
+
+def pytorch(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
+    """Joins of shifted views in PyTorch, a block of rows of all pixels at a time."""
+    import torch
+
+    torch.set_num_threads(1)
+    data = torch.tensor(x)
+    (rows, columns), (height, width) = (n // 2 for n in selem.shape), x.shape[1:]
+    taps = np.argwhere(selem)
+    turn = max(1, (1 << 20) // (height * width))  # images at a time, or rows of a large one
+    step = min(height, max(1, (1 << 20) // width))
+
+    def joined(part, points, erosion: bool):
+        padded = torch.nn.functional.pad(part, (columns, columns, rows, rows), value=erosion)
+        out = torch.empty_like(part)
+        for top in range(0, height, step):
+            views = [
+                padded[:, top + i : min(top + step, height) + i, j : j + width] for i, j in points
+            ]
+            block = out[:, top : top + step]
+            block.copy_(views[0])
+            for view in views[1:]:
+                if erosion:
+                    block &= view
+                else:
+                    block |= view
+        return out
+
+    def run():
+        parts = []
+        for start in range(0, len(data), turn):
+            part = joined(data[start : start + turn], taps, True)
+            if operation == "opening":  # the dilation looks at the reflected element
+                part = joined(part, np.array(selem.shape) - 1 - taps, False)
+            parts.append(part)
+        return torch.cat(parts)
+
+    return run, lambda y: y.numpy()
+
+
+def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
+    """morphax on bool, and on the words that fit the images."""
+    count, width, device = len(x), x.shape[-1], jnp.asarray(x)
+    operator = getattr(morphax, operation)
+    found: dict[str, Run] = {
+        "morphax, bool": (lambda: operator(device, selem), np.asarray),
+    }
+    if count > 1:
+        words = morphax.pack(device)
+        both = jax.jit(lambda x: morphax.unpack(operator(morphax.pack(x), selem), count=count))
+
+        def whole(y: jax.Array) -> np.ndarray:
+            return np.asarray(morphax.unpack(y, count=count))
+
+        found[PACKED] = (lambda: operator(words, selem), whole)
+        found[f"{PACKED}, with packing"] = (lambda: both(device), np.asarray)
+    rows, on_pixels = morphax.packed.pack_pixels(x), getattr(pixels, operation)
+
+    def unpacked(words: jax.Array) -> jax.Array:
+        return morphax.packed.unpack_pixels(words, width=width)
+
+    found[PIXELS] = (lambda: on_pixels(rows, selem, width=width), lambda y: np.asarray(unpacked(y)))
+    found[f"{PIXELS}, with packing"] = (
+        lambda: unpacked(on_pixels(morphax.packed.pack_pixels(x), selem, width=width)),
+        np.asarray,
+    )
+    return found
+
+
+def specialised(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
+    """The operator as a network of one or two neurons, through `specialize`."""
+    from morphax.packed.specialize import specialize
+
+    windows = [selem] if operation == "erosion" else [selem, selem[::-1, ::-1]]
+    params = [
+        {"bise": morphax.BinaryBiSE(jnp.asarray(window)[:, :, None, None], jnp.full((1, 1), not i),
+                                    jnp.zeros((1, 1), bool), morphax.Spec("spatial"))}
+        for i, window in enumerate(windows)
+    ]  # fmt: skip
+    shape, signal = (1, *x.shape[1:], 1), jnp.asarray(x)[..., None]
+
+    def run(layout: str, words: jax.Array, back: Callable) -> Run:
+        net = specialize(morphax.models.bimonn, params, shape, layout=layout)
+        return (lambda: net(words)), (lambda y: np.asarray(back(y)))
+
+    rows = morphax.packed.pack_pixels(x)[..., None]
+
+    def unpacked(y: jax.Array) -> jax.Array:
+        return morphax.packed.unpack_pixels(y[..., 0], width=x.shape[-1])
+
+    found = {"morphax specialised, 32 pixels a word": run("pixels", rows, unpacked)}
+    if len(x) > 1:
+        words = morphax.pack(signal)
+        found[SPECIAL] = run("batch", words, lambda y: morphax.unpack(y, count=len(x))[..., 0])
+    return found
+
+
+MAKERS = (ours, specialised, opencv, skimage, pytorch)
+NEEDS = {"opencv": "opencv-python-headless", "skimage": "scikit-image", "pytorch": "torch, shifted views",
+         "specialised": "morphax.packed.specialize"}  # fmt: skip
+
+
+def timed(run: Callable[[], object], budget: float, megapixels: float) -> tuple[dict, float]:
+    """Timing for about `budget` seconds of a function that was called before; cores it used.
+
+    A call that takes longer than that is the only one.
+    """
+    start, used = time.perf_counter(), time.process_time()
+    jax.block_until_ready(run())
+    once = time.perf_counter() - start
+    if once > budget:
+        timing = {"median_s": once / megapixels, "iqr_s": 0.0, "repeats": 1}
+    else:
+        repeats = int(np.clip(budget / max(once, 1e-6), 3, 25))
+        start, used = time.perf_counter(), time.process_time()
+        timing = common.measure(run, repeats=repeats, warmup=0, units=megapixels)
+    return timing, (time.process_time() - used) / (time.perf_counter() - start)
+
+
+def version(package: str) -> str | None:
+    """Of a package, if it is there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def goals(rows: list[dict]) -> list[dict]:
+    """What was wanted and what was found."""
+    found = []
+    disk = [r for r in rows if (r["case"]["operation"], r["case"]["element"]) == DISK]
+    for count, contender, peers, wanted in GOALS:
+        seconds = {r["contender"]: r["median_s"] for r in disk
+                   if (r["case"]["images"] == 1) == (count == 1)}  # fmt: skip
+        known = [seconds[peer] for peer in peers if peer in seconds]
+        if contender in seconds and known:
+            factor = min(known) / seconds[contender]
+            found.append({"contender": contender, "peer": " or ".join(peers), "wanted": wanted,
+                          "found": round(factor, 2), "met": factor >= wanted})  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Check and time all contenders on all cases."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser.add_argument("--budget", type=float, default=2.0, help="seconds a contender and case")
+    parser.add_argument("--smoke", action="store_true", help="small images, two cases, short")
+    options = parser.parse_args()
+    budget = 0.02 if options.smoke else options.budget
+    about = common.metadata("operators", unit="megapixel", reference=REFERENCE, smoke=options.smoke)
+    for package in ("opencv-python-headless", "scikit-image"):
+        about["versions"][package] = version(package)
+    large = images(256 if options.smoke else 4096)
+    tile = 64 if options.smoke else 256
+    tiles = large.reshape(len(large) // tile, tile, -1, tile).swapaxes(1, 2).reshape(-1, tile, tile)
+    rows, skipped, cores = [], [], {}
+    for x in (np.ascontiguousarray(tiles), large[None]):
+        for operation, name, selem in targets(options.smoke):
+            case = {"images": len(x), "side": x.shape[-1], "operation": operation,
+                    "element": name}  # fmt: skip
+            contenders: dict[str, Run] = {"scipy": scipy(x, operation, selem)}
+            wanted = contenders["scipy"][0]()
+            for maker in MAKERS:
+                title = maker.__name__
+                try:
+                    made = maker(x, operation, selem)
+                except ImportError:
+                    why = f"{title}: no {NEEDS.get(title, title)}"
+                    if why not in skipped:
+                        common.skip(skipped, why)
+                    continue
+                contenders |= made if isinstance(made, dict) else {NEEDS[title]: made}
+            for contender, (run, bits) in contenders.items():
+                # scipy was called, and is what the others are compared with.
+                differ = contender != "scipy" and (bits(run()) != wanted).mean()
+                wrong = float(differ)
+                if wrong:
+                    common.skip(skipped, f"{contender}, {case}: differs from scipy ({wrong:.3g})")
+                    continue
+                timing, used = timed(run, budget, x.size / 1e6)
+                cores[contender] = max(cores.get(contender, 0.0), round(used, 2))
+                rows.append(common.result(contender, case, timing, error=wrong))
+    common.add_ratios(rows, REFERENCE)
+    about |= {"cores_used": cores, "goals": goals(rows)}
+    common.write(options.out / "operators.json", about, rows, skipped)
+    print(common.table(rows, COLUMNS))
+    for goal in about["goals"]:
+        print(goal)
+
+
+if __name__ == "__main__":
+    main()
