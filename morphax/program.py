@@ -125,11 +125,11 @@ def build(
             batch.
 
     Example:
-        >>> import jax, morphax
-        >>> from morphax.models import bimonn, init_bimonn
-        >>> params = morphax.binarize(init_bimonn(jax.random.key(0), [1, 2, 1], kernel_size=3))
-        >>> [op.kind for op in build(bimonn, params, (1, 8, 8, 1)).ops]
-        ['input', 'spatial', 'spatial', 'combine']
+        >>> from morphax import BinaryBiSE, Spec, apply, complement
+        >>> bits = np.ones((3, 3, 1, 2), bool), np.ones((1, 2), bool), np.zeros((1, 2), bool)
+        >>> node = BinaryBiSE(*bits, Spec())  # morphax.binarize makes them
+        >>> [op.kind for op in build(lambda p, x: complement(apply(p, x)), node, (1, 8, 8, 1)).ops]
+        ['input', 'spatial', 'complement']
     """
     from morphax import _lower  # here, so that running a program needs numpy only
 

@@ -87,7 +87,27 @@ def test_pixels_equal_the_model(name, rng):
     assert np.array_equal(np.moveaxis(np.asarray(bits), 1, -1), expected)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.parametrize("name", ["bimonn-replicate", "classifier"])
+def test_words_of_64_images(name, rng):
+    case = CASES[name]
+    x = program_models.inputs(rng, case, 70)
+    expected = np.asarray(case.model(case.params, jnp.asarray(x)))
+    with jax.enable_x64(True):
+        words = morphax.pack(x, dtype=jnp.uint64)
+        result = specialize(case.model, case.params, (1, *case.shape))(words)
+        if expected.dtype == bool:
+            result = morphax.unpack(result, count=70)
+        assert np.array_equal(np.asarray(result)[:70], expected)
+
+
+def test_where_xla_keeps_planes_itself(rng, monkeypatch):
+    """The way of other devices, on this one."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    case = CASES["classifier"]
+    check(case, specialize(case.model, case.params, (1, *case.shape)), rng, 33)
+
+
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     width=st.sampled_from([1, 5, 31, 32, 33, 64, 70]),
@@ -101,7 +121,7 @@ def test_programs_of_chance(seed, width, height, layout):
     assert np.array_equal(specialize_program(program, layout=layout)(x), run(program, x))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_classifiers_of_chance(seed):
     rng = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from morphax.packed import counters
+from morphax.packed._counting import count
 from morphax.packed._grid import Grid, Reach, join_of, kept, padded, shifted_rows, widest
 from morphax.packed._held import Held, gather, listed, planes_of, rows_of, stack_of, stacked, take
 from morphax.packed._tables import Sets, join, tables, window_sets
@@ -199,7 +200,7 @@ def _plan_group_sum(op: Op, held: list[Held], pixels: bool) -> Made:
     def run(grid: Grid, rows: jax.Array, value: Any) -> jax.Array:
         stack = kept(grid, lambda: gather(stack_of(value, below), rows.reshape(-1)))
         words = stack.reshape(*rows.shape, *below.frame, grid.lanes)
-        planes = counters.count(jnp.moveaxis(words, 0, -1))  # (k, classes, H, W, batch)
+        planes = count(grid, words)  # (bits, classes, H, W, batch)
         return counters.numbers(kept(grid, lambda: jnp.transpose(planes, (0, 4, 2, 3, 1))))
 
     return run, rows, stacked(classes, op.shape[1:])

@@ -127,15 +127,15 @@ def specialize(
             keep the frame of the image.
 
     Example:
-        >>> import morphax
-        >>> from morphax.models import bimonn, init_bimonn
-        >>> params = morphax.binarize(init_bimonn(jax.random.key(0), [1, 2, 1], kernel_size=3))
-        >>> net = specialize(bimonn, params, (1, 9, 8, 1))
+        >>> from morphax import BinaryBiSE, Spec, apply
+        >>> bits = jnp.ones((3, 3, 1, 2), bool), jnp.array([[True, False]]), jnp.zeros((1, 2), bool)
+        >>> node = BinaryBiSE(*bits, Spec())  # morphax.binarize makes them: an erosion, a dilation
+        >>> net = specialize(apply, node, (1, 9, 8, 1))
         >>> x = jax.random.bernoulli(jax.random.key(1), 0.8, (40, 9, 8, 1))
-        >>> bool((net(x) == bimonn(params, x)).all())
+        >>> bool((net(x) == apply(node, x)).all())
         True
-        >>> net(morphax.pack(x)).shape
-        (2, 9, 8, 1)
+        >>> net(pack(x)).shape
+        (2, 9, 8, 1, 2)
     """
     return specialize_program(build(apply, binary_params, input_shape), layout=layout)
 
