@@ -166,3 +166,11 @@ SELEM = np.ones((1, 3), bool)
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
+
+
+@pytest.mark.parametrize("width", [1, 33, 70])
+def test_packs_arrays_in_any_memory_order(width):
+    images = np.random.default_rng(0).random((3, 5, width)) < 0.5
+    expected = np.asarray(pack_pixels(images))
+    for same in (np.asfortranarray(images), images[..., ::-1].copy()[..., ::-1]):
+        np.testing.assert_array_equal(pack_pixels(same), expected)

@@ -46,7 +46,7 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
     )
     _check.require(images.ndim >= 2, "images", "at least two axes (..., H, W)", images.shape)
     if isinstance(images, np.ndarray):
-        data = np.packbits(images, axis=-1, bitorder="little")
+        data = np.packbits(np.ascontiguousarray(images), axis=-1, bitorder="little")
         data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
         return jnp.asarray(data.view("<u4").astype(np.uint32, copy=False))
     return _pack(images)
