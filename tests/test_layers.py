@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 from flax import nnx
 from networks import binarize, built, built_bimonn, random_images, spec_for
+from scanned import Deep
 
 import morphax
 from morphax import models
@@ -134,23 +134,6 @@ def test_linen_certify_network(params):
     )
     assert bool(verdict.exact)
     assert "layers_1/lui" in verdict.neurons
-
-
-class Block(nn.Module):
-    """A square layer of dense neurons, the body of a scan."""
-
-    @nn.compact
-    def __call__(self, x, _):
-        return linen.DenseLUI(x.shape[-1], options={"weight_map": "identity"})(x), None
-
-
-class Deep(nn.Module):
-    """Three layers as one scanned module."""
-
-    @nn.compact
-    def __call__(self, x):
-        scan = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
-        return scan(name="stack")(x, None)[0]
 
 
 def test_scanned_linen_layers():

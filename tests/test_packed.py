@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import binarize, built, built_bimonn, random_images, spec_for
+from scanned import Deep
 
 import morphax
 from morphax import models, operators, pack, unpack
@@ -240,23 +240,6 @@ def test_linen_and_nnx(rng):
             getattr(layer, name).set_value(node)
     found = nnx.jit(lambda m, x: m(x))(module, pack(images))
     np.testing.assert_array_equal(unpack(found, count=37), expected)
-
-
-class Block(nn.Module):
-    """The body of a scan over dense layers."""
-
-    @nn.compact
-    def __call__(self, x, _):
-        return linen.DenseLUI(x.shape[-1], options={"weight_map": "identity"})(x), None
-
-
-class Deep(nn.Module):
-    """Three dense layers as one scanned module."""
-
-    @nn.compact
-    def __call__(self, x):
-        scan = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
-        return scan(name="stack")(x, None)[0]
 
 
 def test_scanned_layers(rng):
