@@ -12,7 +12,7 @@
 Wiring is random unless files are given: `--network` takes the `network.npz` that `examples/classify.py`
 writes, `--dense` an npz with `selem` (784, n) and `erosion` (n,). Random dense sets have 12 inputs on
 average; a random clause holds 20 literals, on average, of a window of one of the images. Mean |S| and
-the plain bit operations an image (`morphax.cost`, of the simplified program) are in
+the plain bit operations an image (`morphax.program.cost`, of the simplified program) are in
 `metadata["networks"]`, for every network (`total`; the counts of a head are `additions`, beside them);
 `operations a ns` in the printed table divides by them.
 
@@ -58,7 +58,7 @@ import numpy as np
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, classify, cost, data, elements, models, program
 from morphax.export import c
-from morphax.simplify import simplify
+from morphax.program import simplify
 
 REFERENCE, TORCH = "float JAX", "float PyTorch"
 SCALE = 40.0

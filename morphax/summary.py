@@ -14,11 +14,9 @@ import numpy as np
 from morphax import _check, models
 from morphax.binarize import binarize, nearest
 from morphax.certificate import certify_node
-from morphax.cost import Cost, count
 from morphax.explain import Explanation, explain
 from morphax.nodes import BinaryBiSE, BiSE, Node, leaves, named_nodes
-from morphax.program import Program, build
-from morphax.simplify import simplify
+from morphax.program import Cost, Program, build, count, simplify
 
 _SIDE = 64  # of the images for which a BiMoNN is counted when no size is given
 
@@ -146,7 +144,7 @@ def summary(
     """Summarise a params tree, real or binary; with its wiring, also what the network computes.
 
     The second part says the binary network as an expression (`morphax.explain`), and what it costs,
-    plainly and after `morphax.simplify`: bit operations, bits of wiring, bits of the planes that are
+    plainly and after `morphax.program.simplify`: bit operations, bits of wiring, bits of the planes that are
     alive at once. A list of BiSELs is taken for a BiMoNN, as `morphax.models.bimonn` runs it.
 
     Args:

@@ -14,8 +14,7 @@ from random_programs import classifier, image_operator
 import morphax
 from morphax import elements, models
 from morphax.explain import explain, layers
-from morphax.program import Op, Program, build, run
-from morphax.simplify import simplify
+from morphax.program import Op, Program, build, run, simplify
 
 BORDERS = ("ignore", "constant", "replicate")
 SIZE = (13, 14)

@@ -15,8 +15,7 @@ from morphax.export.verilog import verilog
 from morphax.heads import group_sum
 from morphax.models import bimonn
 from morphax.neurons import apply, flatten, union_pool
-from morphax.program import Op, Program, build, run, to_planes
-from morphax.simplify import simplify
+from morphax.program import Op, Program, build, run, simplify, to_planes
 
 
 def flat(signal):

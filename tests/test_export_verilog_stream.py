@@ -15,8 +15,7 @@ from scipy import ndimage
 from morphax import elements
 from morphax.export.verilog_stream import verilog_stream
 from morphax.models import bimonn
-from morphax.program import Op, Program, build, run
-from morphax.simplify import simplify
+from morphax.program import Op, Program, build, run, simplify
 
 
 def clocks(rng, images, *, stalls=0.0, gaps=(0, 0), end=0):

@@ -12,11 +12,9 @@ from networks import built_bimonn
 
 import morphax
 from morphax import apply, complement, concatenate, flatten, group_sum
-from morphax.cost import count
 from morphax.models import bimonn
 from morphax.nodes import BinaryBiSE, Spec
-from morphax.program import Op, Program, build, from_planes, run, run_op, to_planes
-from morphax.simplify import simplify
+from morphax.program import Op, Program, build, count, from_planes, run, run_op, simplify, to_planes
 
 CASES = program_models.cases()
 

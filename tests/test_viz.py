@@ -17,8 +17,7 @@ import morphax
 from morphax import certify_network, elements, models, viz
 from morphax.describe import describe, name_selem
 from morphax.nodes import BinaryBiSE, BiSE, Spec
-from morphax.program import Op, Program, build
-from morphax.simplify import simplify
+from morphax.program import Op, Program, build, simplify
 
 DISK = elements.disk(5)
 binarize = jax.jit(morphax.binarize)

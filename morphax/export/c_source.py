@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from morphax import _check
 from morphax.export import _c_batch, _c_pixels, _c_text, _container
 from morphax.export._consistency import check_program
-from morphax.program import Program, build
-from morphax.simplify import simplify
+from morphax.program import Program, build, simplify
 
 LAYOUTS = {"batch": _c_batch, "pixels": _c_pixels}
 

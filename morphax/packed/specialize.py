@@ -28,8 +28,7 @@ from morphax.packed._held import Stage, rows_of, take
 from morphax.packed._plan import plan
 from morphax.packed.pixels import pack_pixels, unpack_pixels
 from morphax.packed.words import pack, unpack
-from morphax.program import Program, build
-from morphax.simplify import simplify
+from morphax.program import Program, build, simplify
 
 LAYOUTS = ("batch", "pixels")
 """What the words of a specialised network hold side by side."""

@@ -7,8 +7,7 @@ import numpy as np
 
 from morphax import _check
 from morphax.explain import explain, input_names
-from morphax.program import Program, build
-from morphax.simplify import simplify
+from morphax.program import Program, build, simplify
 from morphax.viz._boxes import Box, boxes_of, picture_size, side
 from morphax.viz._draw import GRID, SET, UNSET, WRONG, figure_class
 from morphax.viz._placing import lead_around, place

@@ -16,7 +16,7 @@ import numpy as np
 from morphax import _check
 from morphax.graph import Graph, Step, node_of, trace
 from morphax.nodes import BinaryBiSE, BiSE, Node, named_nodes
-from morphax.program import Op, Program, from_planes, plane_shape, pruned, to_planes
+from morphax.program.ir import Op, Program, from_planes, plane_shape, pruned, to_planes
 
 _BATCH = 2  # of the trace: enough to see whether a step keeps the images of a batch apart
 
@@ -24,7 +24,27 @@ _BATCH = 2  # of the trace: enough to see whether a step keeps the images of a b
 def build(
     apply: Callable[[Any, Any], Any], binary_params: Any, input_shape: Sequence[int]
 ) -> Program:
-    """`morphax.program.build`."""
+    """The program of a binary model: its code and parameters as plain data.
+
+    Args:
+        apply: `(params, x) -> y`, as for `morphax.trace`.
+        binary_params: params tree of `BinaryBiSE` nodes, made by `morphax.binarize`.
+        input_shape: shape of x, batch included; the program does not depend on the batch.
+
+    Returns:
+        A `Program` that computes the same bits; `run` runs it.
+
+    Raises:
+        ValueError: real banks, a step that no binary network has, or one that mixes the images of a
+            batch.
+
+    Example:
+        >>> from morphax import BinaryBiSE, Spec, apply, complement
+        >>> bits = np.ones((3, 3, 1, 2), bool), np.ones((1, 2), bool), np.zeros((1, 2), bool)
+        >>> node = BinaryBiSE(*bits, Spec())  # morphax.binarize makes them
+        >>> [op.kind for op in build(lambda p, x: complement(apply(p, x)), node, (1, 8, 8, 1)).ops]
+        ['input', 'spatial', 'complement']
+    """
     real = [path for path, node in named_nodes(binary_params).items() if isinstance(node, BiSE)]
     _check.require(not real, "binary_params", "binary banks (morphax.binarize(params) first)", real)
     graph = trace(apply, binary_params, (_BATCH, *input_shape[1:]))

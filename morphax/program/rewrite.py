@@ -1,4 +1,4 @@
-"""Planes by value, and the program they make: what `morphax.simplify` works with.
+"""Planes by value, and the program they make: what `morphax.program.simplify` works with.
 
 A *literal* is `2 * value + flip`: which plane, and whether it is complemented. Value 0 is the constant
 plane, so the literals 0 and 1 are the planes that are 0 and 1 everywhere. A `Table` holds the planes that
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphax.program import Op, Program, pruned
+from morphax.program.ir import Op, Program, pruned
 
 
 class Table(NamedTuple):

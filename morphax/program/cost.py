@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphax.program import Op, Program
+from morphax.program.ir import Op, Program
 
 
 class Cost(NamedTuple):

@@ -107,35 +107,6 @@ def plane_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return math.prod(shape[2:]), shape[0], shape[1]
 
 
-def build(
-    apply: Callable[[Any, Any], Any], binary_params: Any, input_shape: Sequence[int]
-) -> Program:
-    """The program of a binary model: its code and parameters as plain data.
-
-    Args:
-        apply: `(params, x) -> y`, as for `morphax.trace`.
-        binary_params: params tree of `BinaryBiSE` nodes, made by `morphax.binarize`.
-        input_shape: shape of x, batch included; the program does not depend on the batch.
-
-    Returns:
-        A `Program` that computes the same bits; `run` runs it.
-
-    Raises:
-        ValueError: real banks, a step that no binary network has, or one that mixes the images of a
-            batch.
-
-    Example:
-        >>> from morphax import BinaryBiSE, Spec, apply, complement
-        >>> bits = np.ones((3, 3, 1, 2), bool), np.ones((1, 2), bool), np.zeros((1, 2), bool)
-        >>> node = BinaryBiSE(*bits, Spec())  # morphax.binarize makes them
-        >>> [op.kind for op in build(lambda p, x: complement(apply(p, x)), node, (1, 8, 8, 1)).ops]
-        ['input', 'spatial', 'complement']
-    """
-    from morphax import _lower  # here, so that running a program needs numpy only
-
-    return _lower.build(apply, binary_params, input_shape)
-
-
 def run(program: Program, x: np.ndarray) -> np.ndarray:
     """Run a program, slowly and plainly: the meaning of its ops.
 

@@ -2,7 +2,7 @@
 
 One pass forwards gives every plane of a program a *literal*: a number for what the plane is, and whether
 it is complemented. Equal planes get equal literals, constants are computed, complements move into what
-can absorb them. One pass backwards drops what nothing reads (`morphax._rewrite`), and what is left is
+can absorb them. One pass backwards drops what nothing reads (`morphax.program.rewrite`), and what is left is
 written as a program again. Literals are `2 * value + flip`; 0 and 1 are the constant planes.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from morphax._rewrite import Table, Values, rewrite
-from morphax.program import Op, Program, run_op
+from morphax.program.ir import Op, Program, run_op
+from morphax.program.rewrite import Table, Values, rewrite
 
 _Plan = int | tuple[Hashable, int, dict[str, Any]]  # a literal; or what a plane computes, flip, row
 
