@@ -6,7 +6,8 @@ Diskorect, MNIST and inverted MNIST, several seeds; the first four also with sym
 the operator.
 
     python benchmarks/recover_operators.py [--datasets diskorect,mnist,inverted_mnist] [--seeds 3]
-                                           [--data-dir DIR] [--out DIR] [--smoke]
+                                           [--operations opening,closing] [--data-dir DIR] [--out DIR]
+                                           [--smoke]
 
 Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified share,
 whether the structuring elements are the target's (up to a translation that cancels; of top-hats:
@@ -40,6 +41,7 @@ CHANNELS = {"erosion": (1, 1), "dilation": (1, 1), "opening": (1, 1, 1), "closin
 ELEMENTS = ("disk", "hstick", "dcross")
 SYMMETRIC = "diskorect_symmetric"  # the same images for neurons on {-1, 1}
 DATASETS = ("diskorect", "mnist", "inverted_mnist", SYMMETRIC)
+SEEDS = 3
 COLUMNS = (
     "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
     "undetermined", "weakest", "restarts", "steps", "seconds",
@@ -150,7 +152,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--datasets", default=",".join(DATASETS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--operations", default=",".join(CHANNELS))
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--steps", type=int, default=2000, help="of one run")
     parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
@@ -171,6 +174,7 @@ def main() -> None:
     seeds = range(options.seeds if not options.smoke else 1)
     for name in names:
         operations = SEQUENTIAL if name == SYMMETRIC else tuple(CHANNELS)
+        operations = [o for o in operations if o in options.operations.split(",")]
         todo = [(o, e, s) for o in operations for e in ELEMENTS for s in seeds]
         todo = todo[:1] if options.smoke else todo
         done = {(r["operation"], r["element"], r["seed"]) for r in rows if r["dataset"] == name}
@@ -193,7 +197,7 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
     text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
-    wanted = len(ELEMENTS) * 3 * (3 * len(CHANNELS) + len(SEQUENTIAL))
+    wanted = len(ELEMENTS) * SEEDS * (3 * len(CHANNELS) + len(SEQUENTIAL))
     if len(rows) < wanted and not options.smoke:
         about["note"] = f"{len(rows)} of {wanted} runs made so far; the others are to come"
     document = {"metadata": about, "results": rows}

@@ -1,7 +1,9 @@
 """Hard examples: draw the images a network still gets wrong more often.
 
 A pixel of a structuring element may show on one image in a thousand. Drawn evenly, those images are
-lost among the ones that are right already; drawn by their error they are seen again and again.
+lost among the ones that are right already; drawn by their error they are seen again and again. Within a
+run that is `make_mine`; between runs `wrong_images` looks at every image of the data, and `emphasise`
+hands the wrong ones to the next run.
 """
 
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax import _check
+from morphax.packed.words import pack, unpack
 from morphax.training import Apply, Data, as_unit
 
 BLOCK = 256  # images at a time when errors are measured
@@ -55,3 +58,66 @@ def make_mine(apply: Apply, *, pool: int = 2048) -> Callable[[jax.Array, Any, Da
         return x[chosen], y[chosen]
 
     return mine
+
+
+def make_wrong_images(apply: Apply) -> Callable[[Any, Data], jax.Array]:
+    """A program that looks at every image of a set, 32 in each bit operation.
+
+    Args:
+        apply: `(params, x) -> prediction`.
+
+    Returns:
+        A jitted `(binary params, (x, y)) -> bool (N,)`, x and y bool: the images of which the binary
+        network has at least one pixel wrong.
+
+    Example:
+        >>> from morphax import binarize, models
+        >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
+        >>> x = jnp.zeros((3, 5, 5, 1), bool)
+        >>> y = x.at[1].set(True)
+        >>> make_wrong_images(models.bimonn)(binarize(params), (x, y)).tolist()
+        [False, True, False]
+    """
+
+    @jax.jit
+    def wrong_images(binary: Any, data: Data) -> jax.Array:
+        count = len(data[0])
+
+        def block(start: jax.Array) -> jax.Array:
+            numbers = jnp.minimum(start + jnp.arange(BLOCK), count - 1)
+            x, y = (pack(part[numbers]) for part in data)
+            differs = apply(binary, x) ^ y
+            words = jax.lax.reduce(differs, jnp.zeros((), x.dtype), jax.lax.bitwise_or,
+                                   tuple(range(1, differs.ndim)))  # fmt: skip
+            return unpack(words, count=BLOCK)
+
+        return jax.lax.map(block, jnp.arange(0, count, BLOCK)).reshape(-1)[:count]
+
+    return wrong_images
+
+
+def emphasise(key: jax.Array, data: Data, chosen: jax.Array, *, share: float = 0.25) -> Data:
+    """Data in which the chosen images are frequent.
+
+    Args:
+        key: PRNG key.
+        data: (x, y) of N images.
+        chosen: bool (N,), at least one image.
+        share: share of the result that is drawn, with replacement, from the chosen images.
+
+    Returns:
+        (x, y) of N images; the others are drawn from all of the data, without replacement.
+
+    Example:
+        >>> x = jnp.arange(8)
+        >>> emphasise(jax.random.key(0), (x, x), x == 5)[0][:2].tolist()
+        [5, 5]
+    """
+    count = len(chosen)
+    some = int(share * count)
+    chosen_key, rest_key = jax.random.split(key)
+    (numbers,) = jnp.nonzero(chosen)
+    drawn = numbers[jax.random.randint(chosen_key, (some,), 0, len(numbers))]
+    rest = jax.random.permutation(rest_key, count)[: count - some]
+    numbers = jnp.concatenate([drawn, rest])
+    return data[0][numbers], data[1][numbers]
