@@ -159,6 +159,15 @@ def write(path: Path, about: dict[str, Any], results: list, skipped: Sequence[st
     about = {**about, "load_end": os.getloadavg()[0]}
     document = {"metadata": about, "results": results, "skipped": list(skipped)}
     check(document)
+    _write(path, document)
+
+
+def write_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """The same for rows that are no timings, of any columns."""
+    _write(path, {"metadata": {**about, "load_end": os.getloadavg()[0]}, "results": rows})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         json.dump(document, file, indent=1)
