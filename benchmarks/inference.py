@@ -56,7 +56,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import BinaryBiSE, BiSE, Spec, classify, cost, data, elements, models, program
+from morphax import BinaryBiSE, BiSE, Spec, classify, data, elements, models, program
 from morphax.export import c
 from morphax.program import simplify
 
@@ -352,7 +352,7 @@ def facts(net: Net, simple: program.Program) -> dict[str, Any]:
         [np.asarray(b.selem).sum((0, 1) if b.spec.role == "spatial" else -2).ravel() for b in banks]
     )
     return {"made": net.wiring, "neurons": len(sizes), "mean_size": round(float(sizes.mean()), 2),
-            **cost.count(simple)._asdict()}  # fmt: skip
+            **program.count(simple)._asdict()}  # fmt: skip
 
 
 def timed(run: Callable[[], Any], budget: float, count: int) -> tuple[dict, float]:
