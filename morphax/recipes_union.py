@@ -6,8 +6,10 @@ So each is trained alone, on the pixels that the maps before it do not cover, an
 more for precision than for recall: F_beta with beta = 1/2. To find one kind of stroke and nothing else
 is then good, to let the noise pass is not. Each map is tried from several random starts in one
 vmapped program; the start whose binary operator is best on held-out pairs is kept. At the end the whole
-network, channels [1, maps, 1], is trained together for F_1. Box, annealed scales and the pull towards
-constant sets are those of `morphax.recipes`. docs/learning.md has the measurements.
+network, channels [1, maps, 1], is trained together for F_1, and projected onto activable neurons now and
+then, the last time at the last step: noisy targets reward weights that are neither in nor out. Box,
+annealed scales and the pull towards constant sets are those of `morphax.recipes`. docs/learning.md has
+the measurements.
 """
 
 from functools import cache
@@ -30,8 +32,10 @@ QUANTILES = (0.65, 0.35)
 """b / sum(w) of the first and the second layer at the start: an erosion, then a dilation."""
 WIDTH = 1.5
 """Standard deviation, in pixels, of the bell that random initial weights are multiplied with."""
-JOINT_SCALE = 4.0
+JOINT_SCALE = 10.0
 """|p| at the start of the joint training: the maps are to be refined, not forgotten."""
+LANDINGS, MARGIN = 20, 0.05
+"""Projections onto activable neurons in the joint training, and the relative margin they keep."""
 ENOUGH = 0.5
 """F-measure that a map must reach, if another search is left."""
 FLOOR = 1e-2
@@ -160,13 +164,16 @@ def _programs(
 ) -> Any:
     """The search for a map and the joint training, jitted; kept for the next call of that shape."""
 
-    def train(key: jax.Array, params: Any, data: Any, steps: int, low: float, beta: float) -> Any:
+    def train(
+        key: jax.Array, params: Any, data: Any, steps: int, low: float, beta: float, last: Any
+    ) -> Any:
         images, targets, covered = data
         optimizer = optax.chain(
             optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.1)),
             transforms.scale_updates(bias=5.0),
             transforms.keep_weights_in(0.0, 1.0),
             transforms.set_scale(optax.exponential_decay(low, steps, SCALES[1] / low)),
+            last,
         )
 
         def loss(params: Any, drawn: jax.Array, step: jax.Array) -> jax.Array:
@@ -193,7 +200,9 @@ def _programs(
 
         def candidate(key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
             start_key, train_key = jax.random.split(key)
-            params = train(train_key, _start(start_key, one), data, steps, SCALES[0], BETA)
+            params = train(
+                train_key, _start(start_key, one), data, steps, SCALES[0], BETA, optax.identity()
+            )
             rest = models.bimonn(binarize(params), images) & ~covered
             score = f_measure(rest, targets & ~covered, beta=BETA)
             return params, score, metrics.certified_share(params)
@@ -202,7 +211,9 @@ def _programs(
 
     @jax.jit
     def refine(key: jax.Array, params: Any, data: Any) -> Any:
-        return train(key, params, data, joint_steps, JOINT_SCALE, 1.0)
+        every = max(1, joint_steps // LANDINGS)
+        landing = transforms.keep_activable(every=every, relative_margin=MARGIN)
+        return train(key, params, data, joint_steps, JOINT_SCALE, 1.0, landing)
 
     return search, refine
 
