@@ -88,9 +88,9 @@ def test_wrong_images_are_those_with_a_wrong_pixel(rng):
     """More images than a block, and no multiple of it."""
     params = models.init_bimonn(jax.random.key(0), (1, 1), kernel_size=3)
     binary = binarize(params)
-    x = jnp.asarray(random_images(rng, (300, 7, 8, 1)))
+    x = jnp.asarray(random_images(rng, (1100, 7, 8, 1)))
     y = np.array(models.bimonn(binary, x))
-    chosen = rng.choice(300, 9, replace=False)
+    chosen = rng.choice(1100, 9, replace=False)
     y[chosen, rng.integers(0, 7, 9), rng.integers(0, 8, 9), 0] ^= True
     wrong = make_wrong_images(models.bimonn)(binary, (x, jnp.asarray(y)))
     assert sorted(np.flatnonzero(wrong)) == sorted(chosen)
