@@ -6,11 +6,19 @@ Two networks: "opening", two BiSE neurons of 7x7 on 64 images of 50x50, MSE; and
 784-4096-10, batch 64, cross-entropy on the outputs. Adam, float32, softplus weights and biases, tanh
 thresholds, scales learned. The PyTorch twins do the same arithmetic with `conv2d` and `linear` (zero
 padding instead of the frame rule, which saves them work). `ratio` is to morphax on the same network;
-morphax runs whole turns of steps in one program, PyTorch one step a call, as each is used. PyTorch is
-optional: `pip install torch`.
+morphax runs whole turns of steps in one program, PyTorch one step a call, as each is used, on one thread
+and on all. PyTorch is optional: `pip install torch`. XLA takes all cores that it is given: `taskset -c 0`
+for one.
+
+The classifier again with 256 hidden neurons, alone and as 16 members of one program, each with parameters
+and batches of its own, all at once (vmapped) and four at a time (`lax.map`): the `ratio` of those rows is
+the cost of 16 members over the cost of one.
+
+Where the time of the classifier's step goes, and what was tried: docs/classification.md.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import common
@@ -19,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from morphax import models
+from morphax import models, reparam
 from morphax.neurons import apply
 from morphax.training import TrainState, make_chunk, make_step
 
@@ -29,6 +37,9 @@ OURS = "morphax"
 def classifier(params, x):
     """784-4096-10."""
     return apply(params[1], apply(params[0], x))
+
+
+MEMBERS = 16
 
 
 def networks(smoke: bool) -> dict[str, dict]:
@@ -45,17 +56,71 @@ def networks(smoke: bool) -> dict[str, dict]:
     opening = {"apply": models.bimonn, "params": models.init_bimonn(keys[3], (1, 1, 1)),
                "data": (images, images), "loss": "mse"}  # fmt: skip
     dense = {"apply": classifier, "params": bank, "data": (digits, labels), "loss": "bce"}
-    return {"opening": opening, "classifier": dense}
+    few = 32 if smoke else 256
+    narrow = [models.init_dense_lui(keys[3], 784, few), models.init_dense_lui(keys[3], few, 10)]
+    return {"opening": opening, "classifier": dense, f"784-{few}-10": {**dense, "params": narrow}}
 
 
-def ours(network: dict, turn: int):
-    """A turn of steps in one program."""
+def ours(network: dict, turn: int, members: int | None = None, at_once: int = MEMBERS):
+    """A turn of steps in one program; of so many members, vmapped, so many at once."""
     optimizer = optax.adam(1e-2)
     step = make_step(network["apply"], optimizer, loss=network["loss"])
     chunk = make_chunk(step, batch_size=64, length=turn)
     params = network["params"]
     state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
-    return lambda: chunk(jax.random.key(1), state, network["data"])
+    key = jax.random.key(1)
+    if members is None:
+        return lambda: chunk(key, state, network["data"])
+    keys = jax.random.split(key, members)
+    stacked = jax.tree.map(lambda a: jnp.repeat(a[None], members, 0), state)
+
+    @jax.jit
+    def every(keys, states, data):
+        return jax.lax.map(lambda a: chunk(*a, data), (keys, states), batch_size=at_once)
+
+    return lambda: every(keys, stacked, network["data"])
+
+
+def banked(mapped):
+    """A weight map applied to a bank (neurons, inputs) instead of the weights as stored."""
+    return lambda weight: mapped(weight.T).T
+
+
+# What makes the step of the classifier fast: each of these undoes or leaves out one thing.
+ABLATIONS = {
+    "plain JAX": (reparam.softplus, optax.adam),
+    "plain JAX, jax.nn.softplus": (jax.nn.softplus, optax.adam),
+    "plain JAX, jax.nn.softplus of the bank": (banked(jax.nn.softplus), optax.adam),
+    "plain JAX, no weight map": (lambda weight: weight, optax.adam),
+    "plain JAX, no weight map, no moments": (lambda weight: weight, optax.sgd),
+}
+
+
+def plain_jax(network: dict, turn: int, softplus, optimizer):
+    """The classifier written out, a turn in one program."""
+    x, y = (part.astype(jnp.float32) for part in network["data"])
+    params = [(node.weight, node.bias, node.scale) for node in network["params"]]
+    optimizer = optimizer(1e-2)
+
+    def loss(params):
+        out = x
+        for weight, bias, scale in params:
+            total = jnp.matmul(out, softplus(weight), precision=jax.lax.Precision.HIGHEST)
+            out = jnp.tanh(scale[None] * (total - jax.nn.softplus(bias)[None])) / 2 + 0.5
+        out = jnp.clip(out, 1e-6, 1 - 1e-6)
+        return -(y * jnp.log(out) + (1 - y) * jnp.log1p(-out)).mean()
+
+    @jax.jit
+    def run(state):
+        def step(state, _):
+            value, gradient = jax.value_and_grad(loss)(state[0])
+            updates, opt_state = optimizer.update(gradient, state[1])
+            return (optax.apply_updates(state[0], updates), opt_state), value
+
+        return jax.lax.scan(step, state, length=turn)
+
+    state = params, optimizer.init(params)
+    return lambda: run(state)
 
 
 def plain_torch(name: str, network: dict):
@@ -110,17 +175,32 @@ def main() -> None:
     rows, skipped = [], []
     for name, network in networks(options.smoke).items():
         case = {"network": name, "batch": 64}
-        timing = common.measure(ours(network, turn), repeats=repeats, units=turn)
+        # The first turns of a process run slower, whatever they compute.
+        timing = common.measure(ours(network, turn), repeats=repeats, warmup=3, units=turn)
         rows.append(common.result(OURS, case, timing))
+        if name.startswith("784"):
+            for at_once in (MEMBERS, 4):
+                many = ours(network, turn, MEMBERS, at_once)
+                timing = common.measure(many, repeats=repeats, units=turn)
+                rows.append(common.result(f"{MEMBERS} members, {at_once} at once", case, timing))
+            continue
+        for ablation, (softplus, optimizer) in ABLATIONS.items() if name == "classifier" else ():
+            turns = plain_jax(network, turn, softplus, optimizer)
+            timing = common.measure(turns, repeats=repeats, units=turn)
+            rows.append(common.result(ablation, case, timing))
         try:
-            step = plain_torch(name, network)
+            import torch
         except ImportError:
             common.skip(skipped, "plain PyTorch: pip install torch")
             continue
-        timing = common.measure(
-            lambda step=step: [step() for _ in range(turn)], repeats=repeats, units=turn
-        )
-        rows.append(common.result("plain PyTorch", case, timing))
+        step = plain_torch(name, network)
+        for threads in sorted({1, len(os.sched_getaffinity(0))}):
+            torch.set_num_threads(threads)
+            timing = common.measure(
+                lambda step=step: [step() for _ in range(turn)], repeats=repeats, units=turn
+            )
+            named = f"plain PyTorch, {threads} thread" + "s" * (threads > 1)
+            rows.append(common.result(named, case, timing))
     common.add_ratios(rows, OURS)
     common.write(options.out / "training.json", about, rows, skipped)
     print(common.table(rows, ("network", "contender", "median_s", "iqr_s", "ratio")))

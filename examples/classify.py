@@ -16,7 +16,8 @@
 import argparse
 import json
 import logging
-import platform
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,9 @@ import numpy as np
 import morphax
 from morphax import classify, clauses, data, levelsets
 from morphax import recipes_classification as recipes
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import common
 
 # %% [markdown]
 # ## One recipe
@@ -169,6 +173,21 @@ def judge(
     }
 
 
+def save_network(path: Path, trained: recipes.Trained, thresholds: np.ndarray) -> None:
+    """Write a network: its bits, and the trained numbers that they are proved equal to."""
+    arrays: dict[str, Any] = {
+        "votes": trained.votes,
+        "bias": trained.bias,
+        "thresholds": thresholds,
+    }
+    for i, bank in enumerate(trained.params["erosions"]):
+        weight, threshold, scale = morphax.nodes.leaves(bank)
+        arrays |= {f"weight{i}": weight, f"threshold{i}": threshold, f"scale{i}": scale}
+    for i, bank in enumerate(morphax.binarize(trained.params)["erosions"]):
+        arrays[f"selem{i}"] = bank.selem
+    np.savez_compressed(path, **jax.tree.map(np.asarray, arrays))
+
+
 # %% [markdown]
 # ## What the clauses look for
 #
@@ -218,6 +237,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="generated images, seconds")
     options = parser.parse_args()
     begun = time.perf_counter()
+    about = common.metadata("classify", unit="accuracy", reference="none", smoke=options.smoke)
     train, test = load(options)
     recipe, thresholds = settings(options, train[0])
     epochs = options.epochs or DATASETS.get(options.dataset, OTHERS)["epochs"]
@@ -240,26 +260,15 @@ def main() -> None:
         **judge(trained, recipe, test, thresholds),
         "seconds": round(seconds, 1),
     }
-    versions = {"morphax": morphax.__version__, "jax": jax.__version__, "numpy": np.__version__,
-                "python": platform.python_version()}  # fmt: skip
-    about = {
-        "benchmark": "classify",
+    about |= {
         "recipe": recipe._asdict(),
         "thresholds": thresholds.tolist(),
-        "device": str(jax.devices()[0]),
-        "versions": versions,
-        "smoke": options.smoke,
+        "morphax": morphax.__version__,
+        "load_end": os.getloadavg()[0],
     }
     text = json.dumps({"metadata": about, "results": [row]}, indent=1)
     (options.out / "result.json").write_text(text + "\n")
-    banks = [np.asarray(bank.selem) for bank in morphax.binarize(trained.params)["erosions"]]
-    np.savez_compressed(
-        options.out / "network.npz",
-        votes=trained.votes,
-        bias=trained.bias,
-        thresholds=thresholds,
-        **{f"selem{i}": bank for i, bank in enumerate(banks)},
-    )
+    save_network(options.out / "network.npz", trained, thresholds)
     figure(trained, recipe, thresholds.size).savefig(options.out / "clauses.png", dpi=120)
     print(
         f"{row['dataset']}, {row['road']}, {row['clauses']} clauses, {row['test_images']} test images"

@@ -25,6 +25,7 @@ from morphax.export.archive import save as save
 from morphax.graph import Graph as Graph
 from morphax.graph import trace as trace
 from morphax.heads import group_sum as group_sum
+from morphax.heads import linear_head as linear_head
 from morphax.heads import predict as predict
 from morphax.network import NetworkCertificate as NetworkCertificate
 from morphax.network import certify_network as certify_network

@@ -6,8 +6,8 @@ made of: banks of neurons, complements, union pools, and moves of axes. Everythi
 wiring starts here: `morphax.network`'s verdict now; the specialised program and the exports later.
 
 Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and `union_pool`;
-reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A `morphax.group_sum` may
-come last: its counts are no bits, so nothing can follow it.
+reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A head (`morphax.group_sum`
+or `linear_head`) may come last: its counts or scores are no bits, so nothing can follow it.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,20 +39,24 @@ _STRUCTURAL = {
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "remat2",
           "custom_jvp_call", "custom_vjp_call"}  # fmt: skip
 _ADVICE = ("write the model with morphax.apply, complement, concatenate, flatten and union_pool, "
-           "with group_sum at its end only, and pass parameters to morphax.apply as stored")  # fmt: skip
+           "with group_sum or linear_head at its end only, and pass parameters to morphax.apply as "
+           "stored")  # fmt: skip
+HEADS = ("group_sum", "linear_head")
+"""Kinds of steps that may only come last: counts of bits, and scores of real weights."""
 
 
 class Step(NamedTuple):
     """One step of a network; steps are in the order of evaluation.
 
     Attributes:
-        kind: "input", "neurons", "complement", "union_pool", "constant", "move" (axes only), or
-            "group_sum" (counts of bits; the last step, if there is one).
+        kind: "input", "neurons", "complement", "union_pool", "constant", "move" (axes only), or one of
+            `HEADS` (the last step, if there is one).
         inputs: numbers of the steps it reads.
         shape: of its result, batch included.
         path: of the bank in the params tree, for "neurons".
         position: where in a stacked bank (one entry a loop), for "neurons" inside a scan.
-        run: evaluates the step on arrays of the signals, for all but "input" and "neurons".
+        run: evaluates the step on arrays of the signals, for all but "input", "neurons" and
+            "linear_head".
         options: static options of the step, as text.
     """
 
@@ -117,7 +121,7 @@ def trace(
     first = next(iter(named.values()))
     dtype = leaves(first)[0].dtype
     x = jax.ShapeDtypeStruct(tuple(input_shape), dtype)
-    closed = jax.make_jaxpr(apply)(params, x)
+    closed = jax.make_jaxpr(apply)(jax.tree.map(_placeless, params), x)
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     values: list[Any] = []
     for path, leaf in flat:
@@ -130,9 +134,8 @@ def trace(
     outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
     single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
     _check.require(single, "apply", "a function whose only result is the network's output", outputs)
-    kinds = [[steps[i].kind for i in step.inputs] for step in steps]
-    after = [step.kind for step, read in zip(steps, kinds, strict=True) if "group_sum" in read]
-    _check.require(not after, "apply", "group_sum as the last step: it counts bits", after)
+    after = [step.kind for step in steps if any(steps[i].kind in HEADS for i in step.inputs)]
+    _check.require(not after, "apply", "group_sum or linear_head as the last step only", after)
     return Graph(tuple(steps), outputs[0].step)
 
 
@@ -211,9 +214,13 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
         isinstance(signal, _Signal), "apply", f"{name} of a signal of the network", signal
     )
     if not name.startswith("apply"):
+        kind, _, options = name.removesuffix(")").partition("(")
+        if kind == "linear_head":  # its real weights are read by nobody who follows the bits
+            fixed = not any(isinstance(value, _Signal) for value in values[:-1])
+            _check.require(fixed, "apply", "linear_head with weights that are no signals", "one")
+            return _append(steps, Step(kind, (signal.step,), shape))
         call = jax_core.jaxpr_as_fun(eqn.params["jaxpr"])
         run = lambda *arrays: call(*arrays)[0]  # noqa: E731
-        kind, _, options = name.removesuffix(")").partition("(")
         return _append(steps, Step(kind, (signal.step,), shape, run=run, options=options))
     first = values[0]
     stored = isinstance(first, _Leaf)
@@ -228,6 +235,14 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
         first.path,
     )
     return _append(steps, Step("neurons", (signal.step,), shape, first.path, first.position))
+
+
+def _placeless(leaf: Any) -> Any:
+    """Shape and dtype of an array: where it lies, over one device or many, is no part of the wiring."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    weak = jax.typeof(leaf).weak_type
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
 
 
 def _is_plain_call(eqn: Any, spec: Spec) -> bool:

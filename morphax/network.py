@@ -2,8 +2,9 @@
 
 If every neuron is certified on the signals that reach it, the binary network equals the real one on
 every binary input: that is what `certify_network` decides, from the parameters and the wiring.
-Behind a `group_sum` nothing is claimed: the verdict is about the bits that enter it. The real network
-sums graded values there and the binary one counts bits, so the sums, and a label, may still differ.
+Behind a head (`group_sum`, `linear_head`) nothing is claimed: the verdict is about the bits that enter it.
+The real network adds graded values there and the binary one bits, so the sums, and a label, may still
+differ.
 
 Zones are pairs (v1, v2) in [0, 1] coordinates, arrays of the shape of the signal they belong to: no
 value of the signal lies in ]v1, v2[. Source: Aouad & Talbot, arXiv 2401.03830 (almost binary images).
@@ -18,7 +19,7 @@ import numpy as np
 
 from morphax import _check
 from morphax.certificate import Certificate, DeadZone, certify_node
-from morphax.graph import Graph, node_of, trace
+from morphax.graph import HEADS, Graph, node_of, trace
 from morphax.nodes import BiSE, Node, bank, leaves, named_nodes
 
 
@@ -28,11 +29,11 @@ class NetworkCertificate(NamedTuple):
     Attributes:
         exact: bool `()`: every neuron is exact on the signals that reach it, so for every input of the
             given dead zone, (output > 1/2) of the real network equals the binary network, bit for bit;
-            for a network that ends in a `group_sum`, the bits that enter it.
+            for a network that ends in a head, the bits that enter it.
         neurons: path of each bank -> its `Certificate` on the dead zone that reaches it (the worst one
             where a bank is used more than once; stacked as stored inside a scan).
         dead_zone: (v1, v2) of the output, `(...)` shaped as one output; in [0, 1] coordinates. Of what
-            enters the `group_sum` where there is one.
+            enters the head where there is one.
     """
 
     exact: jax.Array
@@ -89,7 +90,7 @@ def certify_network(
             found.setdefault(step.path, []).append((step.position, certificate))
         elif step.kind == "complement":
             low, high = 1 - given[0][1], 1 - given[0][0]
-        elif step.kind == "group_sum":  # the last step: the verdict is about what enters it
+        elif step.kind in HEADS:  # the last step: the verdict is about what enters it
             low, high = given[0]
         else:
             assert step.run is not None

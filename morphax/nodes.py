@@ -160,9 +160,12 @@ def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
         ((1, 2, 9), (1, 2), (1, 2))
     """
     spec = node.spec
-    weights = reparam.effective_weights(
-        bank(node, node.weight), spec.weight_map, factor=spec.factor
+    # The map first: when a forward pass moves the bank back, the two moves cancel, and nothing is read
+    # across its rows.
+    mapped = reparam.effective_weights(
+        jnp.asarray(node.weight), spec.weight_map, factor=spec.factor, axis=ROLES[spec.role]
     )
+    weights = bank(node, mapped)
     return (
         weights,
         reparam.effective_bias(node.bias, spec.bias_map, weights, offset=spec.offset),

@@ -9,7 +9,7 @@ import pytest
 from networks import binarize, built, built_bimonn, random_images, spec_for
 
 import morphax
-from morphax import group_sum, pack, predict
+from morphax import group_sum, linear_head, pack, predict
 from morphax.neurons import apply, complement, concatenate, flatten
 from morphax.packed import counters
 
@@ -209,3 +209,89 @@ def test_bad_input(head, x, classes, message):
 def test_counters_refuse(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
+
+
+def real_head(params, x):
+    """The papers' classifier: neurons, then real weights."""
+    return linear_head(bits_of_model(params, x), params["weight"], params["bias"])
+
+
+@pytest.fixture(scope="module")
+def with_head(params):
+    rng = np.random.default_rng(1)
+    weight, bias = rng.normal(size=(12, 3)), rng.normal(size=3)
+    return {**params, "weight": jnp.float32(weight), "bias": jnp.float32(bias)}
+
+
+@pytest.mark.parametrize("images", [1, 45])
+@pytest.mark.parametrize("shape", [(6,), (2, 6)])
+def test_linear_head_on_every_carrier(shape, images, rng):
+    bits = rng.random((images, *shape)) < 0.5
+    weight, bias = np.float32(rng.normal(size=(6, 4))), np.float32(rng.normal(size=4))
+    expected = np.einsum("...n,nc->...c", bits.astype(float), weight.astype(float)) + bias
+    for x in (jnp.asarray(bits), pack(bits), jnp.asarray(bits, jnp.float32)):
+        scores = linear_head(x, jnp.asarray(weight), jnp.asarray(bias))
+        assert scores.dtype == jnp.float32
+        np.testing.assert_allclose(scores[:images], expected, atol=1e-5)
+    assert scores.shape == expected.shape
+
+
+def test_linear_head_is_binarized_around_and_certified_up_to(with_head, params, rng):
+    images = random_images(rng, (45, 4, 5, 1))
+    binary = binarize(with_head)
+    for name in ("weight", "bias"):
+        np.testing.assert_array_equal(binary[name], with_head[name])
+    bits = np.asarray(bits_of_model(binary, jnp.asarray(images)))
+    expected = bits @ np.asarray(with_head["weight"]) + np.asarray(with_head["bias"])
+    run = jax.jit(real_head)
+    np.testing.assert_allclose(run(binary, jnp.asarray(images)), expected, atol=1e-5)
+    np.testing.assert_allclose(run(binary, pack(images))[:45], expected, atol=1e-5)
+    for tree in (with_head, binary):
+        steps = morphax.trace(real_head, tree, (1, 4, 5, 1)).steps
+        assert [steps[-1].kind, steps[-1].shape] == ["linear_head", (1, 3)]
+    verdict = morphax.certify_network(real_head, with_head, (1, 4, 5, 1))
+    without = morphax.certify_network(bits_of_model, params, (1, 4, 5, 1))
+    assert bool(verdict.exact)
+    np.testing.assert_array_equal(verdict.dead_zone[0], without.dead_zone[0])
+
+
+def test_linear_head_is_trained(with_head, rng):
+    x = jnp.asarray(random_images(rng, (5, 4, 5, 1)), jnp.float32)
+    gradient = jax.grad(lambda p: real_head(p, x).sum(), allow_int=True)(with_head)
+    np.testing.assert_allclose(gradient["bias"], [5.0] * 3)
+    np.testing.assert_allclose(
+        gradient["weight"][:, 0], bits_of_model(with_head, x).sum(0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("after", [complement, lambda x: x[:, :2], lambda x: x > 0])
+def test_nothing_follows_a_linear_head(after, with_head):
+    with pytest.raises(ValueError, match=r"^apply: expected .*linear_head"):
+        morphax.trace(lambda p, x: after(real_head(p, x)), with_head, (1, 4, 5, 1))
+
+
+def test_a_program_refuses_a_linear_head(with_head, tmp_path):
+    binary, why = binarize(with_head), r"^apply: expected bits, or group_sum.*linear_head"
+    with pytest.raises(ValueError, match=why):
+        morphax.program.build(real_head, binary, (1, 4, 5, 1))
+    with pytest.raises(ValueError, match=why):
+        morphax.specialize(real_head, binary, (1, 4, 5, 1))
+    with pytest.raises(ValueError, match=why):
+        morphax.save(tmp_path / "net.npz", binary, apply=real_head, input_shape=(1, 4, 5, 1))
+    program = morphax.program.build(bits_of_model, binary, (1, 4, 5, 1))  # up to the head: fine
+    assert program.output_shape == (12,)
+
+
+@pytest.mark.parametrize(
+    "x, weight, bias, message",
+    [
+        (jnp.ones((2, 6)), jnp.ones((5, 3)), jnp.ones(3), r"weight: expected shape \(6, classes\)"),
+        (jnp.ones((2, 6)), jnp.ones((6, 3)), jnp.ones(2), r"bias: expected shape \(3,\)"),
+        (jnp.ones((2, 6)), jnp.ones((6, 3), int), jnp.ones(3), r"weight: expected floats"),
+        (jnp.ones((2, 6), int), jnp.ones((6, 3)), jnp.ones(3), r"x: expected bool"),
+        (jnp.ones(6, jnp.uint32), jnp.ones((6, 3)), jnp.ones(3), r"x: expected shape .* words"),
+    ],
+)
+def test_linear_head_refuses(x, weight, bias, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        linear_head(x, weight, bias)

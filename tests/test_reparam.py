@@ -242,3 +242,32 @@ def test_initialisation_by_key_and_dtype():
     node = traced(jax.random.key(0))
     assert isinstance(node, BiSE)
     np.testing.assert_allclose(node.weight, make(0, jnp.float32).weight, rtol=1e-5)
+
+
+def test_softplus_is_as_accurate_as_that_of_jax():
+    """Over all magnitudes: against float64, a few ulp of float32, as `jax.nn.softplus`."""
+    size = np.geomspace(1e-6, 80, 20_001)
+    x = np.float32(np.concatenate([-size, [0], size]))
+    exact = np.logaddexp(x.astype(float), 0)
+    for function in (reparam.softplus, jax.jit(reparam.softplus)):
+        error = np.abs(np.asarray(function(x), float) / exact - 1)
+        assert error.max() < 4 * np.finfo(np.float32).eps
+    np.testing.assert_array_equal(
+        reparam.softplus(jnp.array([-np.inf, -200, 200, np.inf, np.nan])),
+        [0, 0, 200, np.inf, np.nan],
+    )
+    slope = jax.vmap(jax.grad(reparam.softplus))(x)
+    np.testing.assert_allclose(slope, special.expit(x.astype(float)), rtol=1e-6)
+    assert np.isfinite(jax.vmap(jax.grad(jax.grad(reparam.softplus)))(x)).all()
+    with jax.enable_x64(True):
+        wide = reparam.softplus(x.astype(float))
+        np.testing.assert_allclose(wide, exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize("weight_map", reparam.WEIGHT_MAPS)
+def test_weight_maps_along_another_axis(weight_map, rng):
+    """As stored, `(inputs, outputs)`, or as a bank, `(outputs, inputs)`: the same weights."""
+    latent = jnp.asarray(rng.normal(size=(7, 3)), jnp.float32)
+    stored = reparam.effective_weights(latent, weight_map, factor=2.0, axis=-2)
+    banked = reparam.effective_weights(latent.T, weight_map, factor=2.0)
+    np.testing.assert_allclose(stored.T, banked, rtol=1e-6)

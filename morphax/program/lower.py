@@ -91,6 +91,9 @@ def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, in
         window = options["window"]
         strides = options.get("strides") or window
         return Op("union_pool", inputs, shape, options={"window": window, "strides": strides})
+    real = step.kind == "linear_head"
+    _check.require(not real, "apply", "bits, or group_sum, at the end of a program; build the network up to "
+                   "the bits that enter the head", "linear_head, whose scores are real numbers")  # fmt: skip
     known = step.kind == "group_sum"
     _check.require(known, "apply", "steps that a binary program has", step.kind)
     return Op("group_sum", inputs, shape, options={"per": math.prod(shapes[0]) // math.prod(shape)})
