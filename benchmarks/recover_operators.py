@@ -105,16 +105,20 @@ def explained(binary: Any) -> str:
 
 def verdict_on_elements(binary: Any, operation: str, element: str) -> str:
     """ "exact", or how far the elements are from the target's."""
-    selem = elements.named(element, 7)
     if operation not in SEQUENTIAL:
-        name, words = f"{operation.replace('_top_', ' top-')} by", explained(binary)
-        # A top-hat by a moved element is the same top-hat: translations cancel in its opening.
-        moved = rf"y = {name} (?:{element}\(7\)|\({element}\(7\) shifted by \(-?\d, -?\d\)\))"
-        return "exact" if re.fullmatch(moved, words) else "another graph"
+        return verdict_on_words(explained(binary), operation, element)
+    selem = elements.named(element, 7)
     found = [np.asarray(morphax.structuring_element(layer["bise"], 0, 0)) for layer in binary]
     if same_up_to_translation(found, selem):
         return "exact"
     return f"{sum(int((s != selem).sum()) for s in found)} px off"
+
+
+def verdict_on_words(says: str, operation: str, element: str) -> str:
+    """The verdict on a top-hat; one by a moved element is the same: moves cancel in its opening."""
+    moved = rf"{element}\(7\)|\({element}\(7\) shifted by \(-?\d, -?\d\)\)"
+    same = re.fullmatch(rf"y = {operation.replace('_top_', ' top-')} by (?:{moved})", says)
+    return "exact" if same else "another graph"
 
 
 def row_of(
@@ -199,6 +203,9 @@ def main() -> None:
             with journal.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
+    for row in rows:  # top-hats of older journals
+        if row["operation"] not in SEQUENTIAL:
+            row["selem"] = verdict_on_words(row["says"], row["operation"], row["element"])
     rows.sort(key=lambda r: (DATASETS.index(r["dataset"]), list(CHANNELS).index(r["operation"]),
                              ELEMENTS.index(r["element"]), r["seed"]))  # fmt: skip
     text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)

@@ -8,10 +8,10 @@ computes anything but counts and ratios of what is in them.
 
 import json
 from pathlib import Path
+from statistics import median
 
 import common
 
-DATASETS = ("diskorect", "mnist", "inverted_mnist", "diskorect_symmetric")
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
@@ -19,10 +19,7 @@ BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of 
 
 def load(name: str) -> dict:
     """One JSON document."""
-    document = json.loads((RESULTS / f"{name}.json").read_text())
-    if name == "recover_operators":
-        document["results"].sort(key=lambda row: DATASETS.index(row["dataset"]))
-    return document
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def where(document: dict) -> str:
@@ -127,19 +124,303 @@ GRAY = {"operator": "operator", "data": "data", "float": "float", "binary": "bin
         "certified": "certified", "exact": "network proved", "wrong_images": "wrong images",
         "images": "of", "restarts": "runs", "seed": "seed", "seconds": "seconds"}  # fmt: skip
 NUCLEI = {"method": "method", "float": "float", "binary": "binary", "certified": "certified",
-          "parameters": "parameters", "train": "binary, on train"}  # fmt: skip
+          "parameters": "parameters", "held_out": "on held-out training images"}  # fmt: skip
 CLASSES = {"dataset": "data", "road": "road", "clauses": "clauses", "epochs": "epochs",
            "float_accuracy": "float", "binary_accuracy": "binary",
            "decisions_that_differ": "decisions that differ", "certified_share": "certified",
            "network_certified": "network proved", "ands": "ANDs", "ors": "ORs",
            "counted": "bits counted", "seed": "seed", "train_cpu_seconds": "CPU s"}  # fmt: skip
 SHORT = ("data", "road", "float", "binary", "certified", "decisions that differ")
+DENSE = {"road": "road", "head": "last layer", "neurons": "hidden", "float_error": "float error",
+         "binary_error": "binary error", "gap": "decisions that differ", "certified": "certified",
+         "network_certified": "network proved", "operations": "bit operations",
+         "counted": "bits counted", "mean_size": "mean size of S", "epochs": "epochs", "seed": "seed",
+         "cpu_seconds": "CPU s"}  # fmt: skip
 REGIMES = {
     "init": "as initialised, b = sum/2",
     "max": "b near the largest weight",
     "trained": "trained-like, few large weights",
     "free": "free sign",
 }
+
+
+def optional(name: str) -> dict | None:
+    """A JSON document, if it was made."""
+    return load(name) if (RESULTS / f"{name}.json").exists() else None
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def sweep(document: dict) -> list[dict]:
+    """A line for each group of the sweep: its best float and its best binary network."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in document["results"]:
+        groups.setdefault((row["weights"], row["regularizer"]), []).append(row)
+    lines = []
+    for (weights, regularizer), rows in groups.items():
+        best = next((row for row in rows if row["best"]), {})
+        floats = next((row for row in rows if row["best_float"]), {})
+        binary = [row["test_binary_error"] for row in rows if row["test_binary_error"] is not None]
+        lines.append({
+            "weights": weights,
+            "regulariser": regularizer,
+            "best float error": percent(floats.get("test_float_error")),
+            "best binary error": percent(best.get("test_binary_error")),
+            "float error of the same": percent(best.get("test_float_error")) if binary else "-",
+            "decisions that differ": percent(best.get("test_gap")),
+            "certified": percent(best.get("test_certified")),
+            "median binary error": percent(median(binary)) if binary else "-",
+            "bit operations": best.get("operations", "-"),
+            "searches": len(rows),
+            "diverged": sum(row["diverged"] is not None for row in rows),
+        })  # fmt: skip
+    return lines
+
+
+def dense_errors(document: dict) -> list[dict]:
+    """The rows of the dense classifier, errors as per cent."""
+    shown = ("float_error", "binary_error", "gap", "certified")
+    rows = [{**row, **{key: percent(row[key]) for key in shown}, "mean_size": f"{row['mean_size']:.1f}"}
+            for row in document["results"]]  # fmt: skip
+    return shares(rows, DENSE)
+
+
+def caption(document: dict) -> str:
+    """What the protocol of a sweep was."""
+    about = document["metadata"]
+    s = about["settings"]
+    return (f"Protocol *{about['protocol']}*: {s['hidden']} hidden neurons (the papers: 4096), "
+            f"{s['searches']} searches a group, {s['epochs']:g} epochs of {about['train_images']} images "
+            f"in batches of {s['batch']} ({about['steps']} steps); penalties every {s['every']} steps, "
+            f"that much stronger, L_exact on {s['neurons']} neurons in turn.")  # fmt: skip
+
+
+def classification_extra() -> str:
+    """The papers' experiment, the same layer sizes without the gap, and where neurons fail."""
+    text = ""
+    if document := optional("dense_mnist"):
+        commands = "\n".join(document["metadata"]["commands"])
+        rows = dense_errors(document)
+        text += f"""
+### The papers' layer sizes
+{where(document)}
+
+```
+{commands}
+```
+
+784 binary pixels, 4096 erosions and complemented dilations, ten outputs; MNIST's 10 000 test images.
+
+{table(rows, tuple(DENSE.values()))}
+"""
+    if document := optional("sweep_mnist"):
+        rows = sweep(document)
+        text += f"""
+### Regularisers, with equal searches
+`{document["metadata"]["command"]}`; {where(document)}
+
+{caption(document)} Each group: the member with the least validation error as float network, and the one
+with the least as binary network; errors on the 10 000 test images. MLP and STE (weights and activations
++-1) have the same sizes; the last layer is real in all.
+
+{table(rows, tuple(rows[0]))}
+
+![Float and binary error of every search](figures/sweep_mnist.png)
+"""
+    if document := optional("where_neurons_fail"):
+        text += f"""
+### Where neurons fail
+`{document["metadata"]["command"]}`; {where(document)}
+
+![Certified share of each layer through training](figures/where_neurons_fail.png)
+
+![Margins of each layer, and shares over strengths](figures/where_neurons_fail_margins.png)
+"""
+    return text
+
+
+UNIONS = {"seed": "seed", "noisy": "noisy", "by_hand": "by hand", "float": "float", "binary": "binary",
+          "pixels_that_differ": "pixels that differ", "certified": "certified", "exact": "network proved",
+          "sticks": "sticks found", "steps": "steps"}  # fmt: skip
+
+
+def unions() -> str:
+    """The denoiser, if it was run."""
+    if not (document := optional("denoise")):
+        return ""
+    rows = shares(
+        [{**row, "sticks": ", ".join(row["sticks"]) or "-"} for row in document["results"]], UNIONS
+    )
+    return f"""
+## Strokes in noise
+`{document["metadata"]["command"]}`; {where(document)}
+
+Mean Dice with the clean drawings on 500 unseen Noisti images; *by hand* is the union of openings by the
+three sticks. A stick counts as found when the erosion of a map is by it, whole.
+
+{table(rows, tuple(UNIONS.values()))}
+
+![Noisy, clean, by hand, learned](figures/denoise.png)
+
+![The learned network](figures/denoise_network.png)
+"""
+
+
+EQUAL = {"network": "network", "certified": "certified", "form": "form", "images": "images",
+         "bits_differ": "bits differ", "counts_differ": "counts differ", "labels_differ": "labels differ",
+         "right": "labels right", "note": "note"}  # fmt: skip
+
+
+def met(document: dict) -> str:
+    """The goals of a benchmark of speed, and what was found."""
+    rows = [
+        {**goal, "met": "yes" if goal["met"] else "no"} for goal in document["metadata"]["goals"]
+    ]
+    return table(rows, tuple(rows[0])) if rows else "No goal could be judged."
+
+
+def shipped() -> str:
+    """Equality of all forms of a network, and what they cost: of the documents that are there."""
+    text = ""
+    if document := optional("equality"):
+        rows = shares(document["results"], EQUAL)
+        text += f"""
+## The same network in other hands
+`{document["metadata"]["command"]}`; {where(document)}
+
+Images, of those that were run, that differ from the network on bool anywhere: in their bits, in the counts
+of a head, in the label. "-": the form does not tell. Operators run on images of five odd sizes.
+
+{table(rows, tuple(EQUAL.values()))}
+"""
+    if document := optional("operators"):
+        columns = (
+            "images",
+            "side",
+            "operation",
+            "element",
+            "contender",
+            "median_s",
+            "iqr_s",
+            "ratio",
+        )
+        text += f"""
+## Operators on one core
+`python benchmarks/operators.py`; {where(document)}
+
+Seconds a megapixel; ratio to {document["metadata"]["reference"]}. Goals, in times faster, of the erosion by
+the disk:
+
+{met(document)}
+
+{common.table(document["results"], columns)}
+
+{left_out(document)}
+"""
+    if document := optional("inference"):
+        nets = document["metadata"]["networks"]
+        facts = [{"network": name, **about} for name, about in nets.items()]
+        rows = [{**row, "case": {**row["case"], "ns": 1e9 * row["median_s"], "images/s": 1 / row["median_s"],
+                 "operations a ns": nets[row["case"]["network"]]["total"] / (1e9 * row["median_s"])}}
+                for row in document["results"]]  # fmt: skip
+        columns = ("network", "contender", "ns", "images/s", "ratio", "operations a ns")
+        text += f"""
+## Networks on one core
+`python benchmarks/inference.py`; {where(document)}
+
+Nanoseconds an image; ratio to {document["metadata"]["reference"]}. *operations a ns*: the plain bit
+operations of the simplified network (`total`; the additions of a head beside them) over the time.
+
+{table(facts, tuple(facts[0]))}
+
+{met(document)}
+
+{common.table(rows, columns)}
+
+{left_out(document)}
+"""
+    return text
+
+
+def left_out(document: dict) -> str:
+    """What a benchmark skipped, in a line."""
+    return f"Left out: {'; '.join(document['skipped']) or 'nothing'}."
+
+
+def scale_out() -> str:
+    """Devices, kills and streams: the tables of what has been measured."""
+    parts = []
+    for name, title in (("scaling", "More devices"), ("kill_resume", "Killed and resumed"),
+                        ("streaming", "A set larger than memory")):  # fmt: skip
+        if not (RESULTS / f"{name}.json").exists():
+            continue
+        document = load(name)
+        parts.append(f"## {title}\n`python benchmarks/{name}.py`; {where(document)}")
+        tables: dict[str, list[dict]] = {}
+        for row in document["results"]:
+            tables.setdefault(row.get("table", ""), []).append(row)
+        for head, rows in tables.items():
+            columns = tuple(column for column in rows[0] if column != "table")
+            parts.append((f"*{head}*\n\n" if head else "") + table(rows, columns))
+    return "\n\n".join(parts)
+
+
+SOUND = (
+    "dtype",
+    "n",
+    "parametrisations",
+    "neurons",
+    "certified",
+    "inputs",
+    "wrong",
+    "largest error",
+)
+FUZZ = ("target", "inputs", "right", "refused", "failed")
+
+
+def hostile() -> str:
+    """Certificates at the edge of their bounds, and fuzzing: what has been run."""
+    text = ""
+    if document := optional("soundness"):
+        groups: dict[tuple[str, int], list[dict]] = {}
+        for row in document["results"]:
+            groups.setdefault((row["dtype"], row["n"]), []).append(row)
+        rows = [{"dtype": dtype, "n": n, "parametrisations": len(group),
+                 **{key: sum(row[key] for row in group) for key in SOUND[3:7]},
+                 "largest error": max(row["largest error"] for row in group)}
+                for (dtype, n), group in groups.items()]  # fmt: skip
+        total = {key: sum(row[key] for row in rows) for key in SOUND[3:7]}
+        errors = [
+            {"dtype": dtype, **found} for dtype, found in document["metadata"]["functions"].items()
+        ]
+        text += f"""
+## Neurons at the edge of their bounds
+`python benchmarks/soundness.py`; {where(document)}
+
+{total["neurons"]:,} neurons within a few roundings or allowances of a bound, {total["certified"]:,} of them
+certified, on {total["inputs"]:,} inputs, the worst ones: {total["wrong"]} certified neurons wrong.
+*Largest error*: how far inside its bounds, in units of the allowance, a neuron was that floats got wrong.
+
+{table(rows, SOUND)}
+
+Errors of the elementary functions, in unit roundoffs (softplus relative, thresholds absolute):
+
+{table(errors, tuple(errors[0]))}
+"""
+    if document := optional("fuzz"):
+        rows = document["results"]
+        text += f"""
+## Fuzzing
+`python tests/fuzz.py --seed {document["metadata"]["seed"]}`; {where(document)}
+
+{sum(row["inputs"] for row in rows):,} inputs; right: an oracle agrees; refused: by the documented error.
+
+{table(rows, FUZZ)}
+"""
+    return text
 
 
 def main() -> None:
@@ -176,7 +457,7 @@ pixel that is told least.
 {count_table}
 
 {table(recovery(recover), recover_columns)}
-
+{unions()}
 ## Gray and colour operators
 `{gray["metadata"]["command"]}`; {where(gray)}
 
@@ -187,8 +468,9 @@ Share of pixels equal to `scipy.ndimage` on gray values, through all level sets.
 ## Nuclei
 `{nuclei["metadata"]["command"]}`; {where(nuclei)}
 
-Mean Dice on the {nuclei["metadata"]["test_images"]} test images; read [images.md](images.md) before
-quoting it.
+Mean Dice on the {nuclei["metadata"]["test_images"]} test images. Everything was
+fitted on {nuclei["metadata"]["split"]["fitted"]} images and chosen on
+{nuclei["metadata"]["split"]["held_out"]} held-out ones; read [images.md](images.md) before quoting it.
 
 {table(nuclei_rows, tuple(NUCLEI.values()))}
 
@@ -200,7 +482,7 @@ quoting it.
 ```
 
 {table(class_rows, tuple(CLASSES.values()))}
-
+{classification_extra()}{shipped()}
 ## The exact projection
 `python benchmarks/projection.py`; {where(projection)}
 
@@ -225,7 +507,8 @@ Left out: {"; ".join(projection["skipped"]) or "nothing"}.
 ## A training step
 `python benchmarks/training.py`; {where(training)}
 
-Seconds a step, batch 64; ratio to morphax on the same network.
+Seconds a step, batch 64; ratio to morphax on the same network. For 16 members in one program it is the
+cost of all of them over the cost of one.
 
 {common.table(training["results"], ("network", "contender", "median_s", "iqr_s", "ratio"))}
 
@@ -233,7 +516,9 @@ Seconds a step, batch 64; ratio to morphax on the same network.
 `python benchmarks/correlate.py`; {where(correlate)}
 
 {common.table(correlate["results"], shapes)}
-"""
+
+{scale_out()}
+{hostile()}"""
     (ROOT / "docs" / "results.md").write_text(text)
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(BEGIN)
