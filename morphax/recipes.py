@@ -64,6 +64,8 @@ FLOORS = (1e-2, 1e-6)
 """Errors below the floor count little: the floor of the loss at the start, and from 3/4 of a run on."""
 MINE_EVERY = 50
 """Steps between two draws of images by their error."""
+HOPELESS = 0.5
+"""A run whose float Dice is below this share of the goal at half of its steps is given up."""
 FEW = 0.05
 """Share of wrong training images up to which a certified run counts as nearly right."""
 
@@ -137,6 +139,7 @@ def learn_operator(
             fit_key, models.bimonn, params, seen, valid=valid, optimizer=optimizer, steps=steps,
             chunk=chunk, evaluate=evaluate, progress=progress, log_every=length, log=log,
             tags={"restart": restart},
+            until=lambda record: record["step"] >= steps / 2 and record["float"] < goal * HOPELESS,
         )  # fmt: skip
         last = run.history[-1]
         wrong = wrong_images(binarize(run.state.params), train)

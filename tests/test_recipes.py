@@ -38,7 +38,7 @@ def test_mine_keeps_pairs_together():
         jax.random.key(1), identity(), (images, ~images)
     )
     assert bool((x == ~y).all())
-    with pytest.raises(ValueError, match="pool: expected a multiple of 256, got 100"):
+    with pytest.raises(ValueError, match="pool: expected a multiple of 64, got 100"):
         mining.make_mine(models.bimonn, pool=100)
 
 
