@@ -29,7 +29,7 @@ import jax
 import numpy as np
 
 import morphax
-from morphax import data, elements, export, models
+from morphax import data, elements, export, models, viz
 from morphax.describe import describe
 from morphax.explain import explain
 from morphax.packed.specialize import specialize_program
@@ -48,6 +48,7 @@ FILES = {
     f"{NAME}.c": "the network and the program in C99; nothing else is needed",
     NAME: "the program: PBM images in, PBM images out, of any size",
     f"{NAME}.v": "the network in Verilog, one pixel a clock",
+    f"{NAME}.png": "the network as a figure",
     f"{NAME}.stablehlo": "the network for jax and XLA compilers",
     "test.pbm": "the test images, one after the other",
     "result.pbm": "what the program made of them",
@@ -158,6 +159,11 @@ def ways_out(out: Path, program: Program, params: Any, shape: tuple[int, ...]) -
         export.verilog_stream(program, out / f"{NAME}.v", name=NAME)
     except ValueError as error:
         missing.append(f"No Verilog: {error}")
+    try:
+        figure = viz.network_figure(program)
+        write(out / f"{NAME}.png", lambda path: figure.savefig(path, dpi=120))
+    except ImportError as error:
+        missing.append(f"No figure: {error}")
     if params is not None and importlib.util.find_spec("flatbuffers"):
         export.stablehlo(models.bimonn, params, shape, out / f"{NAME}.stablehlo")
     else:

@@ -78,10 +78,87 @@ def test_table_marks_extrapolations(common, document):
     assert "| 2 | peer | ~1 |" in text.splitlines()
 
 
-@pytest.mark.parametrize("script", ["projection.py"])
-def test_smoke_run(common, script, tmp_path):
-    command = [sys.executable, str(FOLDER / script), "--smoke", "--out", str(tmp_path)]
+def smoke(script, folder):
+    """The document that a smoke run writes."""
+    command = [sys.executable, str(FOLDER / script), "--smoke", "--out", str(folder)]
     env = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert run.returncode == 0, run.stderr
-    common.check(json.loads((tmp_path / script).with_suffix(".json").read_text()))
+    return json.loads((folder / script).with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("script", ["projection.py"])
+def test_smoke_run(common, script, tmp_path):
+    common.check(smoke(script, tmp_path))
+
+
+def test_certified_neurons_at_the_edge_are_right(tmp_path):
+    document = smoke("soundness.py", tmp_path)
+    rows = document["results"]
+    assert {row["dtype"] for row in rows} == {"float32", "float64"}
+    assert all(row["wrong"] == 0 < row["certified"] < row["neurons"] for row in rows)
+    assert all(row["largest error"] < 0.5 for row in rows)
+    functions = document["metadata"]["functions"].values()
+    assert all(found.pop("softplus") < 5 and max(found.values()) < 8 for found in functions)
+
+
+def test_all_forms_of_a_network_are_equal(common, tmp_path):
+    document = smoke("equality.py", tmp_path)
+    rows, parts = document["results"], ("bits_differ", "counts_differ", "labels_differ")
+    assert len(rows) == 8 + 10
+    assert all(row["certified"] for row in rows)
+    absent = [row for row in rows if not row["images"]]  # no C compiler, no Icarus
+    assert len(absent) == len(document["metadata"]["skipped"])
+    for row in rows:
+        told = [row[part] for part in parts if row[part] is not None]
+        assert not any(told), row
+        assert bool(told) == (row not in absent)
+
+
+def test_images_that_differ_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import equality
+
+    net = equality.by_lot()
+    wanted = equality.bools(net, net.images[0])
+    assert wanted.bits.any()
+    assert len(set(wanted.labels.tolist())) > 1
+
+    def wrong(net, x):
+        """The first 50 images; a bit of two of them is wrong, and a label."""
+        bits, labels = wanted.bits[:50].copy(), wanted.labels[:50].copy()
+        bits[[3, 7], 0] ^= True
+        bits[7, 1] ^= True
+        labels[9] += 1
+        return equality.Output(bits, None, labels)
+
+    row = equality.compare(net, "wrong", wrong, [wanted], [], "abc")
+    found = {key: row[key] for key in ("images", "bits_differ", "counts_differ", "labels_differ")}
+    assert list(found.values()) == [50, 2, None, 1]
+    assert row["note"] == "50 of 70 images"
+
+
+def test_the_report_shows_what_is_there(monkeypatch, tmp_path, common, document):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import report
+
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    assert report.shipped() == ""
+    about = {**document["metadata"], "command": "python benchmarks/equality.py",
+             "goals": [{"contender": "ours", "wanted": 2, "found": 1.5, "met": False}],
+             "networks": {"net": {"made": "random", "total": 1000}}}  # fmt: skip
+    row = {"network": "net", "certified": True, "form": "C", "images": 7, "bits_differ": 0,
+           "counts_differ": None, "labels_differ": 3, "right": 5, "note": "few"}  # fmt: skip
+    common.write_rows(tmp_path / "equality.json", about, [row])
+    assert "| net | True | C | 7 | 0 | - | 3 | 5 | few |" in report.shipped()
+    timing = {"median_s": 2e-6, "iqr_s": 0.0, "repeats": 3}
+    case = {"images": 1, "side": 9, "operation": "erosion", "element": "disk", "network": "net"}
+    rows = [common.result("ours", case, timing, error=0.0)]
+    common.add_ratios(rows, "ours")
+    for name in ("operators", "inference"):
+        common.write(tmp_path / f"{name}.json", about, rows, ["PyTorch: not there"])
+    text = report.shipped()
+    assert text.count("Left out: PyTorch: not there.") == 2
+    assert "| 1 | 9 | erosion | disk | ours | 2e-06 | 0 | 1 |" in text
+    assert "| ours | 2 | 1.5 | no |" in text
+    assert "| net | ours | 2e+03 | 5e+05 | 1 | 0.5 |" in text

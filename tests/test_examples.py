@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from user_errors import refused
 
 import morphax
 from morphax import BinaryBiSE, Spec, data, elements
@@ -113,17 +113,7 @@ def test_several_channels(tmp_path):
 )
 def test_user_errors_are_one_line(options, message, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("MORPHAX_DATA", raising=False)
-    example = load(LEARN)
-    words = options.replace("DIR", str(tmp_path)).split()
-    try:
-        status = example.main([*words, "--out", str(tmp_path / "out")])
-    except SystemExit as error:  # argparse
-        status = error.code
-    shown = capsys.readouterr()
-    assert status == 2
-    assert re.search(message, shown.err)
-    assert "Traceback" not in shown.err
-    assert not (tmp_path / "out").exists()
+    refused(load(LEARN).main, options, message, tmp_path, capsys)
 
 
 def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatch):

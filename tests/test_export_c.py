@@ -337,32 +337,62 @@ def test_raw_images_in_raw_images_out(tmp_path):
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
-@pytest.mark.parametrize("layout", ["batch", "pixels"])
-def test_sanitizers_are_silent(form, layout, tmp_path):
+@pytest.fixture
+def sanitizers(tmp_path):
+    """Options that make memory errors and undefined behaviour fatal; skipped without."""
     probe = tmp_path / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
     tried = [need("cc", "gcc", "clang"), *SANITIZE, str(probe), "-o", str(tmp_path / "probe")]
     if subprocess.run(tried, capture_output=True).returncode:
         pytest.skip("needs the sanitizers of the C compiler (libasan, libubsan)")
-    rng = np.random.default_rng(7)
-    if layout == "batch":
-        program = classifier(rng, (6, 8), per=9)
-        x = random_images(rng, (70, 6, 8, 2))
-        stream, expected = x.tobytes(), np.argmax(run(program, x), -1)
-        expected = "".join(f"{label}\n" for label in expected).encode()
-    else:
-        ops = list(image_operator(rng, (5, 7), depth=6).ops)
-        ops.append(spatial(rng, len(ops) - 1, ops[-1].shape, planes=3, sides=(5, 141)))
-        program = Program(tuple(ops), (5, 7, 2), (5, 7, 3))
-        stream, expected = b"", b""
-        for size in SIZES[:6]:
-            x = rng.random((1, *size, 2)) < 0.5
-            y = run(resized(program, size), x)[0]
-            stream += b"".join(pbm(x[0, :, :, k]) for k in range(2))
-            expected += b"".join(pbm(y[:, :, k]) for k in range(3))
-    c(program, tmp_path, name="net", layout=layout, main=True)
-    made = compile_c(tmp_path / "net.c", *SANITIZE, strict=False)
+    return SANITIZE
+
+
+@pytest.mark.parametrize("lanes, size", [(1, (6, 8)), (2, (1, 2)), (3, (2, 65))])
+def test_sanitizers_are_silent_on_classifiers(form, sanitizers, lanes, size, tmp_path):
+    """Every kind of op, batches that end anywhere in a word and in a block of words."""
+    rng = np.random.default_rng(lanes)
+    program = classifier(rng, size, per=[1, 9, 5][lanes - 1])
+    c(program, tmp_path, name="net", main=True)
+    made = compile_c(tmp_path / "net.c", *sanitizers, f"-DNET_LANES={lanes}")
+    for count in (0, 1, 63, 64, 65, 64 * lanes - 1, 64 * lanes + 1, 200):
+        x = random_images(rng, (count, *size, 2)) if count else np.zeros((0, *size, 2), bool)
+        labels = np.argmax(run(program, x), -1) if count else []
+        expected = "".join(f"{label}\n" for label in labels).encode()
+        assert execute(made, x.tobytes()) == (0, expected, b"")
+
+
+@pytest.mark.parametrize("seed, size", list(enumerate([(1, 1), (9, 1), (1, 65), (5, 7)])))
+def test_sanitizers_are_silent_on_batches_of_images(sanitizers, seed, size, tmp_path):
+    rng = np.random.default_rng(seed)
+    program = shown(image_operator(rng, size, depth=8))
+    c(program, tmp_path, name="net", main=True)
+    made = compile_c(tmp_path / "net.c", *sanitizers, f"-DNET_LANES={1 + seed % 2}")
+    for count in (1, 63, 64, 65, 130):
+        x = random_images(rng, (count, *size, 2))
+        assert execute(made, x.tobytes()) == (0, run(program, x).tobytes(), b"")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp_path):
+    rng = np.random.default_rng(7 + seed)
+    ops = list(image_operator(rng, (5, 7), depth=6).ops)
+    ops.append(spatial(rng, len(ops) - 1, ops[-1].shape, planes=3, sides=(5, 141),
+                       border=BORDERS[seed]))  # fmt: skip
+    program = Program(tuple(ops), (5, 7, 2), (5, 7, 3))
+    stream, expected = b"", b""
+    for size in [*SIZES[:6], (1, 63), (1, 64), (64, 1), (3, 127), (3, 128), (3, 129)]:
+        x = rng.random((1, *size, 2)) < 0.5
+        y = run(resized(program, size), x)[0]
+        stream += b"".join(pbm(x[0, :, :, k]) for k in range(2))
+        expected += b"".join(pbm(y[:, :, k]) for k in range(3))
+    c(program, tmp_path, name="net", layout="pixels", main=True)
+    made = compile_c(tmp_path / "net.c", *sanitizers)
     assert execute(made, stream) == (0, expected, b"")
+    for cut in (1, len(stream) // 2, len(stream) - 1):  # hostile input ends in an error of ours
+        status, _, error = execute(made, stream[:cut])
+        assert status == 1
+        assert error.startswith(b"net: ")
 
 
 def test_header_for_cpp(tmp_path):

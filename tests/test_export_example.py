@@ -15,6 +15,7 @@ from c_compiler import need
 from networks import binarize, built_bimonn
 from PIL import Image
 from scipy import ndimage
+from user_errors import refused
 
 import morphax
 from morphax import data, elements, models
@@ -143,8 +144,8 @@ def test_without_a_compiler_all_else_is_written(smoke, tmp_path, capsys, monkeyp
     assert "compiled program gives" not in shown.out
     name = example().NAME
     there = {path.name for path in out.iterdir()}
-    assert there == {"images", "model.npz", f"{name}.c", f"{name}.h", f"{name}.v", "test.pbm",
-                     "result.json"}  # fmt: skip
+    assert there == {"images", "model.npz", f"{name}.c", f"{name}.h", f"{name}.v", f"{name}.png",
+                     "test.pbm", "result.json"}  # fmt: skip
     assert result_of(out)["status"] == status
     assert list(result_of(out)["bits_that_differ"].values()) == [0, 0]
     assert (out / "images/test_0_output.png").exists()
@@ -198,16 +199,7 @@ def test_user_errors_are_one_line(options, message, tmp_path, capsys):
     votes = Program((Op("input", (), (4, 1, 1)), counts), (4,), (2,))
     morphax.save(tmp_path / "votes.npz", votes)
     data.save_pairs(tmp_path / "pairs", *np.zeros((2, 2, 8, 8, 1), bool))
-    words = options.replace("DIR", str(tmp_path)).split()
-    try:
-        status = example().main([*words, "--out", str(tmp_path / "out")])
-    except SystemExit as error:  # argparse
-        status = error.code
-    shown = capsys.readouterr().err
-    assert status == 2
-    assert re.search(message, shown.splitlines()[-1])
-    assert "Traceback" not in shown
-    assert not (tmp_path / "out").exists()
+    refused(example().main, options, message, tmp_path, capsys)
 
 
 def test_missing_pillow_is_told_before_training(tmp_path, capsys, monkeypatch):

@@ -157,12 +157,11 @@ def _combine(op: Op, place: _Place) -> str:
         )
         unused = "" if len(op.arrays["indices"]) else "    (void)x;\n"
         return fill(text.COMBINE_LINES, n=number, words=words, lines=lines, unused=unused)
-    tables, runs = _c_tables.combine_tables(number, op)
     size = _c_tables.chunk(words)
     place.helpers.setdefault(f"any_{size}", _join("any", size))
     place.helpers.setdefault(f"all_{size}", _join("all", size))
-    function = fill(text.COMBINE_TABLE, n=number, runs=runs, words=words, chunk=size)
-    return f"{tables}\n\n{function}"
+    return _c_tables.combine_by_table(number, op, extra="", unit=f"({words} * L)",
+                                      block=f"{size} * L", of=size, size="")  # fmt: skip
 
 
 def _join(what: str, size: int) -> str:

@@ -65,28 +65,6 @@ $lines
 }
 """
 
-COMBINE_TABLE = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
-{
-    const index_type *index = op${n}_index, *plane = op${n}_plane;
-    size_t r, k, w;
-    /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
-    for (r = 0; r < $runs; ++r) {
-        const uint32_t *run = op${n}_runs[r];
-        const uint64_t flip = (uint64_t)0 - (uint64_t)(run[2] >> 1);
-        for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
-            uint64_t *d = out + *plane * ($words * L);
-            for (w = 0; w < $words * L; w += $chunk * L) {
-                if (run[2] & 1)
-                    all_$chunk(x + w, d + w, index, run[1], $words * L, flip);
-                else
-                    any_$chunk(x + w, d + w, index, run[1], $words * L, flip);
-            }
-        }
-    }
-}
-"""
-
 FRAME = """
 /* pad = x ^ flip with rows and columns around it, of `fill` or of the nearest pixel. */
 static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t height, size_t width,

@@ -82,7 +82,9 @@ def usage(program: Program, name: str) -> str:
     planes = (program.ops[0].shape[0], program.ops[-1].shape[0])
     one = "each PBM image (P4) of stdin" if planes[0] == 1 else f"{planes[0]} PBM images (P4) each"
     return (
-        f"The program makes {planes[1]} of {one}, of any size; a black pixel is 1. Planes are images "
+        f"The program makes {planes[1]} of {one}, of any size. A pixel that is set is black in a PBM "
+        "image and white in the PNG images of morphax.data.load_pairs: what a converter makes of such "
+        "a PNG has to be inverted. Planes are images "
         f"one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm > result.pbm"
     )
 
@@ -128,10 +130,11 @@ def _emit(
         )
         unused = "" if len(op.arrays["indices"]) else "    (void)x;\n"
         return fill(text.COMBINE_LINES, n=number, lines=lines, unused=unused), call
-    tables, runs = _c_tables.combine_tables(number, op)
     helpers["any"] = fill(text.JOIN, what="any", start="0", sign="|")
     helpers["all"] = fill(text.JOIN, what="all", start="~(uint64_t)0", sign="&")
-    return f"{tables}\n\n{fill(text.COMBINE_TABLE, n=number, runs=runs)}", call
+    defined = _c_tables.combine_by_table(number, op, extra=", size_t words", unit="words", block="BLOCK",
+                                         of="of", size="words - w < BLOCK ? words - w : BLOCK, ")  # fmt: skip
+    return defined, call
 
 
 def _spatial(op: Op, number: int) -> str:

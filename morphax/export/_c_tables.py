@@ -36,8 +36,46 @@ def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) 
     return "\n".join(lines)
 
 
-def combine_tables(number: int, op: Op) -> tuple[str, int]:
-    """(tables, number of runs) of a "combine" op."""
+_COMBINE = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out$extra)
+{
+    const index_type *index = op${n}_index, *plane = op${n}_plane;
+    size_t r, k, w;
+    /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
+    for (r = 0; r < $runs; ++r) {
+        const uint32_t *run = op${n}_runs[r];
+        const uint64_t flip = (uint64_t)0 - (uint64_t)(run[2] >> 1);
+        for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
+            uint64_t *d = out + *plane * $unit;
+            for (w = 0; w < $unit; w += $block) {
+                if (run[2] & 1)
+                    all_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
+                else
+                    any_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
+            }
+        }
+    }
+}
+"""
+
+
+def combine_by_table(
+    number: int, op: Op, *, extra: str, unit: str, block: str, of: object, size: str
+) -> str:
+    """The tables of a "combine" op, and the function that runs it by them.
+
+    Args:
+        number: of the op.
+        op: the op.
+        extra: arguments of the function beside x and out.
+        unit: words of a plane, as an expression of C.
+        block: words that are worked on together.
+        of: end of the names of the helpers, `any_...` and `all_...`.
+        size: argument of the helpers that says how many words are left, with a comma; or nothing.
+
+    Returns:
+        Definitions.
+    """
     filled = quads(index_lists(op))
     sizes = np.array([len(part) // 4 for part in filled])
     erosion, complement = (op.arrays[k].astype(int) for k in ("erosion", "complement"))
@@ -51,7 +89,8 @@ def combine_tables(number: int, op: Op) -> tuple[str, int]:
         _c_text.table("index_type", f"op{number}_plane", order),
         _c_text.table("uint32_t", f"op{number}_runs", np.column_stack([counts, kinds[starts]])),
     ]
-    return "\n\n".join(tables), len(starts)
+    names = {"n": number, "extra": extra, "unit": unit, "block": block, "of": of, "size": size}
+    return "\n\n".join([*tables, _c_text.fill(_COMBINE, runs=len(starts), **names)])
 
 
 def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
