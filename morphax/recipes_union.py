@@ -242,9 +242,9 @@ def _united(found: list[Any]) -> Any:
         kernel_size=[one["bise"].weight.shape[:2] for one in found[0]],
         weight_map="identity", bias_map="centred",
     )  # fmt: skip
-    union = shape[1]["lui"]
+    union: Any = shape[1]["lui"]
     all_of = jnp.ones_like(union.weight)
-    lui = BiSE(all_of, 0.5 - all_of.sum(0) / 2, jnp.full_like(union.scale, JOINT_SCALE), union.spec)  # type: ignore[union-attr]
+    lui = BiSE(all_of, 0.5 - all_of.sum(0) / 2, jnp.full_like(union.scale, JOINT_SCALE), union.spec)
 
     def side_by_side(depth: int, weight_axis: int, bias_axis: int) -> BiSE:
         nodes = [one[depth]["bise"] for one in found]
