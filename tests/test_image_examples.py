@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from user_errors import refused
 
 import morphax
-from morphax import BinaryBiSE, Spec, elements
+from morphax import BinaryBiSE, Spec, data, elements
+from morphax.data.otsu import otsu
+from morphax.flips import realize
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -35,43 +37,53 @@ def gray():
     return load("gray_operator")
 
 
-def test_otsu_is_the_best_split(nuclei, rng):
-    image = np.concatenate([rng.normal(40, 9, 300), rng.normal(150, 20, 200)])
-    image = np.clip(image, 0, 255).astype(np.uint8).reshape(20, 25)
-
-    def within(threshold):
-        parts = image[image < threshold], image[image >= threshold]
-        return sum(part.size * part.astype(float).var() for part in parts if part.size)
-
-    least = min(within(t) for t in range(1, 256))
-    assert within(nuclei.otsu(image)) == pytest.approx(least)
-    assert nuclei.otsu(np.full((4, 4), 7, np.uint8)) >= 1  # nothing to split, no error
-
-
-def test_grays(nuclei, rng):
-    image = rng.integers(0, 256, (128, 160), dtype=np.uint8)
-    wanted = ndimage.maximum_filter(image, 7, mode="constant")
-    np.testing.assert_array_equal(nuclei.brightest_neighbour(image), wanted)
-    place = nuclei.local_threshold(image)
-    assert place.shape == image.shape
-    assert place[32, 64] == pytest.approx(nuclei.root_otsu(image[:64, 32:96]))
-    assert place[0, 0] == pytest.approx(nuclei.root_otsu(image[:64, :64]))
-    made = nuclei.relative(np.stack([image, np.zeros_like(image)])[..., None])
-    assert np.isfinite(made).all()  # a black image too
-
-
-def test_greedy_finds_a_planted_rule_and_the_start_is_exactly_it(nuclei, rng):
-    grays = rng.uniform(0, 2, (6, 40, 40, 3)).astype(np.float32)
-    levels = nuclei.LEVELS
-    first = (grays[..., 0] >= levels[0, 3]) & (grays[..., 2] >= levels[2, 5])
-    masks = (first | (grays[..., 1] >= levels[1, 6]))[..., None]
-    terms = nuclei.greedy(grays, masks, 4)
-    start = nuclei.initial(jax.random.key(0), terms, 5, random=False)
+def test_the_start_is_one_threshold_and_certified(nuclei, rng):
+    """Whatever the seed, the start says `image >= 1.15`, with idle maps inside it."""
+    grays = rng.uniform(0, 4, (3, 20, 20, 2)).astype(np.float32)
     sets = nuclei.level_sets(grays)
-    assert bool(morphax.certify_network(nuclei.network, start, (1, 16, 16, 24)).exact)
-    for params in (start, morphax.binarize(start)):
-        np.testing.assert_array_equal(nuclei.predict(params, sets), masks)
-    assert len(nuclei.in_words(morphax.binarize(start))) == len(terms)
+    assert sets.shape == (3, 20, 20, len(nuclei.NAMES))
+    np.testing.assert_array_equal(sets[..., 3], grays[..., 0] >= np.float32(1.15))
+    np.testing.assert_array_equal(sets[..., -1], grays[..., 1] >= np.float32(1.8))
+    for seed in range(4):
+        layers = nuclei.start(np.random.default_rng(seed), 4, 5)
+        found = nuclei.predict(layers, sets, real=False)
+        np.testing.assert_array_equal(found[..., 0], sets[..., 3])
+        real = realize(layers)
+        shape = (1, 16, 16, len(nuclei.NAMES))
+        assert bool(morphax.certify_network(morphax.models.bimonn, real, shape).exact)
+        np.testing.assert_array_equal(nuclei.predict(real, sets, real=True), found)
+
+
+def test_crops_are_of_the_same_places(nuclei, rng):
+    images = rng.random((5, 40, 36, 1))
+    first, masks = nuclei.cut_out(images, images > 0.5, 12)
+    second, _ = nuclei.cut_out(np.repeat(images, 2, -1), images > 0.5, 12)
+    assert first.shape == (5, 12, 12, 1)
+    np.testing.assert_array_equal(first > 0.5, masks)
+    np.testing.assert_array_equal(first[..., 0], second[..., 1])
+    for image, crop in zip(images, first, strict=True):  # one crop of every image
+        views = np.lib.stride_tricks.sliding_window_view(image[..., 0], (12, 12))
+        assert (views == crop[..., 0]).all((2, 3)).any()
+
+
+def test_hand_made_rules_are_fitted_on_the_images_given(nuclei):
+    images, masks = data.draw_nuclei(np.random.default_rng(3), 4)
+    rules = nuclei.hand_made((images, masks), few=True)
+    assert len(rules) == 4
+    scores = {name: nuclei.score(rule(images), masks) for name, rule in rules.items()}
+    plain = scores["Otsu's threshold"]
+    assert max(scores.values()) > plain
+    (factor,) = (name for name in rules if re.search(r" x Otsu", name))
+    times = float(re.search(r"([\d.]+) x", factor)[1])
+    at = np.array([otsu(image) for image in images])[:, None, None, None]
+    assert scores[factor] == pytest.approx(nuclei.score(images >= times * at, masks), abs=1e-6)
+    assert scores[factor] >= plain - 1e-6  # a factor of 1 is among those tried
+
+
+def test_the_cnn_has_the_parameters_it_counts(nuclei):
+    for inputs, widths in ((2, (3, 4, 4)), (15, (2, 2, 3))):
+        params = nuclei.small_cnn.CNN(widths).init(jax.random.key(0), jnp.zeros((1, 8, 8, inputs)))
+        assert nuclei.small_cnn.parameters(inputs, widths) == sum(v.size for v in jax.tree.leaves(params))
 
 
 def bank(selem, *, erosion):
@@ -116,13 +128,4 @@ def test_user_errors_are_told_before_any_work(
     name, options, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.delenv("MORPHAX_DATA", raising=False)
-    words = options.replace("DIR", str(tmp_path)).split()
-    try:
-        status = load(name).main([*words, "--out", str(tmp_path / "out")])
-    except SystemExit as error:  # argparse
-        status = error.code
-    shown = capsys.readouterr()
-    assert status == 2
-    assert re.search(message, shown.err)
-    assert "Traceback" not in shown.err
-    assert not (tmp_path / "out").exists()
+    refused(load(name).main, options, message, tmp_path, capsys)

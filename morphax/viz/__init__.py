@@ -8,6 +8,8 @@ from morphax.viz._draw import figure_class as _figure_class
 from morphax.viz.network import network_figure as network_figure
 from morphax.viz.operators import operator_figure as operator_figure
 from morphax.viz.predictions import prediction_figure as prediction_figure
+from morphax.viz.segmentation import segmentation_figure as segmentation_figure
+from morphax.viz.segmentation import terms_figure as terms_figure
 
 
 def require_matplotlib() -> None:
