@@ -54,7 +54,10 @@ BEFORE_PLACE = len(LEVELS["image"])
 
 def level_sets(grays: np.ndarray) -> np.ndarray:
     """The binary channels, bool `(N, H, W, len(NAMES))`."""
-    parts = [levelsets.decompose(grays[..., [i]], np.float32([row])) for i, row in enumerate(LEVELS.values())]
+    parts = [
+        levelsets.decompose(grays[..., [i]], np.float32([row]))
+        for i, row in enumerate(LEVELS.values())
+    ]
     return np.concatenate([np.asarray(part) for part in parts], -1)
 
 
@@ -123,7 +126,9 @@ def start(rng: np.random.Generator, maps: int, size: int) -> list[dict[str, Bina
     used, flip = np.zeros((channels, maps), bool), np.zeros((channels, maps), bool)
     used[base] = True
     for m in range(1, maps):
-        stricter = (base + 1, base + 2) if m == 1 else (channels - 1, channels - 2, channels - 3, base + 3)
+        stricter = (
+            (base + 1, base + 2) if m == 1 else (channels - 1, channels - 2, channels - 3, base + 3)
+        )
         used[rng.choice(stricter), m] = True
     flip[BEFORE_PLACE - 3 : BEFORE_PLACE, :2] = True  # image >= 1.8, 2.4, 3.3
 
@@ -150,7 +155,9 @@ def predict(params: Any, sets: np.ndarray, *, real: bool) -> np.ndarray:
                            for part in parts])  # fmt: skip
 
 
-def learn(seed: int, cut: tuple, valid: tuple, args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+def learn(
+    seed: int, cut: tuple, valid: tuple, args: argparse.Namespace
+) -> tuple[Any, dict[str, Any]]:
     """The layers of the round that is best on the held-out images, and how it went."""
     rng, best, history = np.random.default_rng(seed), [-1.0, None, 0], []
     words, truth = morphax.pack(jnp.asarray(valid[0])), valid[1]
@@ -164,7 +171,9 @@ def learn(seed: int, cut: tuple, valid: tuple, args: argparse.Namespace) -> tupl
 
     train_bits(jax.random.key(seed), first, cut, rounds=args.rounds, tries=4 if args.smoke else 12,
                batch_size=8, on_round=judge)  # fmt: skip
-    print(f"  seed {seed}: held-out Dice {best[0]:.4f}, round {best[2]} of {len(history)}", flush=True)
+    print(
+        f"  seed {seed}: held-out Dice {best[0]:.4f}, round {best[2]} of {len(history)}", flush=True
+    )
     return best[1], {"seed": seed, "valid": best[0], "rounds": best[2], "history": history}
 
 
@@ -198,15 +207,23 @@ def load(args: argparse.Namespace) -> tuple[tuple, tuple, tuple]:
     """(images, masks) to fit, held out, and of the test."""
     if args.smoke:
         print("SMOKE: made-up images stand in for the nuclei; the figures mean nothing.")
-        train, test = (data.draw_nuclei(np.random.default_rng(seed), n) for seed, n in ((0, 10), (1, 4)))
+        train, test = (
+            data.draw_nuclei(np.random.default_rng(seed), n) for seed, n in ((0, 10), (1, 4))
+        )
     else:
-        train, test = (data.load_nuclei(split, data_dir=args.data_dir) for split in ("train", "test"))
+        train, test = (
+            data.load_nuclei(split, data_dir=args.data_dir) for split in ("train", "test")
+        )
     low = min(*train[0].shape[1:3], *test[0].shape[1:3])
     if low < (64 if args.smoke else 128) or len(train[0]) < 8:
         raise ValueError(f"images: expected 8 or more, sides of 128 or more, got {train[0].shape}")
     order = np.random.default_rng(0).permutation(len(train[0]))
     held = max(2, round(len(order) * 0.18))
-    return tuple(part[order[held:]] for part in train), tuple(part[order[:held]] for part in train), test
+    return (
+        tuple(part[order[held:]] for part in train),
+        tuple(part[order[:held]] for part in train),
+        test,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -239,7 +256,10 @@ def main(argv: list[str] | None = None) -> int:
     best = max(range(args.seeds), key=lambda i: learned[i][1]["valid"])
     params = [realize(layers) for layers, _ in learned]
     count = sum(leaf.size for leaf in jax.tree.leaves(params[best]))
-    views = {"level sets": (cut, sets[1]), "the two gray images": (gray_cut, np.clip(grays[1] / 4, 0, 1))}
+    views = {
+        "level sets": (cut, sets[1]),
+        "the two gray images": (gray_cut, np.clip(grays[1] / 4, 0, 1)),
+    }
     cnns = {name: small_cnn.train(count, seen, (x, held[1]), most=args.cnn_steps)
             for name, (seen, x) in list(views.items())[: 1 if args.smoke else 2]}  # fmt: skip
 
@@ -249,7 +269,10 @@ def main(argv: list[str] | None = None) -> int:
     rows = [row(name, score(made(test[0]), test[1]), score(made(held[0]), held[1]), " x " in name)
             for name, made in by_hand.items()]  # fmt: skip
     first = start(np.random.default_rng(0), args.maps, args.size)
-    begun = [score(predict(first, x, real=False), y) for x, y in ((test_sets, test[1]), (sets[1], held[1]))]
+    begun = [
+        score(predict(first, x, real=False), y)
+        for x, y in ((test_sets, test[1]), (sets[1], held[1]))
+    ]
     rows.append(row("the network's start: image ≥ 1.15", *begun, count))
     hard = []
     for i, (layers, record) in enumerate(learned):
@@ -267,7 +290,9 @@ def main(argv: list[str] | None = None) -> int:
     cnn = cnns[view]
     name = f"CNN (float), widths {cnn['widths']}, on {view}"
     name += ", still rising when stopped" * (cnn["step"] == cnn["steps"])
-    rows.append(row(name, None, cnn["valid"], cnn["parameters"], float=score(cnn["run"](x), test[1])))
+    rows.append(
+        row(name, None, cnn["valid"], cnn["parameters"], float=score(cnn["run"](x), test[1]))
+    )
 
     said = explain(build(models.bimonn, learned[best][0], (1, 32, 32, len(NAMES))), names=NAMES)
     print("\n" + "\n".join(map(say, rows)) + f"\n\nWhat it learned:\n{said}")
@@ -285,11 +310,15 @@ def main(argv: list[str] | None = None) -> int:
               "runs": [record for _, record in learned], "seconds": round(time.perf_counter() - began, 1),
               "cnns": {k: {n: v for n, v in c.items() if n != "run"} for k, c in cnns.items()}}  # fmt: skip
     common.write_rows(args.out / "segment_nuclei.json", about, rows)
-    print(f"\nWritten to {args.out}: {', '.join(figures)}, segment_nuclei.json ({about['seconds']:.0f} s)")
+    print(
+        f"\nWritten to {args.out}: {', '.join(figures)}, segment_nuclei.json ({about['seconds']:.0f} s)"
+    )
     return 0
 
 
-def row(method: str, binary: float | None, held: float, parameters: int, **more: Any) -> dict[str, Any]:
+def row(
+    method: str, binary: float | None, held: float, parameters: int, **more: Any
+) -> dict[str, Any]:
     """One row of the table; what does not apply is None."""
     empty = {"float": None, "certified": None, "exact": None, "gap": None}
     return {"method": method, **empty, "binary": binary, "held_out": held,

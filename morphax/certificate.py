@@ -10,11 +10,8 @@ absolute value:
 S is unique and read off the weights, so the check is O(n). Both ways: inside the bounds the neuron is
 the operation on *every* such image, outside there is an image on which it is not.
 
-Rounding. `exact` demands L + t < b < U - t with t = u ((4 n + 32) sum|w| + 32 |b|), u the unit roundoff
-of the dtype. That covers the error of L and U, of the forward sum in any order (at most
-(n + 2) u sum|w|), of sums inside the reparametrisation (2 n u) and of the reparametrisation, which may be
-evaluated by another program (a few u a weight). So `exact` is never wrong; what it can miss lies within
-t of a bound.
+Rounding. `exact` demands L + t < b < U - t with the allowance t of `morphax.rounding`, so `exact` is
+never wrong for the float neuron; what it can miss lies within t of a bound. docs/numerics.md proves it.
 
 Weights are `(..., n)` and biases `(...)`. Source: Aouad & Talbot, arXiv 2401.03830, theorem 1; free
 sign, margins and the rounding allowance are ours (docs/conventions.md).
@@ -27,7 +24,8 @@ import jax.numpy as jnp
 
 from morphax import _check
 from morphax.neurons import guess_erosion
-from morphax.nodes import BinaryBiSE, BiSE, Spec, effective, map_nodes, unbank
+from morphax.nodes import BinaryBiSE, BiSE, bank, check_shapes, effective, leaves, map_nodes, unbank
+from morphax.rounding import coarsest, quotients_hold, rounding_allowance, sums_of
 from morphax.thresholds import threshold
 
 EROSION, DILATION = 0, 1
@@ -121,40 +119,19 @@ def activation_bounds(
     return jnp.where(dilation, dilation_low, erosion_low), jnp.where(selem.any(-1), high, -jnp.inf)
 
 
-def rounding_allowance(
-    weights: jax.Array, bias: jax.Array, *, unit: float | None = None
-) -> jax.Array:
-    """The rounding allowance t of the module docstring, in units of b.
-
-    Args:
-        weights: float `(..., n)`.
-        bias: float `(...)`.
-        unit: unit roundoff; that of the dtype of the weights by default.
-
-    Returns:
-        t, float `(...)`.
-    """
-    if unit is None:
-        unit = float(jnp.finfo(weights.dtype).eps) / 2
-    size = jnp.abs(weights).sum(-1)
-    allowance = unit * ((4 * weights.shape[-1] + 32) * size + 32 * jnp.abs(bias))
-    return allowance + jnp.finfo(weights.dtype).tiny  # underflow to zero loses a sign
-
-
-def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array, float]:
-    """The bank in single precision or better, and the unit roundoff of what it is stored in."""
+def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The bank in single precision or better."""
     weights, bias = jnp.asarray(weights), jnp.asarray(bias)
     _check.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
                    weights.shape)  # fmt: skip
     _check.require(
         bias.shape == weights.shape[:-1], "bias", f"shape {weights.shape[:-1]}", bias.shape
     )
-    dtype = jnp.result_type(weights, bias)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        dtype = jnp.float32
-    unit = float(jnp.finfo(dtype).eps) / 2  # half precision: computed in single, judged as half
-    dtype = jnp.promote_types(dtype, jnp.float32)
-    return weights.astype(dtype), bias.astype(dtype), unit
+    dtype = jnp.promote_types(jnp.result_type(weights, bias), jnp.float32)
+    _check.require(
+        jnp.issubdtype(dtype, jnp.floating), "weights and bias", "real numbers", str(dtype)
+    )
+    return weights.astype(dtype), bias.astype(dtype)
 
 
 def certify_neurons(
@@ -179,17 +156,18 @@ def certify_neurons(
         >>> bool(certificate.exact), certificate.selem.tolist()
         (True, [True, False, True])
     """
-    weights, bias, unit = _check_bank(weights, bias)
-    return _certify(weights, bias, dead_zone, unit)[0]
+    stored = coarsest(jnp.asarray(weights), jnp.asarray(bias))
+    weights, bias = _check_bank(weights, bias)
+    allowance = rounding_allowance(weights, bias, arithmetic=stored)
+    return _certify(weights, bias, dead_zone, allowance)[0]
 
 
 def _certify(
-    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, unit: float
+    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, allowance: jax.Array
 ) -> tuple[Certificate, jax.Array, jax.Array]:
     """The certificate, and how far b is inside each bound once rounding is allowed for."""
     operation, selem = find_selem(weights, bias, dead_zone=dead_zone)
     low, high = activation_bounds(weights, selem, operation, dead_zone=dead_zone)
-    allowance = rounding_allowance(weights, bias, unit=unit)
     below, above = bias - low - allowance, high - bias - allowance
     exact = (below > 0) & (above > 0)  # false for NaN
     exact &= jnp.isfinite(bias) & jnp.isfinite(weights).all(-1)
@@ -217,41 +195,50 @@ def certify_node(
         The certificate (`selem` in the layout of `node.weight`) and the dead zone of the output, each
         end shaped as `node.bias`, in [0, 1] coordinates; (1/2, 1/2), which promises nothing, where the
         neuron is not exact.
+
+    Raises:
+        ValueError: arrays that do not fit each other.
     """
+    check_shapes(node)
+    spec, stored = node.spec, coarsest(*leaves(node))
     weights, bias, scale = effective(node)
-    weights, bias, unit = _check_bank(weights, bias)
+    weights, bias = _check_bank(weights, bias)
     scale = scale.astype(weights.dtype)
-    unit_bias = (bias + weights.sum(-1)) / 2 if node.spec.symmetric else bias
-    certificate, below, above = _certify(weights, unit_bias, dead_zone, unit)
-    # In the neuron's own coordinates the same gap is twice as wide.
-    stretch = 2 * scale if node.spec.symmetric else scale
-    slack = 16 * unit  # the threshold itself, as XLA evaluates it
-    ends = (
-        threshold(-below * stretch, node.spec.threshold),
-        threshold(above * stretch, node.spec.threshold),
+    unit_bias = (bias + weights.sum(-1)) / 2 if spec.symmetric else bias
+    allowance = rounding_allowance(
+        weights,
+        unit_bias,
+        arithmetic=stored,
+        sums=sums_of(spec.weight_map, spec.bias_map),
+        offset=spec.offset if spec.bias_map == "positive" else 0.0,
     )
+    certificate, below, above = _certify(weights, unit_bias, dead_zone, allowance)
+    # In the neuron's own coordinates the same gap is twice as wide.
+    stretch = 2 * scale if spec.symmetric else scale
+    slack = 16 * stored.unit  # the threshold itself, as XLA evaluates it
+    ends = threshold(-below * stretch, spec.threshold), threshold(above * stretch, spec.threshold)
     v1, v2 = jnp.minimum(*ends) + slack, jnp.maximum(*ends) - slack
-    exact = certificate.exact & (v1 < 0.5) & (v2 > 0.5) & jnp.isfinite(scale)
-    exact &= ~_frame_is_open(node.spec, weights, unit_bias, certificate, unit)
+    exact = certificate.exact & (v1 < 0.5) & (v2 > 0.5)
+    # A subnormal scale is 0 where subnormals are flushed.
+    exact &= jnp.isfinite(scale) & (jnp.abs(scale) >= stored.tiny)
+    if spec.weight_map == "dual":
+        exact &= quotients_hold(bank(node, node.weight), spec.factor, stored)
+    if spec.role == "spatial" and spec.border == "ignore":
+        exact &= ~_frame_is_open(weights, unit_bias, certificate.selem, allowance)
     zone = jnp.where(exact, v1, 0.5), jnp.where(exact, v2, 0.5)
     selem = unbank(node, certificate.selem)
     return certificate._replace(selem=selem, exact=exact), zone
 
 
 def _frame_is_open(
-    spec: Spec, weights: jax.Array, bias: jax.Array, certificate: Certificate, unit: float
+    weights: jax.Array, bias: jax.Array, selem: jax.Array, allowance: jax.Array
 ) -> jax.Array:
     """Neurons whose frame may be read differently by another program: b = P / 2 within rounding.
 
     Only a translation (|S| = 1, off-centre) can be exact there, under border "ignore".
     """
-    if spec.role != "spatial" or spec.border != "ignore":
-        return jnp.zeros(bias.shape, bool)
-    away = certificate.selem.at[..., weights.shape[-1] // 2].set(False).any(-1)
-    tie = jnp.abs(bias - jnp.maximum(weights, 0).sum(-1) / 2) <= rounding_allowance(
-        weights, bias, unit=unit
-    )
-    return tie & away
+    away = selem.at[..., weights.shape[-1] // 2].set(False).any(-1)
+    return away & (jnp.abs(bias - jnp.maximum(weights, 0).sum(-1) / 2) <= allowance)
 
 
 def certify(params: Any) -> Any:
@@ -267,6 +254,7 @@ def certify(params: Any) -> Any:
         p = 0, or so small that the output does not leave 1/2, is not exact; p < 0 complements.
 
     Example:
+        >>> from morphax.nodes import Spec
         >>> node = BiSE(jnp.ones((1, 1)), jnp.full(1, 0.5), jnp.ones(1),
         ...             Spec("dense", "identity", "raw"))
         >>> bool(certify({"neuron": node})["neuron"].exact[0])
@@ -292,6 +280,7 @@ def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Arr
         ValueError: not a spatial bank, or an index that does not fit.
 
     Example:
+        >>> from morphax.nodes import Spec
         >>> node = BinaryBiSE(jnp.eye(3, dtype=bool)[:, ::-1, None, None], jnp.ones((1, 1), bool),
         ...                   jnp.zeros((1, 1), bool), Spec())
         >>> structuring_element(node, 0, 0).astype(int).tolist()

@@ -13,6 +13,7 @@ params tree. Layout of a bank, by role (leading axes, from `nn.scan` or a vmappe
 array back.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -138,7 +139,7 @@ def bank(node: Node, array: jax.Array) -> jax.Array:
     """Move an array laid out as the weight of `node` to `(..., n)`, the n inputs last."""
     axes = ROLES[node.spec.role]
     moved = jnp.moveaxis(array, axes, tuple(range(-len(axes), 0)))
-    return moved.reshape(*moved.shape[: -len(axes)], -1)
+    return moved.reshape(*moved.shape[: -len(axes)], math.prod(moved.shape[-len(axes) :]))
 
 
 def unbank(node: Node, array: jax.Array) -> jax.Array:

@@ -86,6 +86,7 @@ def learn_operator(
     goal: float = 1.0,
     log: str | Path | None = None,
     progress: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Learned:
     """Learn a binary operator from pairs of images, with the fixed recipe of this module.
 
@@ -106,12 +107,14 @@ def learn_operator(
         goal: binary Dice on `valid` that counts as success.
         log: JSONL file for the records, over all restarts.
         progress: show a progress bar for each run.
+        checkpoint: folder, from where the search goes on if it was interrupted (extra "checkpoint").
 
     Returns:
         `Learned`.
 
     Raises:
         ValueError: data that are not bool or do not fit, an even kernel, `restarts` below 1.
+        OSError: a checkpoint or the log cannot be written.
     """
     _check.require(restarts >= 1, "restarts", "1 or more", restarts)
     for name, pair in (("train", train), ("valid", valid)):
@@ -140,6 +143,7 @@ def learn_operator(
             chunk=chunk, evaluate=evaluate, progress=progress, log_every=length, log=log,
             tags={"restart": restart},
             until=lambda record: record["step"] >= steps / 2 and record["float"] < goal * HOPELESS,
+            checkpoint=None if checkpoint is None else Path(checkpoint) / f"run_{restart}",
         )  # fmt: skip
         last = run.history[-1]
         wrong = wrong_images(binarize(run.state.params), train)

@@ -4,54 +4,32 @@ A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; tar
 the output. A run is a function of its key: the same key, data and options give the same params.
 """
 
-import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from morphax import _check, metrics
+from morphax import _check, distributed, metrics
 from morphax.binarize import binarize
+from morphax.checkpoint import Checkpoints
 from morphax.losses import loss_named
 from morphax.network import certify_network
 from morphax.nodes import named_nodes
+from morphax.runs import Record as Record
+from morphax.runs import Run as Run
+from morphax.runs import TrainState as TrainState
+from morphax.runs import append_jsonl as append_jsonl
+from morphax.runs import drive
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 Data = tuple[jax.Array, jax.Array]
-Record = dict[str, Any]
 Evaluate = Callable[[Any, Data], Record]
 Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 """(prediction, target, images, step) -> scalar."""
-
-
-class TrainState(NamedTuple):
-    """What one step changes.
-
-    Attributes:
-        params: params tree.
-        opt_state: of the optimizer.
-        step: int32 `()`, steps taken.
-    """
-
-    params: Any
-    opt_state: Any
-    step: jax.Array
-
-
-class Run(NamedTuple):
-    """A finished run.
-
-    Attributes:
-        state: the last `TrainState`.
-        history: one record of metrics for each evaluation, as logged.
-    """
-
-    state: TrainState
-    history: list[Record]
 
 
 def make_step(
@@ -162,6 +140,7 @@ def make_chunk(
     length: int = 250,
     mine: Callable[[jax.Array, Any, Data], Data] | None = None,
     mine_every: int = 50,
+    mesh: Mesh | None = None,
 ) -> Chunk:
     """Many steps in one program: `(key, state, data) -> (state, mean loss)`, jitted.
 
@@ -171,12 +150,14 @@ def make_chunk(
         length: steps of one scan.
         mine: draws the images of the next steps, such as `morphax.mining.make_mine`.
         mine_every: steps between two calls of `mine`; divides `length`.
+        mesh: from `morphax.distributed.mesh`: its axis "data" cuts every batch, "neurons" the banks.
+            The batches are those of a single device; only the order of the sums differs.
 
     Returns:
         The program; make it once to train several times.
 
     Raises:
-        ValueError: `mine_every` does not divide `length`.
+        ValueError: `mine_every` does not divide `length`, or the mesh `batch_size`.
     """
     rounds = length // mine_every if mine else 1
     divides = rounds * mine_every == length or not mine
@@ -189,10 +170,11 @@ def make_chunk(
             drawn = jax.random.randint(
                 jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
             )
-            return step(state, (data[0][drawn], data[1][drawn]))
+            batch = data[0][drawn], data[1][drawn]
+            return step(*distributed.constrain(mesh, state, batch))
 
-        state, losses = jax.lax.scan(body, state, length=length)
-        return state, losses.mean()
+        state, losses = jax.lax.scan(body, distributed.constrain(mesh, state), length=length)
+        return distributed.constrain(mesh, state), losses.mean()
 
     @jax.jit
     def chunk(key: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, jax.Array]:
@@ -231,6 +213,9 @@ def fit(
     progress: bool = False,
     until: Callable[[Record], bool] | None = None,
     patience: int | None = None,
+    mesh: Mesh | None = None,
+    checkpoint: str | Path | Checkpoints | None = None,
+    checkpoint_every: int = 1,
 ) -> Run:
     """Train a model on images in device memory.
 
@@ -247,21 +232,27 @@ def fit(
         penalty: `(params, step) -> scalar`, added to the loss.
         evaluate: `(params, valid) -> dict of scalars`; `make_evaluate(apply)` by default.
         chunk: the program of `log_every` steps, from `make_chunk`, to share it between runs; loss,
-            batch_size and penalty are then its own.
+            batch_size and penalty are then its own; it wants the same `mesh`.
         log_every: steps of one scan, between two records.
         log: JSONL file; every record is appended and flushed at once, so a killed run keeps them.
         tags: added to every record, such as the number of a restart.
         progress: show a progress bar (needs the "progress" extra).
         until: stop as soon as it holds for a record.
         patience: stop after that many records without a smaller training loss.
+        mesh: of `make_chunk`; with several processes each gives the same arguments.
+        checkpoint: folder where the run is saved after every record, and from where it goes on, bit for
+            bit, if it was interrupted (extra "checkpoint"); or `Checkpoints`, to choose what is kept.
+        checkpoint_every: records between two checkpoints.
 
     Returns:
         `Run(state, history)`; records hold "step", "loss" (mean since the last record), "seconds"
         and what `evaluate` gives.
 
     Raises:
-        ValueError: data of shapes that do not fit, images outside [0, 1], unknown loss.
-        ImportError: `progress` without tqdm.
+        ValueError: data of shapes that do not fit, images outside [0, 1], unknown loss, a checkpoint
+            of another key or model.
+        OSError: the log or a checkpoint cannot be written; the last checkpoint is whole.
+        ImportError: `progress` without tqdm, `checkpoint` without orbax.
     """
     low = -1 if is_symmetric(params) else 0
     _check_data("train", train, low)
@@ -269,29 +260,94 @@ def fit(
     evaluate = evaluate or make_evaluate(apply)
     if chunk is None:
         step = make_step(apply, optimizer, loss=loss, penalty=penalty)
-        chunk = make_chunk(step, batch_size=batch_size, length=log_every)
+        chunk = make_chunk(step, batch_size=batch_size, length=log_every, mesh=mesh)
     state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
-    history: list[Record] = []
-    best, waited, start = float("inf"), 0, time.perf_counter()
-    for _ in _bar(range(-(-steps // log_every)), log_every, progress):
-        state, value = chunk(key, state, train)
-        record = {**(tags or {}), "step": int(state.step), "loss": float(value)}
-        record |= {name: float(v) for name, v in evaluate(state.params, valid).items()}
-        record["seconds"] = round(time.perf_counter() - start, 3)
-        history.append(record)
-        if log is not None:
-            append_jsonl(log, record)
-        waited = 0 if record["loss"] < best else waited + 1
-        best = min(best, record["loss"])
-        if (until is not None and until(record)) or (patience is not None and waited >= patience):
-            break
-    return Run(state, history)
+    if mesh is not None:
+        state = distributed.banks(mesh, state)
+        train, valid, key = distributed.copies(mesh, (train, valid, key))
+    return drive(
+        lambda state: chunk(key, state, train), state, steps=steps, every=log_every,
+        evaluate=lambda state: evaluate(state.params, valid), key=key, log=log, tags=tags,
+        progress=progress, until=until, patience=patience, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+    )  # fmt: skip
 
 
-def append_jsonl(path: str | Path, record: Record) -> None:
-    """Append one record to a JSONL file, flushed, so that nothing is lost when a run is killed."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+def fit_stream(
+    apply: Apply,
+    params: Any,
+    batches: Callable[[int], Iterator[Data]],
+    *,
+    valid: Data,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    loss: str | Loss = "mse",
+    penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
+    evaluate: Evaluate | None = None,
+    log_every: int = 250,
+    log: str | Path | None = None,
+    tags: Record | None = None,
+    progress: bool = False,
+    until: Callable[[Record], bool] | None = None,
+    patience: int | None = None,
+    mesh: Mesh | None = None,
+    checkpoint: str | Path | Checkpoints | None = None,
+    checkpoint_every: int = 1,
+) -> Run:
+    """Train a model on batches as they come: data sets larger than memory.
+
+    Args:
+        apply: `(params, x) -> prediction`.
+        params: initial params tree.
+        batches: `start -> iterator` of the batches (images, targets) from number `start` on, such as
+            `lambda start: morphax.data.stream.batches(source, batch_size=64, start=start)`; of several
+            processes each gives its own rows. A run that is resumed asks for the batch it had reached.
+        valid: (images, targets), bool, in device memory.
+        optimizer, steps, loss, penalty, evaluate, log_every, log, tags, progress, until, patience, mesh,
+            checkpoint, checkpoint_every: as for `fit`.
+
+    Returns:
+        `Run(state, history)`, as `fit` does.
+
+    Raises:
+        ValueError: as `fit` does, for the first batch and for `valid`.
+        OSError: the log or a checkpoint cannot be written; the last checkpoint is whole.
+    """
+    low = -1 if is_symmetric(params) else 0
+    _check_data("valid", valid, low)
+    evaluate = evaluate or make_evaluate(apply)
+    step = make_step(apply, optimizer, loss=loss, penalty=penalty)
+
+    @jax.jit
+    def take(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
+        state, value = step(*distributed.constrain(mesh, state, batch))
+        return distributed.constrain(mesh, state), value
+
+    stream: list[Iterator[Data]] = []
+
+    def advance(state: TrainState) -> tuple[TrainState, jax.Array]:
+        if not stream:
+            stream.append(batches(int(state.step)))
+        values: list[jax.Array] = []
+        for _ in range(log_every):
+            batch = next(stream[0])
+            if not values:
+                _check_data("batches", batch, low)
+            batch = batch if mesh is None else distributed.rows_of_process(mesh, batch)
+            state, value = take(state, batch)
+            if values:  # one step ahead of the device, no more: batches would pile up
+                values[-1].block_until_ready()
+            values.append(value)
+        return state, jnp.stack(values).mean()
+
+    state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    if mesh is not None:
+        state, valid = distributed.banks(mesh, state), distributed.copies(mesh, valid)
+    return drive(
+        advance, state, steps=steps, every=log_every,
+        evaluate=lambda state: evaluate(state.params, valid), log=log, tags=tags, progress=progress,
+        until=until, patience=patience, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
 
 
 def _check_data(name: str, data: Data, low: int) -> None:
@@ -311,13 +367,3 @@ def _check_data(name: str, data: Data, low: int) -> None:
             known = part.dtype == jnp.bool_
             expected = "bool or floats (images > 127 binarises)"
             _check.require(known, f"{name}[{i}]", expected, part.dtype)
-
-
-def _bar(chunks: range, log_every: int, progress: bool) -> Iterable[int]:
-    if not progress:
-        return chunks
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise _check.extra("tqdm", "progress") from error
-    return tqdm(chunks, unit_scale=log_every, unit="step")

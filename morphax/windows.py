@@ -72,10 +72,10 @@ def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
 def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
     """Correlate padded images with a bank of windows ("valid").
 
-    On CPU the windows become banded matrices and the correlation a matrix product, several times
-    faster there than XLA's convolution with one input channel (`benchmarks/correlate.py`); elsewhere
-    it is the convolution.
-    Both sum the same n products, in another order.
+    The windows become banded matrices and the correlation a matrix product: on CPU several times faster
+    than XLA's convolution with one input channel (`benchmarks/correlate.py`), and on GPU a plain sum of n
+    products, as certificates need it: convolutions there may run Winograd's or Fourier's algorithm,
+    whose rounding errors are larger (docs/numerics.md). On TPU, which has neither, it is the convolution.
 
     Args:
         images: float `(batch, H + kh - 1, W + kw - 1, in)`.
@@ -89,5 +89,5 @@ def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
         (1, 3, 4, 2, 4)
     """
     return jax.lax.platform_dependent(
-        images, windows, cpu=_correlate_banded, default=_correlate_conv
+        images, windows, tpu=_correlate_conv, default=_correlate_banded
     )

@@ -1,5 +1,9 @@
 """Bad images are refused with one clear error, never used as something else."""
 
+import struct
+import tracemalloc
+import zlib
+
 import jax
 import numpy as np
 import pytest
@@ -35,6 +39,41 @@ def test_hidden_alpha_is_refused(tmp_path):
     """A gray PNG may mark one value as transparent; Pillow still calls it L."""
     Image.new("L", (40, 40)).save(pairs(tmp_path), transparency=0)
     with pytest.raises(ValueError, match=r"000000\.png has mode 'alpha'"):
+        data.load_pairs(tmp_path)
+
+
+def test_damaged_pixels_are_not_read(tmp_path):
+    """Pillow does not look at the checksum of the pixels of a small image."""
+    path = pairs(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"000000\.png is not a readable PNG"):
+        data.load_pairs(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")  # Pillow's, of a possible bomb
+@pytest.mark.parametrize("side", [12_000, 2**31 - 1])
+def test_absurd_sizes_cost_nothing(tmp_path, side):
+    """A file of 60 bytes that claims more pixels than Pillow likes, or than there is memory."""
+    path = pairs(tmp_path)
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, 12_000, 8, 0, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(path.read_bytes()[:12] + header + crc + path.read_bytes()[33:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="is not a readable PNG"):
+            data.load_pairs(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_only_png(tmp_path):
+    """Another format under the name of a PNG is not opened at all."""
+    path = pairs(tmp_path)
+    Image.new("L", (40, 40)).save(path, format="GIF")
+    with pytest.raises(ValueError, match=r"000000\.png is not a readable PNG"):
         data.load_pairs(tmp_path)
 
 

@@ -314,7 +314,7 @@ def test_bad_parameters_are_not_exact(bad):
     assert binarize(node).selem.dtype == bool
 
 
-@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e20, 1e37])
+@pytest.mark.parametrize("scale", [1e-37, 1e-33, 1e-20, 1e20, 1e37, 8e37])
 def test_extreme_units_are_never_wrong(scale):
     """Huge and tiny parameters: sums overflow or underflow, the verdict stays right."""
     weights = np.array([[1, 1, 0, 1], [2, 0.01, 0.01, 2], [1, 1, 1, 1]], np.float32)
@@ -330,7 +330,7 @@ def test_extreme_units_are_never_wrong(scale):
     expected = neuron_oracle.outputs(selem, np.asarray(certificate.operation), inputs)
     exact = np.asarray(certificate.exact)
     np.testing.assert_array_equal(output[exact], expected[exact])
-    assert exact.all() == (scale < 1e37)
+    assert exact.tolist() == [1e-37 < scale < 8e37] * 3
     assert np.isfinite(certificate.margin).all()
 
 
@@ -394,6 +394,114 @@ def test_half_precision_is_judged_as_half_precision():
     found = morphax.certify_neurons(node.weight.T, node.bias)
     assert found.margin.dtype == jnp.float32
     assert found.exact.tolist() == [False, True]
+
+
+# --- the counter-examples of docs/numerics.md
+
+
+def test_many_subnormal_weights_are_not_nothing():
+    """A CPU reads them as 0; a program that does not adds them up to more than the bias."""
+    weights = np.full((1, 4096), 1.1e-38, np.float32)
+    weights[0, 0] = 1e-34
+    bias = np.array([2e-35], np.float32)
+    assert neuron_oracle.sums(weights, weights[:1] < 1e-36)[0, 0] > bias[0]
+    assert not certify_bank(jnp.asarray(weights), jnp.asarray(bias)).exact[0]
+    larger = certify_bank(jnp.asarray(weights * 1e9), jnp.asarray(bias * np.float32(2e9)))
+    assert not larger.exact[0]  # 4.5e-26 outside S is more than 4e-26
+    assert bool(
+        certify_bank(jnp.asarray(weights * 1e9), jnp.asarray(bias * np.float32(3e9))).exact[0]
+    )
+
+
+@pytest.mark.parametrize("scale, exact", [(1e-38, False), (1.2e-38, True), (3e38, True)])
+def test_a_scale_that_is_flushed_is_zero(scale, exact):
+    node = dense_bank(np.full((1, 3), 1e37), [0.5e37], [scale])
+    assert certify(node).exact.tolist() == [exact]
+
+
+def mapped(weight_map, bias_map, latent, bias, **options):
+    """A dense neuron of latent parameters."""
+    spec = Spec("dense", weight_map, bias_map, **options)
+    return BiSE(jnp.asarray(latent, jnp.float32)[:, None], jnp.asarray([bias], jnp.float32),
+                jnp.full(1, 9.0), spec)  # fmt: skip
+
+
+def test_a_bias_that_is_a_difference_of_large_numbers_is_not_known():
+    """softplus(B) - 1e6 is some number between 0.06 and 0.13, by the program."""
+    node = mapped("positive", "positive", [1.0, -20.0], 1e6 + 0.1, offset=-1e6)
+    assert not certify(node).exact[0]
+    assert bool(certify(mapped("positive", "positive", [1.0, -20.0], 0.1, offset=-0.1)).exact[0])
+
+
+@pytest.mark.parametrize(
+    "latent, factor, exact", [(-87.2, 1, False), (-40, 1, True), (-40, 1e-25, False)]
+)
+def test_quotients_of_almost_nothing_are_not_known(latent, factor, exact):
+    node = mapped("dual", "raw", [latent, latent], 0.2 * factor, factor=factor)
+    node = BiSE(node.weight, node.bias, node.scale / factor, node.spec)
+    assert certify(node).exact.tolist() == [exact]
+
+
+@pytest.mark.parametrize(
+    "maps, sums",
+    [
+        (("identity", "raw"), 1),
+        (("positive", "centred"), 1),
+        (("positive", "interval_projected"), 2),
+        (("dual", "raw"), 2),
+        (("dual", "centred"), 2),
+        (("dual", "interval_projected"), 3),
+    ],
+)
+def test_each_sum_in_the_parameters_widens_the_allowance(maps, sums):
+    """The bias at which an erosion by n equal weights begins to be certified tells the allowance."""
+    n, unit = 64, 2.0**-24
+    latent = jnp.full((n, 1), 1.0)
+    weights = morphax.reparam.effective_weights(latent[:, 0], maps[0])
+    size, high = float(weights.sum()), float(weights.min())
+    gaps = np.linspace(0, 4, 400) * unit * sums * (4 * n + 32) * size
+    raw = morphax.reparam.latent_bias(
+        jnp.asarray(size - high + gaps, jnp.float32), maps[1], jnp.broadcast_to(weights, (400, n))
+    )
+    node = BiSE(
+        jnp.broadcast_to(latent, (n, 400)), raw, jnp.full(400, 1e7 / size), Spec("dense", *maps)
+    )
+    gap = float(gaps[np.asarray(certify(node).exact).argmax()])
+    bias_too = 1 + 32 / (sums * (4 * n + 32))
+    assert 0.97 * bias_too < gap / (unit * sums * (4 * n + 32) * size) < 1.05 * bias_too
+
+
+def test_the_coarsest_of_mixed_dtypes_counts():
+    """A float16 bias: its softplus is known to 1e-3, whatever is added to it in float32."""
+    spec = Spec("dense", "positive", "interval_projected")
+    weight, scale = jnp.full((3, 1), 1.0), jnp.full(1, 50.0)
+    low = float(jax.nn.softplus(1.0))
+    for bias, exact in [(2 * low + 2e-2, False), (2.45 * low, True)]:  # between 2 and 2.5 weights
+        latent = morphax.reparam.softplus_inverse(jnp.asarray([bias]))
+        half = certify(BiSE(weight, latent.astype(jnp.float16), scale, spec)).exact
+        single = certify(BiSE(weight, latent, scale, spec)).exact
+        assert (half.tolist(), single.tolist()) == ([exact], [True])
+
+
+def test_half_precision_has_its_limits():
+    """Sums that overflow, and n for which rounding errors are as large as the sum."""
+    for n, value, exact in [(4, 1.0, True), (4, 3e4, False), (200, 0.5, False)]:
+        weights = np.zeros((1, n))
+        weights[0, :2] = value
+        node = dense_bank(weights, [value / 2], [1.0], jnp.float16)
+        assert certify(node).exact.tolist() == [exact]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_gpus_correlate_without_convolutions(platform):
+    """Winograd's and Fourier's algorithms have other errors than a sum of products."""
+    node = BiSE(jnp.ones((3, 3, 1, 2)), jnp.ones((1, 2)), jnp.ones((1, 2)), Spec())
+    images = jnp.ones((1, 6, 6, 1))
+    text = jax.export.export(jax.jit(morphax.apply), platforms=[platform])(
+        node, images
+    ).mlir_module()
+    assert ("stablehlo.convolution" in text) == (platform == "tpu")
+    assert "HIGHEST" in text
 
 
 def asymmetric(rng, shape):

@@ -83,7 +83,9 @@ def test_hand_made_rules_are_fitted_on_the_images_given(nuclei):
 def test_the_cnn_has_the_parameters_it_counts(nuclei):
     for inputs, widths in ((2, (3, 4, 4)), (15, (2, 2, 3))):
         params = nuclei.small_cnn.CNN(widths).init(jax.random.key(0), jnp.zeros((1, 8, 8, inputs)))
-        assert nuclei.small_cnn.parameters(inputs, widths) == sum(v.size for v in jax.tree.leaves(params))
+        assert nuclei.small_cnn.parameters(inputs, widths) == sum(
+            v.size for v in jax.tree.leaves(params)
+        )
 
 
 def bank(selem, *, erosion):

@@ -2,6 +2,7 @@
 
 from morphax.data.diskorect import diskorect as diskorect
 from morphax.data.noisti import noisti as noisti
+from morphax.data.nuclei import draw_nuclei as draw_nuclei
 from morphax.data.nuclei import load_nuclei as load_nuclei
 from morphax.data.pairs import crops as crops
 from morphax.data.pairs import load_pairs as load_pairs
@@ -10,3 +11,4 @@ from morphax.data.targets import OPERATIONS as OPERATIONS
 from morphax.data.targets import target as target
 from morphax.data.tfds import binary_images as binary_images
 from morphax.data.tfds import load as load
+from morphax.data.tfds import tfds_source as tfds_source

@@ -44,27 +44,15 @@ def load_pairs(
     >>> inputs.shape, bool((inputs ^ targets).all())
     ((1, 5, 5, 1), True)
     """
-    if threshold is not None:
-        _check.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
-    folder = Path(folder).expanduser()
-    _check.require(folder.is_dir(), "folder", "an existing folder", str(folder))
-    files = {side: _files(folder / side) for side in _SIDES}
-    for side, other in (_SIDES, _SIDES[::-1]):
-        alone = sorted(set(files[side]) - set(files[other]))
-        if alone:
-            listed = ", ".join(alone[:5]) + (" ..." if len(alone) > 5 else "")
-            raise ValueError(
-                f"folder: {len(alone)} file(s) in {folder / side} have no partner "
-                f"of the same name in {other}/: {listed}"
-            )
-    stacks = [[_read(files[side][name], threshold) for name in files[side]] for side in _SIDES]
-    first, size = files["input"][next(iter(files["input"]))], stacks[0][0].shape
-    for side, stack in zip(_SIDES, stacks, strict=True):
-        for name, image in zip(files[side], stack, strict=True):
+    files = matched(folder, threshold)
+    stacks = [[read(path, threshold) for path in side] for side in zip(*files, strict=True)]
+    size = stacks[0][0].shape
+    for i, stack in enumerate(stacks):
+        for pair, image in zip(files, stack, strict=True):
             if image.shape != size:
                 raise ValueError(
-                    f"folder: expected images of one size, got {_size(size)} in {first} and "
-                    f"{_size(image.shape)} in {files[side][name]}; crop or pad them to one size"
+                    f"folder: expected images of one size, got {_size(size)} in {files[0][0]} and "
+                    f"{_size(image.shape)} in {pair[i]}; crop or pad them to one size"
                 )
     inputs, targets = (np.stack(stack)[..., None] for stack in stacks)
     return inputs, targets
@@ -151,6 +139,24 @@ def crops(
     return many(images, image, row, column), many(targets, image, row, column)
 
 
+def matched(folder: str | Path, threshold: int | None) -> list[tuple[Path, Path]]:
+    """Paths of the pairs of a folder, in the order of their names; raises as `load_pairs` does."""
+    if threshold is not None:
+        _check.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
+    folder = Path(folder).expanduser()
+    _check.require(folder.is_dir(), "folder", "an existing folder", str(folder))
+    files = {side: _files(folder / side) for side in _SIDES}
+    for side, other in (_SIDES, _SIDES[::-1]):
+        alone = sorted(set(files[side]) - set(files[other]))
+        if alone:
+            listed = ", ".join(alone[:5]) + (" ..." if len(alone) > 5 else "")
+            raise ValueError(
+                f"folder: {len(alone)} file(s) in {folder / side} have no partner "
+                f"of the same name in {other}/: {listed}"
+            )
+    return [(path, files["target"][name]) for name, path in files["input"].items()]
+
+
 def _files(place: Path) -> dict[str, Path]:
     if not place.is_dir():
         raise ValueError(
@@ -166,13 +172,21 @@ def _pngs(place: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".png"}
 
 
-def _read(path: Path, threshold: int | None) -> np.ndarray:
-    """One image as bool `(H, W)`."""
+def read(path: Path, threshold: int | None) -> np.ndarray:
+    """One image as bool `(H, W)`; raises as `load_pairs` does."""
+    pillow = _pillow()
     try:
-        with _pillow().open(path) as image:
+        with pillow.open(path, formats=("PNG",)) as image:
             mode = "alpha" if "transparency" in image.info else image.mode
-            values = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError) as error:  # Pillow's for a damaged PNG; not all name the file
+            pixels = image.width * image.height
+            image.verify()  # checksums: reading alone lets damaged pixels pass
+        # Deflate makes at most 1032 bytes, of 8 pixels each, of one.
+        if pixels > 8 * 1032 * path.stat().st_size:
+            raise ValueError(f"{pixels} pixels cannot be in so small a file")
+        if mode in ("1", "L"):
+            with pillow.open(path, formats=("PNG",)) as image:
+                values = np.asarray(image.convert("L"))
+    except Exception as error:  # of many kinds for damaged and absurd PNGs; not all name the file
         raise ValueError(f"folder: {path} is not a readable PNG ({error})") from error
     if mode not in ("1", "L"):
         raise ValueError(

@@ -49,23 +49,9 @@ def load(
     Traceback (most recent call last):
     ValueError: data_dir: expected an existing folder, got '/no/such/folder'...
     """
-    folder = _folder(name, data_dir)
     if limit is not None:
         _check.require(limit >= 1, "limit", "at least 1", limit)
-    for module in ("tensorflow_datasets", "array_record", "PIL"):
-        if find_spec(module) is None:
-            raise _check.extra(module, "data")
-    import tensorflow_datasets as tfds
-
-    try:
-        source: Any = tfds.data_source(name, split=split, data_dir=folder, download=False)
-    except (NotImplementedError, LookupError) as error:
-        raise ValueError(
-            f"name: {name!r} in {folder} is not prepared in the array_record format."
-            + _PREPARE.format(name=name)
-        ) from error
-    except ValueError as error:
-        raise ValueError(f"split: {error}") from error
+    source = tfds_source(name, split, data_dir=data_dir)
     records = source.__getitems__(range(len(source))[:limit])
     shapes = {np.shape(record.get("image")) for record in records}
     labelled = all("label" in record for record in records)
@@ -77,6 +63,35 @@ def load(
     )
     images = np.stack([record["image"] for record in records])
     return images, np.array([record["label"] for record in records], np.int32)
+
+
+def tfds_source(name: str, split: str, *, data_dir: str | Path | None = None) -> Any:
+    """The records of one split by their number, for `morphax.data.stream.batches`; reads none yet.
+
+    Args:
+        name, split, data_dir: as for `load`.
+
+    Returns:
+        TFDS's `data_source`: `len(source)`, and `source[i]` a dict such as `{"image", "label"}`.
+
+    Raises:
+        ImportError, ValueError: as `load` does.
+    """
+    folder = _folder(name, data_dir)
+    for module in ("tensorflow_datasets", "array_record", "PIL"):
+        if find_spec(module) is None:
+            raise _check.extra(module, "data")
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.data_source(name, split=split, data_dir=folder, download=False)
+    except (NotImplementedError, LookupError) as error:
+        raise ValueError(
+            f"name: {name!r} in {folder} is not prepared in the array_record format."
+            + _PREPARE.format(name=name)
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"split: {error}") from error
 
 
 def binary_images(

@@ -97,8 +97,15 @@ def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: 
 
 
 def power_above(x: jax.Array) -> jax.Array:
-    """The least power of two above each x (1 for x = 0)."""
-    return jnp.ldexp(jnp.ones_like(x), jnp.frexp(x)[1])
+    """The least power of two above each x >= 0 (1 for x = 0), from the bits of its exponent.
+
+    `jnp.frexp` is lowered later than it is traced, outside of `enable_x64`, and then loses its bits.
+    """
+    info = jnp.finfo(x.dtype)
+    kind = {32: jnp.int32, 64: jnp.int64}[info.bits]
+    exponent = jax.lax.bitcast_convert_type(x, kind) >> jnp.array(info.nmant, kind)
+    above = (exponent + jnp.array(1, kind)) << jnp.array(info.nmant, kind)
+    return jnp.where(x > 0, jax.lax.bitcast_convert_type(above, x.dtype), 1)
 
 
 def sort_descending(w: jax.Array) -> jax.Array:

@@ -1,0 +1,177 @@
+"""Sets larger than memory: any source that gives a record by its number, as batches in a fixed order.
+
+A source is anything with `len(source)` and `source[i]`: `tfds_source`, `PairFiles`, `DiskorectBlocks`,
+a list, an array of records on disk. Grain shuffles the numbers, reads ahead in threads and hands out
+batches. Batch i is a function of (source, seed, i) alone: the position of a stream is that number, so a
+run goes on from its step, and the batches are the same however many processes share them. Each process
+reads its own rows only.
+
+Needs the extra "stream".
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from morphax import _check
+from morphax.data import pairs
+from morphax.data.diskorect import diskorect
+from morphax.data.targets import target
+
+
+class Source(Protocol):
+    """Records by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def batches(
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    transform: Callable[[Any], Any] | None = None,
+    block: int = 1,
+    start: int = 0,
+    process: int | None = None,
+    processes: int | None = None,
+    threads: int = 2,
+    ahead: int = 4,
+) -> Iterator[Any]:
+    """The batches of a source, endlessly, from number `start` on.
+
+    Args:
+        source: records by number; they are shuffled anew for each pass.
+        batch_size: rows of a batch, over all processes.
+        seed: of the order.
+        transform: record -> arrays, such as `lambda r: (r["image"] > 127, r["label"])`; it runs in the
+            threads that read.
+        block: rows a record has; with 1, records are single examples without that axis.
+        start: number of the first batch; a run that goes on gives the steps it has taken.
+        process: number of this process, whose rows are wanted; JAX's own by default.
+        processes: how many share a batch.
+        threads: that read.
+        ahead: batches that are read ahead, at most; memory holds a few times as many.
+
+    Yields:
+        What `transform` gives, stacked: numpy arrays `(batch_size / processes, ...)`.
+
+    Raises:
+        ImportError: without grain (extra "stream").
+        ValueError: an empty source, or rows that processes and blocks do not divide.
+
+    Example:
+        >>> stream = batches(range(6), batch_size=3)
+        >>> first, second = next(stream), next(stream)
+        >>> sorted([*first.tolist(), *second.tolist()])
+        [0, 1, 2, 3, 4, 5]
+        >>> next(batches(range(6), batch_size=3, start=1)).tolist() == second.tolist()
+        True
+    """
+    grain = _grain()
+    process = jax.process_index() if process is None else process
+    processes = jax.process_count() if processes is None else processes
+    _check.require(len(source) > 0, "source", "at least one record", "none")
+    fits = batch_size > 0 and batch_size % (processes * block) == 0
+    _check.require(
+        fits, "batch_size", f"a multiple of {processes} processes x {block} rows", batch_size
+    )
+    _check.require(0 <= process < processes, "process", f"0 to {processes - 1}", process)
+    data = grain.MapDataset.source(source).shuffle(seed=seed)
+    data = data.repeat((1 << 60) // len(source))  # without end, but Grain can count it
+    if transform is not None:
+        data = data.map(transform)
+    # Batch i of all is the pieces i P, ..., i P + P - 1: process p takes every P-th.
+    data = data.batch(batch_size // (processes * block))[process::processes]
+    if block > 1:
+        data = data.map(lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    iterator = iter(data.to_iter_dataset(options))
+    iterator.set_state({"next_index": start})
+    return iterator
+
+
+class PairFiles:
+    """A folder of pairs (`morphax.data.load_pairs`), read when a pair is asked for.
+
+    Args:
+        folder: holds `input/*.png` and `target/*.png`; a pair bears one name.
+        threshold: as for `load_pairs`.
+
+    Raises:
+        ImportError: Pillow (extra "data") is missing.
+        ValueError: no such folder, or a name without a partner; when a pair is read, an image that is
+            damaged or not binary.
+
+    Example:
+        >>> import tempfile
+        >>> images = np.eye(5, dtype=bool)[None, :, :, None]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pairs.save_pairs(folder, images, ~images)
+        ...     x, y = PairFiles(folder)[0]
+        >>> x.shape, bool((x ^ y).all())
+        ((5, 5, 1), True)
+    """
+
+    def __init__(self, folder: str | Path, *, threshold: int | None = None) -> None:
+        self._files, self._threshold = pairs.matched(folder, threshold), threshold
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray]:
+        x, y = (pairs.read(path, self._threshold)[..., None] for path in self._files[index])
+        return x, y
+
+
+class DiskorectBlocks:
+    """Diskorect by number: record i is a block of images and their targets, always the same ones.
+
+    Args:
+        blocks: how many.
+        rows: images a block; give `batches` the same number as `block`.
+        operation: of `morphax.data.target`.
+        selem: its structuring element.
+        seed: of the images.
+        **options: of `morphax.data.diskorect`.
+
+    Example:
+        >>> source = DiskorectBlocks(1000, rows=4, operation="erosion", selem=np.ones((3, 3), bool))
+        >>> x, y = source[999]
+        >>> x.shape, bool((y <= x).all()), bool((source[999][0] == x).all())
+        ((4, 50, 50, 1), True, True)
+    """
+
+    def __init__(
+        self, blocks: int, *, rows: int, operation: str, selem: Any, seed: int = 0, **options: Any
+    ) -> None:
+        _check.require(blocks >= 1, "blocks", "1 or more", blocks)
+        self._blocks, self._seed = blocks, seed
+
+        @jax.jit
+        def draw(index: Any) -> tuple[jax.Array, jax.Array]:
+            x = diskorect(jax.random.fold_in(jax.random.key(seed), index), rows, **options)
+            return x, target(x, operation, selem)
+
+        self._draw = draw
+
+    def __len__(self) -> int:
+        return self._blocks
+
+    def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray]:
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # not where the model trains
+            x, y = self._draw(np.uint32(index))
+            return np.asarray(x), np.asarray(y)
+
+
+def _grain() -> Any:
+    try:
+        import grain
+    except ImportError as error:
+        raise _check.extra("grain", "stream") from error
+    return grain
