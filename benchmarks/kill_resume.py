@@ -188,7 +188,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
     parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--smoke", action="store_true", help="two kills of the training run")
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()

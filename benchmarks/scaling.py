@@ -144,7 +144,7 @@ def steps(batch: int, width: int) -> list[dict]:
         grid = distributed.mesh(devices=jax.devices()[:devices], **axes)
 
         def take(state, batch, grid=grid):
-            state, value = step(*distributed.constrain(grid, state, batch))
+            state, value = step(*distributed.constrain(grid, state, batch=batch))
             return distributed.constrain(grid, state), value
 
         placed = distributed.banks(grid, state), distributed.rows(grid, (x, y))

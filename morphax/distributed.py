@@ -183,7 +183,7 @@ def shardings(grid: Mesh, tree: Any) -> Any:
     return jax.tree.map(node, tree, is_leaf=is_node)
 
 
-def constrain(grid: Mesh | None, state: Any, batch: Any = None) -> Any:
+def constrain(grid: Mesh | None, state: Any, *, batch: Any = None) -> Any:
     """Inside `jit`: keep a state laid out as `banks` does and a batch as `rows` does.
 
     Args:
@@ -195,7 +195,7 @@ def constrain(grid: Mesh | None, state: Any, batch: Any = None) -> Any:
         The state; `(state, batch)` where a batch was given.
 
     Example:
-        >>> constrain(None, 1.0, 2.0)
+        >>> constrain(None, 1.0, batch=2.0)
         (1.0, 2.0)
     """
     if grid is not None:

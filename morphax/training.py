@@ -171,7 +171,7 @@ def make_chunk(
                 jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
             )
             batch = data[0][drawn], data[1][drawn]
-            return step(*distributed.constrain(mesh, state, batch))
+            return step(*distributed.constrain(mesh, state, batch=batch))
 
         state, losses = jax.lax.scan(body, distributed.constrain(mesh, state), length=length)
         return distributed.constrain(mesh, state), losses.mean()
@@ -320,7 +320,7 @@ def fit_stream(
 
     @jax.jit
     def take(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
-        state, value = step(*distributed.constrain(mesh, state, batch))
+        state, value = step(*distributed.constrain(mesh, state, batch=batch))
         return distributed.constrain(mesh, state), value
 
     stream: list[Iterator[Data]] = []

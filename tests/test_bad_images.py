@@ -7,6 +7,7 @@ import zlib
 import jax
 import numpy as np
 import pytest
+from fuzz_images import MAGIC, chunk
 from PIL import Image
 
 from morphax import data
@@ -43,11 +44,15 @@ def test_hidden_alpha_is_refused(tmp_path):
 
 
 def test_damaged_pixels_are_not_read(tmp_path):
-    """Pillow does not look at the checksum of the pixels of a small image."""
+    """Pillow alone may read them: when it has all rows, it looks at no checksum."""
     path = pairs(tmp_path)
-    content = bytearray(path.read_bytes())
-    content[content.index(b"IDAT") + 20] ^= 1
-    path.write_bytes(content)
+    rows = zlib.compress(bytes(40 * 41 + 70_000), 0)  # more than the image needs
+    pixels = bytearray(chunk(b"IDAT", rows))
+    pixels[40] ^= 0xFF
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 40, 8, 0, 0, 0, 0))
+    path.write_bytes(MAGIC + header + pixels + chunk(b"IEND", b""))
+    with Image.open(path) as image:
+        assert np.asarray(image).sum() == 255  # one wrong pixel, and not a word
     with pytest.raises(ValueError, match=r"000000\.png is not a readable PNG"):
         data.load_pairs(tmp_path)
 

@@ -174,18 +174,9 @@ def _pngs(place: Path) -> dict[str, Path]:
 
 def read(path: Path, threshold: int | None) -> np.ndarray:
     """One image as bool `(H, W)`; raises as `load_pairs` does."""
-    pillow = _pillow()
+    _pillow()
     try:
-        with pillow.open(path, formats=("PNG",)) as image:
-            mode = "alpha" if "transparency" in image.info else image.mode
-            pixels = image.width * image.height
-            image.verify()  # checksums: reading alone lets damaged pixels pass
-        # Deflate makes at most 1032 bytes, of 8 pixels each, of one.
-        if pixels > 8 * 1032 * path.stat().st_size:
-            raise ValueError(f"{pixels} pixels cannot be in so small a file")
-        if mode in ("1", "L"):
-            with pillow.open(path, formats=("PNG",)) as image:
-                values = np.asarray(image.convert("L"))
+        mode, values = _gray(path)
     except Exception as error:  # of many kinds for damaged and absurd PNGs; not all name the file
         raise ValueError(f"folder: {path} is not a readable PNG ({error})") from error
     if mode not in ("1", "L"):
@@ -203,6 +194,21 @@ def read(path: Path, threshold: int | None) -> np.ndarray:
             "expected 0 and 255, or 0 and 1; give a threshold, e.g. threshold=128"
         )
     return values > 0
+
+
+def _gray(path: Path) -> tuple[str, np.ndarray]:
+    """Mode of an image, and its gray levels where it is a gray one."""
+    with _pillow().open(path, formats=("PNG",)) as image:
+        mode = "alpha" if "transparency" in image.info else image.mode
+        pixels = image.width * image.height
+        image.verify()  # checksums: reading alone lets damaged pixels pass
+    # Deflate makes at most 1032 bytes, of 8 pixels each, of one.
+    if pixels > 8 * 1032 * path.stat().st_size:
+        raise ValueError(f"{pixels} pixels cannot be in so small a file")
+    if mode not in ("1", "L"):
+        return mode, np.zeros((0, 0), np.uint8)
+    with _pillow().open(path, formats=("PNG",)) as image:
+        return mode, np.asarray(image.convert("L"))
 
 
 def _size(shape: tuple[int, ...]) -> str:
