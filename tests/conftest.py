@@ -9,6 +9,9 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Sets up eight devices in float64 when it is imported, which looking for doctests would do.
+collect_ignore = ["on_devices.py"]
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
