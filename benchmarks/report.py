@@ -400,7 +400,8 @@ def hostile() -> str:
 ## Neurons at the edge of their bounds
 `python benchmarks/soundness.py`; {where(document)}
 
-{total["neurons"]:,} neurons, most of them within a few roundings or allowances of a bound, {total["certified"]:,}
+{total["neurons"]:,} neurons, most of them within a few roundings or allowances of a bound,
+{total["certified"]:,}
 certified, on {total["inputs"]:,} inputs, the worst ones among them: {total["wrong"]} certified neurons wrong.
 *Largest error*: how far inside its bounds, in units of the allowance, a neuron was that floats got wrong.
 
