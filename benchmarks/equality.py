@@ -5,10 +5,11 @@
 
 `--network`: the `network.npz` of `examples/classify.py`, run on the whole test set of `--dataset` (in
 `--data-dir` or MORPHAX_DATA); or an archive of `morphax.save` of a `models.bimonn` of one channel, such as
-the `model.npz` of `examples/denoise.py`. Beside them, an opening by a 3 x 3 square, learned
-here with `morphax.recipes.learn_operator`, and a white top-hat by it, with real weights made by hand (a
-training as short gave no certified one). Operators run on 500 images of five odd sizes, whose widths are no
-multiples of 32. Under `--smoke` all networks are made by hand: nothing is trained.
+the `model.npz` of `examples/denoise.py` (bits only: the form on floats is missing). Beside them, learned
+here: an opening and a white top-hat by a 3 x 3 square (`morphax.recipes.learn_operator`), and the union of
+three openings of `examples/denoise.py`, its first seed (`morphax.recipes_union.learn_union`). Operators run
+on 500 images of five odd sizes, whose widths are no multiples of 32. Under `--smoke` all networks are made by
+hand: nothing is trained.
 
 | form | |
 |---|---|
@@ -63,7 +64,8 @@ from morphax import BinaryBiSE, BiSE, Spec, classify, data, elements, levelsets,
 
 SIZES = ((37, 53), (31, 65), (70, 33), (29, 97), (41, 31))  # rows, columns
 SQUARE = elements.square(3)
-LEARNED, HAND = "opening, learned", "white top-hat, by hand"
+LEARNED = {"opening": (1, 1, 1), "white top-hat": (1, 2, 1)}  # their channels
+UNION, HAND = "union of three openings, learned", "white top-hat, by hand"
 COLUMNS = ("network", "certified", "form", "images", "bits_differ", "counts_differ", "labels_differ",
            "right", "note")  # fmt: skip
 FORMS: dict[str, Form] = {
@@ -130,16 +132,28 @@ def denoiser(name: str, path: Path, count: int) -> Net:
     return operator(name, morphax.load(path).params, None, count, noisy=True)
 
 
-def learned() -> tuple[Any, Any]:
-    """Binary and trained parameters of the opening by the square."""
+def learned(operation: str) -> tuple[Any, Any]:
+    """Binary and trained parameters of an operation by the square."""
     from morphax.recipes import learn_operator
 
     images = data.diskorect(jax.random.key(7), 1280, size=(30, 30))
-    targets = data.target(images, "opening", SQUARE)
+    targets = data.target(images, operation.replace(" ", "_").replace("-", "_"), SQUARE)
     found = learn_operator(
         jax.random.key(0), (images[256:], targets[256:]), valid=(images[:256], targets[:256]),
-        kernel_size=3, steps=1000,
+        kernel_size=3, channels=LEARNED[operation],
     )  # fmt: skip
+    return found.binary, found.params
+
+
+def learned_union() -> tuple[Any, Any]:
+    """Binary and trained parameters of the denoiser."""
+    from morphax.recipes_union import learn_union
+
+    train, valid = (
+        data.noisti(jax.random.key(1000 + i), count, size=(70, 70), n_shapes=30)
+        for i, count in enumerate((4096, 128))
+    )
+    found = learn_union(jax.random.key(0), train, valid=valid, kernel_size=5)
     return found.binary, found.params
 
 
@@ -195,8 +209,10 @@ def networks(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Ne
             yield name, lambda p=path, n=name: classifier(n, p, *test_set(options))
         else:
             yield name, lambda p=path, n=name: denoiser(n, p, count)
-    yield LEARNED, lambda: operator(LEARNED, *learned(), count)
-    yield HAND, lambda: operator(HAND, *by_hand(), count)
+    for operation in LEARNED:
+        name = f"{operation}, learned"
+        yield name, lambda o=operation, n=name: operator(n, *learned(o), count)
+    yield UNION, lambda: operator(UNION, *learned_union(), count, noisy=True)
 
 
 def compare(net: Net, name: str, form: Form, wanted: list[Output], skipped: list[str],

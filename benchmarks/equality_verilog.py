@@ -1,7 +1,6 @@
 """Forms of `equality_forms.py` in Verilog, simulated by Icarus: as many images as a budget allows."""
 
 import math
-import re
 import resource
 import shutil
 import subprocess
@@ -73,7 +72,7 @@ def in_verilog(net: Net, x: np.ndarray) -> Output:
     """A classifier as a combinational module: its counts and its label."""
     assert net.counts is not None
     found = simple(net, net.counts, x)
-    text = wired(export.verilog(found, name="net", limit=20_000_000))
+    text = export.verilog(found, name="net", limit=20_000_000)
     per, classes = found.ops[-1].options["per"], found.output_shape[0]
     bits, label = per.bit_length(), max(1, (classes - 1).bit_length())
     ports = {"counts": classes * bits, "label": label}
@@ -87,15 +86,6 @@ def in_verilog(net: Net, x: np.ndarray) -> Output:
     sliced = unrows([line[0] for line in lines], classes * bits).reshape(len(lines), classes, -1)
     counts = (sliced * (1 << np.arange(sliced.shape[-1]))).sum(-1)
     return Output(None, counts, np.array([int(line[1], 2) for line in lines], int))
-
-
-def wired(text: str) -> str:
-    """The module with a wire for each bit of x: else Icarus takes minutes for large modules."""
-    end = text.index(");\n") + 3
-    ports, body = text[:end], text[end:]
-    bits = sorted({int(bit) for bit in re.findall(r"\bx\[(\d+)\]", body)})
-    wires = "".join(f"  wire x_{bit} = x[{bit}];\n" for bit in bits)
-    return ports + wires + re.sub(r"\bx\[(\d+)\]", r"x_\1", body)
 
 
 def in_verilog_stream(net: Net, x: np.ndarray) -> Output:

@@ -161,7 +161,7 @@ def test_sharing(rng):
         (2,),
     )
     text = verilog(program)
-    assert re.findall(r"wire n.*", text) == ["wire n1 = x[0] & x[1];"]
+    assert re.findall(r"wire n.*", text) == ["wire n1 = x_0 & x_1;"]
     assert "assign y[1] = ~n1;" in text
 
 

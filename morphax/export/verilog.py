@@ -105,8 +105,10 @@ def verilog(
           input wire [1:0] x,
           output wire [1:0] y
         );
-          assign y[0] = ~x[0];
-          assign y[1] = ~x[1];
+          wire x_0 = x[0];
+          wire x_1 = x[1];
+          assign y[0] = ~x_0;
+          assign y[1] = ~x_1;
         endmodule
     """
     program = program_of(program)
@@ -124,7 +126,9 @@ def verilog(
         ports = [f"  output wire [{output.size - 1}:0] y"]
         lines = [f"  assign y[{i}] = {_text(net, x)};" for i, x in enumerate(output.tolist())]
     used = {n - 1 for n in alive if n <= net.inputs}
-    start = ["(", *input_port("x", net.inputs, used), *ports, ");"]
+    # One wire a bit: Icarus takes minutes for thousands of gates that select bits of one vector.
+    wires = [f"  wire x_{bit} = x[{bit}];" for bit in sorted(used)]
+    start = ["(", *input_port("x", net.inputs, used), *ports, ");", *wires]
     shape = "x".join(map(str, program.ops[-1].shape))
     header = [
         "Written by morphax: a binary network as combinational logic.",
@@ -244,7 +248,7 @@ def _text(net: _Netlist, literal: int) -> str:
     if literal <= TRUE:
         return f"1'b{literal}"
     number, sign = literal // 2, "~" if literal % 2 else ""
-    return f"{sign}x[{number - 1}]" if number <= net.inputs else f"{sign}n{number - net.inputs}"
+    return f"{sign}x_{number - 1}" if number <= net.inputs else f"{sign}n{number - net.inputs}"
 
 
 def _gates(
