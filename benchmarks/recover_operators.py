@@ -42,7 +42,6 @@ CHANNELS = {"erosion": (1, 1), "dilation": (1, 1), "opening": (1, 1, 1), "closin
 ELEMENTS = ("disk", "hstick", "dcross")
 SYMMETRIC = "diskorect_symmetric"  # the same images for neurons on {-1, 1}
 DATASETS = ("diskorect", "mnist", "inverted_mnist", SYMMETRIC)
-SEEDS = 3
 COLUMNS = (
     "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
     "undetermined", "weakest", "restarts", "steps", "seconds",
@@ -160,7 +159,7 @@ def main() -> None:
     )
     parser.add_argument("--datasets", default=",".join(DATASETS))
     parser.add_argument("--operations", default=",".join(CHANNELS))
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000, help="of one run")
     parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
@@ -209,9 +208,10 @@ def main() -> None:
     rows.sort(key=lambda r: (DATASETS.index(r["dataset"]), list(CHANNELS).index(r["operation"]),
                              ELEMENTS.index(r["element"]), r["seed"]))  # fmt: skip
     text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
-    wanted = len(ELEMENTS) * SEEDS * (3 * len(CHANNELS) + len(SEQUENTIAL))
-    if len(rows) < wanted and not options.smoke:
-        about["note"] = f"{len(rows)} of {wanted} runs made so far; the others are to come"
+    wanted = len(ELEMENTS) * options.seeds * (3 * len(CHANNELS) + len(SEQUENTIAL))
+    made = sum(row["seed"] < options.seeds for row in rows)
+    if made < wanted and not options.smoke:
+        about["note"] = f"{made} of {wanted} runs made so far; the others are to come"
     document = {"metadata": about, "results": rows}
     for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
         temporary = options.out / f"recover_operators{suffix}.tmp"

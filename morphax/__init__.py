@@ -1,8 +1,9 @@
 """morphax: binary morphological neural networks with a proof of exactness.
 
-Importing it needs jax and numpy only. Layers live in `morphax.layers.nnx` and `morphax.layers.linen`,
-training in `morphax.training` and `morphax.recipes`, Optax transforms in `morphax.transforms`, data
-in `morphax.data`, figures in `morphax.viz`.
+Importing it needs jax and numpy only, and brings what is below. Everything else is imported by name
+(`from morphax import recipes`, `from morphax.layers import nnx`): layers live in `morphax.layers.nnx` and
+`morphax.layers.linen`, training in `morphax.training` and `morphax.recipes`, Optax transforms in
+`morphax.transforms`, data in `morphax.data`, figures in `morphax.viz`.
 """
 
 from morphax import elements as elements

@@ -8,7 +8,9 @@ changes as much as those it leaves: what is still wrong keeps its weight however
 of the images are drawn by their error (`morphax.mining`). Halfway, a pull towards constant sets sets
 in; it decides the pixels the data leave open. Training may settle in a poor minimum, which shows: the
 run is then repeated from another start (`morphax.starts`), or, where it was wrong on a few training
-images only, from the same one with these images in sight. docs/learning.md has the measurements.
+images only, from the same one with these images in sight. Top-hats are learned as residues, if they may be
+some: first what changes in an image, then the image beside it (`morphax.residues`). docs/learning.md has
+the measurements.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from morphax import _check, models, regularizers, transforms
+from morphax import _check, models, regularizers, residues, transforms
 from morphax.binarize import binarize
 from morphax.mining import emphasise, make_mine, make_wrong_images
 from morphax.network import NetworkCertificate, certify_network
@@ -95,11 +97,13 @@ def learn_operator(
         train: (images, targets), bool `(N, H, W, C)`.
         valid: the same, held out; it decides when a run has succeeded.
         channels: of the input and of each layer: (1, 1) for one erosion or dilation, (1, 1, 1) for an
-            opening or closing, (1, 3, 1) for a union of openings, (1, 2, 1) for a top-hat.
+            opening or closing, (1, 3, 1) for a union of openings, (1, 2, 1) for a top-hat: targets that
+            never leave their images, or never meet them, are first tried as residues.
         kernel_size: odd side of the windows.
         steps: steps of one run.
-        restarts: runs at most; the first one that is certified, reaches `goal` and, where the goal is
-            1, has every training image right ends the search; otherwise the best one is kept.
+        restarts: runs at most (of those of a residue, three quarters are about what changes); the first
+            one that is certified, reaches `goal` and, where the goal is 1, has every training image right
+            ends the search; otherwise the best one is kept.
         batch_size: images a step.
         learning_rate: of Adam, decayed by a cosine.
         border: of the spatial neurons (`morphax.nodes.BORDERS`).
@@ -122,59 +126,131 @@ def learn_operator(
             expected = "a bool array (threshold it, e.g. images > 127)"
             _check.require(part.dtype == bool, f"{name}[{i}]", expected, f"dtype {part.dtype}")
     length = MINE_EVERY * max(1, steps // (8 * MINE_EVERY))
-    optimizer, chunk, evaluate, wrong_images = _programs(
-        steps, length, batch_size, learning_rate, symmetric
-    )
-    best: tuple[tuple[float, ...], Any, list[Record]] | None = None
+    options = {"kernel_size": kernel_size, "border": border, "symmetric": symmetric,
+               "weight_map": "identity", "bias_map": "raw" if symmetric else "centred"}  # fmt: skip
+    programs = _programs(steps, length, batch_size, learning_rate, symmetric)
+
+    def search(
+        key: jax.Array, part: str, channels: Sequence[int], train: Data, valid: Data, count: int
+    ) -> Found:
+        return _search(
+            key, lambda key: models.init_bimonn(key, channels, **options), train, valid, programs,
+            restarts=count, steps=steps, goal=goal, log=log, progress=progress, tags={"part": part},
+            checkpoint=None if checkpoint is None else Path(checkpoint) / part,
+        )  # fmt: skip
+
+    top_hat = tuple(channels) == (1, 2, 1) and train[0].shape == train[1].shape
+    found, kind = None, residues.kind(train) if top_hat else 0
+    if kind:
+        residue_key, key = jax.random.split(key)
+        first = restarts - restarts // 4
+        restarts -= first
+        seen, held_out = residues.changed(train), residues.changed(valid)
+        found = search(residue_key, "changed", (1, 1, 1), seen, held_out, first)
+        like = models.init_bimonn(key, channels, **options)
+        params = residues.residue(found.params, like, kind, scale=SCALES[1])
+        record = {**found.history[-1], **_numbers(programs.evaluate(params, valid))}
+        score = _score(record, programs.wrong_images(binarize(params), train), goal)
+        found = Found(score, params, [*found.history[:-1], record], found.runs)
+    if restarts and not (found and found.score[0]):
+        other = search(key, "whole", channels, train, valid, restarts)
+        runs = other.runs + (found.runs if found else 0)
+        best = max([other, found] if found else [other], key=lambda each: each.score)
+        found = best._replace(runs=runs)
+    assert found is not None
+    verdict = certify_network(models.bimonn, found.params, (1, *train[0].shape[1:]))
+    return Learned(found.params, binarize(found.params), verdict, found.history, found.runs)
+
+
+class Programs(NamedTuple):
+    """What a run is made of."""
+
+    optimizer: optax.GradientTransformation
+    chunk: Chunk
+    length: int
+    evaluate: Evaluate
+    wrong_images: Callable[[Any, Data], jax.Array]
+
+
+class Found(NamedTuple):
+    """The best of some runs: its score (the first part says whether it succeeded)."""
+
+    score: tuple[float, ...]
+    params: Any
+    history: list[Record]
+    runs: int
+
+
+def _numbers(record: Any) -> Record:
+    return {name: float(value) for name, value in record.items()}
+
+
+def _score(record: Record, wrong: jax.Array, goal: float) -> tuple[float, ...]:
+    """How good a run is: done, binary Dice, certified, training images that are right, loss."""
+    share = float(wrong.mean())
+    done = record["exact"] and record["binary"] >= goal and (goal < 1 or share == 0)
+    return (bool(done), record["binary"], record["exact"], -share, -record["loss"])
+
+
+def _search(
+    key: jax.Array,
+    init: Callable[[jax.Array], Any],
+    train: Data,
+    valid: Data,
+    programs: Programs,
+    *,
+    restarts: int,
+    steps: int,
+    goal: float,
+    log: str | Path | None,
+    progress: bool,
+    tags: Record,
+    checkpoint: Path | None,
+) -> Found:
+    """Runs from one start after the other, until one is right."""
+    best: Found | None = None
     runs, seen, start = 0, train, None
     for restart in range(restarts):
         runs += 1
         init_key, bias_key, fit_key, seen_key = jax.random.split(
             jax.random.fold_in(key, restart), 4
         )
-        params = models.init_bimonn(
-            init_key, channels, kernel_size=kernel_size, border=border, symmetric=symmetric,
-            weight_map="identity", bias_map="raw" if symmetric else "centred",
-        )  # fmt: skip
+        params = init(init_key)
         start = start or start_of(params, restart)
         params = begin(bias_key, params, start, scale=SCALES[0])
         run = fit(
-            fit_key, models.bimonn, params, seen, valid=valid, optimizer=optimizer, steps=steps,
-            chunk=chunk, evaluate=evaluate, progress=progress, log_every=length, log=log,
-            tags={"restart": restart},
+            fit_key, models.bimonn, params, seen, valid=valid, optimizer=programs.optimizer,
+            steps=steps, chunk=programs.chunk, evaluate=programs.evaluate, progress=progress,
+            log_every=programs.length, log=log, tags={**tags, "restart": restart},
             until=lambda record: record["step"] >= steps / 2 and record["float"] < goal * HOPELESS,
-            checkpoint=None if checkpoint is None else Path(checkpoint) / f"run_{restart}",
+            checkpoint=None if checkpoint is None else checkpoint / f"run_{restart}",
         )  # fmt: skip
         last = run.history[-1]
-        wrong = wrong_images(binarize(run.state.params), train)
-        share = float(wrong.mean())
-        done = last["exact"] and last["binary"] >= goal and (goal < 1 or share == 0)
-        score = (done, last["binary"], last["exact"], -share, -last["loss"])
-        if best is None or score > best[0]:
-            best = (score, run.state.params, run.history)
-        if done:
+        wrong = programs.wrong_images(binarize(run.state.params), train)
+        score = _score(last, wrong, goal)
+        if best is None or score > best.score:
+            best = Found(score, run.state.params, run.history, runs)
+        if score[0]:
             break
-        if last["exact"] and 0 < share <= FEW:
+        if last["exact"] and 0 < -score[3] <= FEW:
             seen = emphasise(seen_key, train, wrong)  # from the same start
         else:
             seen, start = train, None
     assert best is not None
-    _, params, history = best
-    shape = (1, *train[0].shape[1:])
-    verdict = certify_network(models.bimonn, params, shape)
-    return Learned(params, binarize(params), verdict, history, runs)
+    return best._replace(runs=runs)
 
 
 @cache
 def _programs(
     steps: int, length: int, batch_size: int, learning_rate: float, symmetric: bool
-) -> tuple[optax.GradientTransformation, Chunk, Evaluate, Callable[[Any, Data], jax.Array]]:
+) -> Programs:
     """What a run is made of; kept, so that the next operator of that shape compiles nothing."""
     optimizer = _optimizer(steps, learning_rate, symmetric)
     step = make_step(models.bimonn, optimizer, loss=_loss(steps), penalty=_pull(steps))
     chunk = make_chunk(step, batch_size=batch_size, length=length,
                        mine=make_mine(models.bimonn), mine_every=MINE_EVERY)  # fmt: skip
-    return optimizer, chunk, make_evaluate(models.bimonn), make_wrong_images(models.bimonn)
+    return Programs(optimizer, chunk, length, make_evaluate(models.bimonn),
+                    make_wrong_images(models.bimonn))  # fmt: skip
 
 
 def _optimizer(steps: int, learning_rate: float, symmetric: bool) -> optax.GradientTransformation:

@@ -141,23 +141,25 @@ def test_images_that_differ_are_counted(monkeypatch):
 def test_the_report_shows_what_is_there(monkeypatch, tmp_path, common, document):
     monkeypatch.syspath_prepend(str(FOLDER))
     import report
+    from sections import shared
 
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    assert report.shipped() == ""
+    monkeypatch.setattr(shared, "RESULTS", tmp_path)
+    assert report.results() == report.HEAD + "\n"
+    assert report.measured() == report.TAIL + "\n"
     about = {**document["metadata"], "command": "python benchmarks/equality.py",
              "goals": [{"contender": "ours", "wanted": 2, "found": 1.5, "met": False}],
              "networks": {"net": {"made": "random", "total": 1000}}}  # fmt: skip
     row = {"network": "net", "certified": True, "form": "C", "images": 7, "bits_differ": 0,
            "counts_differ": None, "labels_differ": 3, "right": 5, "note": "few"}  # fmt: skip
     common.write_rows(tmp_path / "equality.json", about, [row])
-    assert "| net | True | C | 7 | 0 | - | 3 | 5 | few |" in report.shipped()
+    assert "| net | True | C | 7 | 0 | - | 3 | 5 | few |" in report.results()
     timing = {"median_s": 2e-6, "iqr_s": 0.0, "repeats": 3}
     case = {"images": 1, "side": 9, "operation": "erosion", "element": "disk", "network": "net"}
     rows = [common.result("ours", case, timing, error=0.0)]
     common.add_ratios(rows, "ours")
     for name in ("operators", "inference"):
         common.write(tmp_path / f"{name}.json", about, rows, ["PyTorch: not there"])
-    text = report.shipped()
+    text = report.results()
     assert text.count("Left out: PyTorch: not there.") == 2
     assert "| 1 | 9 | erosion | disk | ours | 2e-06 | 0 | 1 |" in text
     assert "| ours | 2 | 1.5 | no |" in text

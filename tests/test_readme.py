@@ -1,9 +1,12 @@
 """What the README tells a stranger to type works."""
 
+import pkgutil
 import re
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
 
 
 def test_the_ten_lines_run(capsys):
@@ -21,15 +24,17 @@ def test_the_two_lines_are_there():
 
 
 def test_links_lead_somewhere():
-    root = Path(__file__).parent.parent
-    pages = [
-        root / "README.md",
-        *sorted((root / "docs").glob("*.md")),
-        root / "benchmarks/README.md",
-    ]
     found = 0
-    for page in pages:
+    for page in PAGES:
         for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
             found += 1
     assert found > 5
+
+
+def test_what_the_pages_name_can_be_imported():
+    text = " ".join(page.read_text() for page in PAGES)
+    names = set(re.findall(r"\bmorphax(?:\.[A-Za-z_]\w*)+", text))
+    assert len(names) > 30
+    for name in sorted(names):
+        pkgutil.resolve_name(name)

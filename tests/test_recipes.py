@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import data, elements, mining, models, recipes, starts, training
+from morphax import data, elements, mining, models, recipes, residues, starts, training
 from morphax.binarize import binarize
 from morphax.nodes import effective
 
@@ -126,6 +126,54 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     assert (begun[1]["lui"].scale > 0).all()
 
 
+def two_layers(symmetric, first, second, size=3):
+    """An opening (0.9, 0.1) or closing (0.1, 0.9) by the square: biases as shares of sum(w)."""
+    n, layers = size * size, []
+    spec = morphax.Spec(
+        "spatial", "identity", "raw" if symmetric else "centred", symmetric=symmetric
+    )
+    for share in (first, second):
+        centred = jnp.full((1, 1), (share - 0.5) * n * (2 if symmetric else 1))
+        scale = jnp.full((1, 1), 10.0 if symmetric else 20.0)
+        layers.append({"bise": morphax.BiSE(jnp.ones((size, size, 1, 1)), centred, scale, spec)})
+    return layers
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("operation, first, second, kind",
+                         [("white_top_hat", 0.95, 0.05, 1), ("black_top_hat", 0.05, 0.95, -1)])  # fmt: skip
+def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, second, kind):
+    images = jax.random.bernoulli(jax.random.key(0), 0.6, (64, 12, 13, 1))
+    targets = data.target(images, operation, elements.square(3))
+    assert residues.kind((images, targets)) == kind
+    inner = two_layers(symmetric, first, second)
+    _, wanted = residues.changed((images, targets))
+    assert bool((models.bimonn(binarize(inner), images) == wanted).all())
+    like = models.init_bimonn(
+        jax.random.key(0), [1, 2, 1], kernel_size=3, symmetric=symmetric, weight_map="identity",
+        bias_map="raw" if symmetric else "centred",
+    )  # fmt: skip
+    params = residues.residue(inner, like, kind, scale=20.0)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, like)
+    assert jax.tree.structure(params) == jax.tree.structure(like)  # specs too
+    assert bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
+    assert bool((models.bimonn(binarize(params), images) == targets).all())
+    prediction, _ = training.as_unit(models.bimonn, params, images, targets)
+    assert bool(((prediction > 0.5) == targets).all())
+
+
+def test_what_is_no_residue_is_not_taken_for_one():
+    images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))
+    moved = jnp.roll(images, 1, 1)
+    assert residues.kind((images, moved)) == 0
+    assert residues.kind((images, jnp.zeros_like(images))) == 0  # both would hold
+    one, two = (models.init_bimonn(jax.random.key(0), [1, maps, 1]) for maps in (1, 2))
+    with pytest.raises(ValueError, match="kind: expected 1 or -1, got 0"):
+        residues.residue(one, two, 0, scale=20.0)
+    with pytest.raises(ValueError, match=r"params: expected channels \[1, 1, 1\]"):
+        residues.residue(two, one, 1, scale=20.0)
+
+
 @pytest.mark.parametrize(
     "operation, channels, symmetric",
     [
@@ -133,6 +181,7 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
         ("opening", (1, 1, 1), False),
         ("closing", (1, 1, 1), True),
         ("black_top_hat", (1, 2, 1), False),
+        ("white_top_hat", (1, 2, 1), True),
     ],
 )
 def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
