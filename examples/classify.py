@@ -7,16 +7,22 @@
 #     python examples/classify.py --dataset mnist --data-dir DIR           # or set MORPHAX_DATA
 #     python examples/classify.py --dataset fashion_mnist
 #     python examples/classify.py --road smooth --clauses 256 --epochs 3   # trained smoothly, then proved
+#     python examples/classify.py --dataset cifar10_jpeg                   # colour differences, contrast
 #     python examples/classify.py --smoke                                  # generated images, no data
 #
 # Any image data set of TFDS that is prepared in the array_record format will do. A run that was
-# interrupted goes on: give the same options and the same `--out`.
+# interrupted goes on: give the same options and the same `--out`. To try something, leave the test set
+# alone and judge on training images held out, and keep the row:
+#
+#     python examples/classify.py --dataset cifar10_jpeg --hold-out 5000 \
+#         --change '{"epochs": 2, "recipe": {"regions": 3}}' --add explored.json
 
 # %%
 import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import classify, clauses, data, levelsets
+from morphax import classify, clauses, contrast, data, levelsets
 from morphax import recipes_classification as recipes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -37,9 +43,13 @@ import common
 # %% [markdown]
 # ## One recipe
 #
-# The same losses, steps and certificate for all data sets; what differs is what the data ask for: how
-# many level sets (one for ink on paper), the sides of the windows, how finely positions matter
-# (`regions`), and how images may be moved in training.
+# The same losses, steps and certificate for all data sets; what differs is what the data ask for: of
+# which channels level sets are taken and how many (one for ink on paper), the sides of the windows, how
+# finely positions matter (`regions`), and how images may be moved in training.
+#
+# Channels: "gray" (the values of the image), "opponents" (brightness and two colour differences), and
+# "gray:5" or "opponents:5", their contrast in windows of that side (`morphax.contrast`; arithmetic on
+# gray values, ahead of the binary network). Level sets are of quantiles where a number is given.
 
 # %%
 DATASETS: dict[str, dict[str, Any]] = {
@@ -59,6 +69,23 @@ DATASETS: dict[str, dict[str, Any]] = {
         },
     },
 }
+DATASETS["cifar10_jpeg"] = {
+    "channels": ["opponents", "opponents:7"],
+    "levels": 4,
+    "banks": ((5, 512),),
+    "epochs": 6,
+    "recipe": {
+        "flip": True,
+        "stride": 3,
+        "regions": 5,
+        "rates": (0.03, 0.02),
+        "shift": 2.0,
+        "rotation": 0.0,
+        "scale": 0.0,
+        "shear": 0.0,
+    },
+}
+DATASETS["cifar10"] = DATASETS["cifar10_jpeg"]
 OTHERS: dict[str, Any] = {**DATASETS["fashion_mnist"], "levels": 3}
 
 
@@ -77,36 +104,68 @@ def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load(options: argparse.Namespace) -> tuple[Any, Any]:
-    """Training and test images with labels."""
+    """Training and test images with labels; with --hold-out, the last training images are the test."""
     if options.smoke:
         return shapes(600, 0), shapes(300, 1)
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS advises to install OpenCV
-    train, test = (
-        data.load(options.dataset, split, data_dir=options.data_dir, limit=options.limit)
-        for split in ("train", "test")
-    )
-    return train, test
+
+    def read(split: str) -> Any:
+        return data.load(options.dataset, split, data_dir=options.data_dir, limit=options.limit)
+
+    train = read("train")
+    if not options.hold_out:
+        return train, read("test")
+    count = options.hold_out
+    if not 1 <= count <= len(train[1]) - 100:
+        raise ValueError(f"--hold-out: expected 1 to {len(train[1]) - 100} images, got {count}")
+    return tuple(part[:-count] for part in train), tuple(part[-count:] for part in train)
 
 
-def settings(options: argparse.Namespace, images: np.ndarray) -> tuple[clauses.Recipe, np.ndarray]:
-    """The recipe and the thresholds of the level sets, int `(C, count)`."""
-    chosen = DATASETS.get(options.dataset, OTHERS)
-    banks, levels = chosen["banks"], chosen["levels"]
+def channels(images: np.ndarray, kinds: list[str]) -> np.ndarray:
+    """The channels that level sets are taken of, one kind after the other, 1000 images at a time."""
+
+    @jax.jit
+    def build(part: jax.Array) -> jax.Array:
+        found = []
+        for kind in kinds:
+            base, _, side = kind.partition(":")
+            planes = {"gray": lambda x: x.astype(jnp.int32), "opponents": contrast.opponents}[base]
+            planes = planes(part)
+            found.append(contrast.local_contrast(planes, side=int(side)) if side else planes)
+        return jnp.concatenate(found, -1).astype(jnp.int16)
+
+    parts = [np.asarray(build(images[i : i + 1000])) for i in range(0, len(images), 1000)]
+    return np.concatenate(parts)
+
+
+def choices(options: argparse.Namespace) -> dict[str, Any]:
+    """What the data set's entry says, with what the options change."""
+    chosen = {"channels": ["gray"], "recipe": {}, **DATASETS.get(options.dataset, OTHERS)}
     if options.smoke:
-        banks, levels = ((5, 16), (7, 16)), [128]
+        chosen |= {"banks": ((5, 16), (7, 16)), "levels": [128], "epochs": 10}
+        chosen["recipe"] = {"rates": (0.03, 0.03), "rotation": 0.0, "shear": 0.0, "dropout": 0.0}
+    change = json.loads(options.change)
+    unknown = set(change) - set(chosen)
+    if unknown:
+        raise ValueError(f"--change: expected some of {sorted(chosen)}, got {sorted(unknown)}")
+    chosen = chosen | change | {"recipe": {**chosen["recipe"], **change.get("recipe", {})}}
+    banks = chosen["banks"]
     if options.clauses:
         total = sum(count for _, count in banks)
-        banks = tuple((size, max(1, count * options.clauses // total)) for size, count in banks)
-    extra = dict(chosen.get("recipe", {}))
-    if options.smoke:
-        extra = {"rates": (0.03, 0.03), "rotation": 0.0, "shear": 0.0, "dropout": 0.0}
+        banks = [(size, max(1, count * options.clauses // total)) for size, count in banks]
+    extra = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()}
     if options.road == "smooth":
-        extra |= clauses.SMOOTH
+        extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
+    chosen["recipe"] = clauses.Recipe(banks=tuple(tuple(bank) for bank in banks), **extra)
+    chosen["epochs"] = options.epochs or chosen["epochs"]
+    return chosen
+
+
+def level_table(images: np.ndarray, levels: int | list[int]) -> np.ndarray:
+    """Thresholds of the level sets, int `(C, count)`: as given, or quantiles of 5000 images."""
     if isinstance(levels, int):
-        thresholds = levelsets.thresholds(images[:5000], levels, method="uniform")
-    else:
-        thresholds = np.array([levels] * images.shape[-1])
-    return clauses.Recipe(banks=banks, **extra), thresholds
+        return levelsets.thresholds(images[:5000], levels)
+    return np.array([levels] * images.shape[-1])
 
 
 # %% [markdown]
@@ -222,56 +281,96 @@ def figure(trained: recipes.Trained, recipe: clauses.Recipe, channels: int) -> A
     return sheet
 
 
+# %% [markdown]
+# ## Rows
+#
+# A row says what was run, on which commit, and what it cost; `--add` keeps it among others.
+
+
 # %%
-def main() -> None:
-    """Train, certify, binarize, test; write result.json, network.npz and a figure."""
+def told(options: argparse.Namespace) -> str:
+    """The command that makes this row, without folders."""
+    parser, words = arguments(), ["python", "examples/classify.py"]
+    for name, value in vars(options).items():
+        if name not in ("out", "data_dir", "add") and value != parser.get_default(name):
+            flag = "--" + name.replace("_", "-")
+            words += [flag] if value is True else [flag, str(value)]
+    return shlex.join(words)
+
+
+def add(path: Path, about: dict[str, Any], row: dict[str, Any]) -> None:
+    """Put the row among those of a file; one of the same command is replaced."""
+    rows = json.loads(path.read_text())["results"] if path.exists() else []
+    rows = [old for old in rows if old.get("command") != row["command"]]
+    common.write_rows(path, about, [*rows, row])
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description="a classifier that is binary to the end")
     parser.add_argument("--dataset", default="mnist", help="mnist, fashion_mnist, or any of TFDS")
     parser.add_argument("--data-dir", help="folder of the data sets (default: MORPHAX_DATA)")
     parser.add_argument("--road", choices=clauses.ROADS, default="straight-through")
     parser.add_argument("--clauses", type=int, help="how many in all (default: by data set)")
     parser.add_argument("--epochs", type=float, help="passes (default: by data set)")
+    parser.add_argument("--change", default="{}", help="JSON, over the entry of the data set")
+    parser.add_argument("--hold-out", type=int, help="judge on so many training images, held out")
     parser.add_argument("--limit", type=int, help="use only so many images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/classify"))
+    parser.add_argument("--add", type=Path, help="a JSON file to add the row to")
     parser.add_argument("--smoke", action="store_true", help="generated images, seconds")
-    options = parser.parse_args()
-    begun = time.perf_counter()
+    return parser
+
+
+def main() -> None:
+    """Train, certify, binarize, test; write result.json, network.npz and a figure."""
+    options = arguments().parse_args()
+    begun, cpu = time.perf_counter(), time.process_time()
     about = common.metadata("classify", unit="accuracy", reference="none", smoke=options.smoke)
-    train, test = load(options)
-    recipe, thresholds = settings(options, train[0])
-    epochs = options.epochs or DATASETS.get(options.dataset, OTHERS)["epochs"]
+    chosen = choices(options)
+    recipe, epochs = chosen["recipe"], chosen["epochs"]
+    train, test = (
+        (channels(images, chosen["channels"]), labels) for images, labels in load(options)
+    )
+    thresholds = level_table(train[0], chosen["levels"])
     trained = recipes.fit_classifier(
         jax.random.key(options.seed),
         train,
         thresholds=thresholds.astype(np.float32),
         recipe=recipe,
-        epochs=10 if options.smoke else epochs,
+        epochs=epochs,
         batch_size=50 if options.smoke else 100,
         folder=options.out,
     )
-    seconds = time.perf_counter() - begun
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     row = {
         "dataset": "generated" if options.smoke else options.dataset,
         "road": options.road,
         "clauses": sum(count for _, count in recipe.banks),
         "epochs": epochs,
         "seed": options.seed,
+        "judged_on": "held-out training images" if options.hold_out else "test set",
         **judge(trained, recipe, test, thresholds),
-        "seconds": round(seconds, 1),
-    }
-    about |= {
+        "train_accuracy": trained.history[-1]["train_accuracy"],
+        "train_cpu_seconds": round(cpu),
+        "train_wall_seconds": round(wall),
+        "command": told(options),
+        **{key: about[key] for key in ("date", "commit", "dirty")},
+        "channels": chosen["channels"],
         "recipe": recipe._asdict(),
         "thresholds": thresholds.tolist(),
-        "morphax": morphax.__version__,
-        "load_end": os.getloadavg()[0],
     }
+    about |= {"morphax": morphax.__version__, "load_end": os.getloadavg()[0]}
     text = json.dumps({"metadata": about, "results": [row]}, indent=1)
     (options.out / "result.json").write_text(text + "\n")
+    if options.add:
+        add(options.add, about, row)
     save_network(options.out / "network.npz", trained, thresholds)
     figure(trained, recipe, thresholds.size).savefig(options.out / "clauses.png", dpi=120)
     print(
-        f"{row['dataset']}, {row['road']}, {row['clauses']} clauses, {row['test_images']} test images"
+        f"{row['dataset']}, {row['road']}, {row['clauses']} clauses, "
+        f"{row['test_images']} images of the {row['judged_on']}"
     )
     print(f"  float network   {row['float_accuracy']:.2%}")
     print(

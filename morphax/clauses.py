@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import levelsets
-from morphax.classify import windows
+from morphax.classify import centres
 from morphax.nodes import BiSE, Spec
 
 ROADS = ("straight-through", "smooth")
@@ -114,12 +114,18 @@ def _inputs(levels: jax.Array, size: int) -> int:
 
 
 def _windows(levels: jax.Array, size: int, recipe: Recipe) -> jax.Array:
-    """`(batch, regions, positions of one, inputs)`."""
-    r = recipe.regions
-    seen = windows(levels, size=size, stride=recipe.stride, regions=r)
-    batch, rows, columns, n = seen.shape
-    seen = seen.reshape(batch, r, rows // r, r, columns // r, n).transpose(0, 1, 3, 2, 4, 5)
-    return seen.reshape(batch, r * r, -1, n)
+    """`(batch, regions, positions of one, inputs)`: `classify.windows`, region by region, in one move."""
+    batch, height, width, channels = levels.shape
+    r, around = recipe.regions, np.arange(size) - size // 2
+    rows, columns = (
+        np.clip(centres(n, stride=recipe.stride, regions=r)[:, None] + around[None], 0, n - 1)
+        .reshape(r, -1, size)
+        for n in (height, width)
+    )  # fmt: skip
+    index = rows[:, None, :, None, :, None] * width + columns[None, :, None, :, None]
+    flat = levels.reshape(batch, height * width, channels)
+    seen = jnp.take(flat, index.reshape(-1), axis=1, mode="clip")
+    return seen.reshape(batch, r * r, -1, size * size * channels)
 
 
 @jax.custom_jvp

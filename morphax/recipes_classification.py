@@ -58,6 +58,9 @@ class Trained(NamedTuple):
 def augment(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
     """Random affine maps of images (bilinear; 0 beyond the frame).
 
+    Without rotation, scale and shear: moves by whole pixels, up to `shift` each way, which blur nothing
+    (beyond the frame the nearest pixel), and mirror images.
+
     Args:
         key: PRNG key.
         images: float `(batch, H, W, C)`.
@@ -67,6 +70,8 @@ def augment(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
         As `images`.
     """
     batch, height, width, _ = images.shape
+    if recipe.rotation == recipe.scale == recipe.shear == 0:
+        return _shift(key, images, recipe=recipe)
     u = jax.random.uniform(key, (batch, 7), minval=-1.0, maxval=1.0)[:, :, None, None]
     angle, shear = recipe.rotation * u[:, 0], recipe.shear * u[:, 1]
     grow = 1 + recipe.scale * u[:, 2:4]
@@ -83,6 +88,21 @@ def augment(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
 
     each_channel = jax.vmap(one, in_axes=(-1, None, None), out_axes=-1)
     return jax.vmap(each_channel)(images, rows, columns)
+
+
+def _shift(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
+    batch, height, width, _ = images.shape
+    keys, most = jax.random.split(key), round(recipe.shift)
+    moves = jax.random.randint(keys[0], (batch, 2, 1), -most, most + 1)
+    rows, columns = (
+        jnp.clip(np.arange(n)[None] + moves[:, axis], 0, n - 1)
+        for axis, n in enumerate((height, width))
+    )
+    mirrored = jax.random.bernoulli(keys[1], 0.5 * recipe.flip, (batch, 1))
+    columns = jnp.where(mirrored, width - 1 - columns, columns)
+    index = (rows[:, :, None] * width + columns[:, None]).reshape(batch, -1, 1)
+    flat = images.reshape(batch, height * width, -1)
+    return jnp.take_along_axis(flat, index, axis=1).reshape(images.shape)
 
 
 def make_step(

@@ -5,7 +5,8 @@ morphology is made of. A start says, for the odd and even layers, b / sum(w) of 
 as an erosion, 0.2 as a dilation, 0.5 undecided. Networks with several maps a layer may also start with a
 *skip map*: the first map of each layer begins as the identity, and in the following layers either it or
 the others are complemented. That is the shape of a top-hat, whose operands are the image and the
-complement of its opening.
+complement of its opening. The known starts are gone through twice, so that a recipe can train
+differently the second time.
 """
 
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class Start(NamedTuple):
 
 UNDECIDED, EROSION_FIRST, DILATION_FIRST = (0.5, 0.5), (0.8, 0.2), (0.2, 0.8)
 ONE_MAP = (Start(UNDECIDED), Start(EROSION_FIRST), Start(DILATION_FIRST))
-"""First starts of networks with one map a layer; random ones follow."""
+"""First starts of networks with one map a layer."""
 SEVERAL_MAPS = (
     Start(EROSION_FIRST),
     Start(EROSION_FIRST, 1),
@@ -40,29 +41,31 @@ SEVERAL_MAPS = (
     Start(UNDECIDED, 1),
     Start(UNDECIDED, -1),
 )
-"""First starts of networks with several maps in a layer; random ones follow."""
+"""First starts of networks with several maps in a layer."""
 AROUND = 0.05
 """Mean initial weight around the centre of a skip map; elsewhere it is 0.5, the middle of the box."""
 
 
-def start_of(params: Any, restart: int) -> Start:
-    """The start of a restart, by the shape of the network.
+def start_of(params: Any, restart: int) -> tuple[Start, int]:
+    """The start of a restart, by the shape of the network: the known ones twice, then random ones.
 
     Args:
         params: params tree of a BiMoNN.
         restart: its number, from 0.
 
     Returns:
-        A `Start`.
+        A `Start`, and its round: 0 the first time the known starts are gone through, 1 afterwards.
 
     Example:
         >>> from morphax import models
         >>> start_of(models.init_bimonn(jax.random.key(0), [1, 2, 1]), 1)
-        Start(quantiles=(0.8, 0.2), skip=1)
+        (Start(quantiles=(0.8, 0.2), skip=1), 0)
     """
     several = any(layer["bise"].bias.size > 1 for layer in params)
     known = SEVERAL_MAPS if several else ONE_MAP
-    return known[restart] if restart < len(known) else Start(skip=(0, 1, -1)[restart % 3] * several)
+    if restart < 2 * len(known):
+        return known[restart % len(known)], restart // len(known)
+    return Start(skip=(0, 1, -1)[restart % 3] * several), 1
 
 
 def begin(key: jax.Array, params: Any, start: Start, *, scale: float) -> Any:
