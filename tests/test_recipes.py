@@ -165,6 +165,25 @@ def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, sec
     assert bool(((prediction > 0.5) == targets).all())
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_what_is_right_but_not_certified_is_settled(symmetric):
+    images = jax.random.bernoulli(jax.random.key(0), 0.8, (64, 12, 13, 1))
+    targets = data.target(images, "opening", elements.square(3))
+    params = two_layers(symmetric, 0.95, 0.05)
+    first = params[0]["bise"]
+    weight = first.weight.at[0, 0].set(0.5)  # an erosion by 8 pixels asks for 7.5 < b < 8
+    bias = jnp.full((1, 1), 7.99999 - (0 if symmetric else weight.sum() / 2))
+    bias = 2 * bias - weight.sum() if symmetric else bias
+    params[0]["bise"] = morphax.BiSE(weight, bias, first.scale, first.spec)
+    assert not bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
+    settled = recipes._settle(params)
+    assert bool(morphax.certify_network(models.bimonn, settled, (1, 12, 13, 1)).exact)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), binarize(settled), binarize(params))
+    assert jax.tree.all(same)
+    prediction, _ = training.as_unit(models.bimonn, settled, images, targets)
+    assert bool(((prediction > 0.5) == models.bimonn(binarize(settled), images)).all())
+
+
 def test_what_is_no_residue_is_not_taken_for_one():
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))
     moved = jnp.roll(images, 1, 1)
