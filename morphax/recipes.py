@@ -104,9 +104,9 @@ def learn_operator(
             never leave their images, or never meet them, are first tried as residues.
         kernel_size: odd side of the windows.
         steps: steps of one run.
-        restarts: runs at most (of those of a residue, three quarters are about what changes); the first
-            one that is certified, reaches `goal` and, where the goal is 1, has every training image right
-            ends the search; otherwise the best one is kept.
+        restarts: runs at most (of what changes, for a residue, and as many of the whole where it is not
+            found); the first one that is certified, reaches `goal` and, where the goal is 1, has every
+            training image right ends the search; otherwise the best one is kept.
         batch_size: images a step.
         learning_rate: of Adam, decayed by a cosine.
         border: of the spatial neurons (`morphax.nodes.BORDERS`).
@@ -146,16 +146,14 @@ def learn_operator(
     found, kind = None, residues.kind(train) if top_hat else 0
     if kind:
         residue_key, key = jax.random.split(key)
-        first = restarts - restarts // 4
-        restarts -= first
         seen, held_out = residues.changed(train), residues.changed(valid)
-        found = search(residue_key, "changed", (1, 1, 1), seen, held_out, first)
+        found = search(residue_key, "changed", (1, 1, 1), seen, held_out, restarts)
         like = models.init_bimonn(key, channels, **options)
         params = residues.residue(found.params, like, kind, scale=SCALES[1])
         record = {**found.history[-1], **_numbers(programs.evaluate(params, valid))}
         score = _score(record, programs.wrong_images(binarize(params), train), goal)
         found = Found(score, params, [*found.history[:-1], record], found.runs)
-    if restarts and not (found and found.score[0]):
+    if not (found and found.score[0]):
         other = search(key, "whole", channels, train, valid, restarts)
         runs = other.runs + (found.runs if found else 0)
         best = max([other, found] if found else [other], key=lambda each: each.score)
