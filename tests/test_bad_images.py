@@ -57,6 +57,46 @@ def test_damaged_pixels_are_not_read(tmp_path):
         data.load_pairs(tmp_path)
 
 
+# Which of the seven passes of an interlaced PNG each pixel of a square of 8 x 8 is in (PNG, section 8).
+PASSES = np.array([[int(c) for c in row] for row in (
+    "16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777",
+)])  # fmt: skip
+
+
+def gray_png(image, depth, *, interlaced=False, less=0):
+    """A bool image as a gray PNG, without the last bytes of its pixels."""
+    height, width = image.shape
+    parts = [image]
+    if interlaced:
+        number = np.tile(PASSES, (-(-height // 8), -(-width // 8)))[:height, :width]
+        each = [number == k for k in range(1, 8)]
+        parts = [image[np.ix_(k.any(1), k.any(0))] for k in each]
+    rows = b""
+    for part in parts:
+        for row in part if part.shape[1] else ():
+            line = np.packbits(row) if depth == 1 else row.astype(np.uint8) * 255
+            rows += b"\0" + line.tobytes()
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, int(interlaced))
+    pixels = zlib.compress(rows[: len(rows) - less])
+    return MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("depth", [1, 8])
+@pytest.mark.parametrize("size", [(8, 7), (2, 9), (1, 1), (5, 3), (19, 18)])
+def test_pixels_that_end_early_are_not_made_up(tmp_path, size, depth, interlaced):
+    """Every checksum is right, and rows are missing: found by fuzzing; Pillow fills them with 0."""
+    image = np.random.default_rng(0).random(size) < 0.7
+    for side in ("input", "target"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "a.png").write_bytes(gray_png(image, depth, interlaced=interlaced))
+    np.testing.assert_array_equal(data.load_pairs(tmp_path)[0][0, ..., 0], image)
+    short = gray_png(image, depth, interlaced=interlaced, less=1)
+    (tmp_path / "input" / "a.png").write_bytes(short)
+    with pytest.raises(ValueError, match=r"a\.png is not a readable PNG"):
+        data.load_pairs(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:Image size")  # Pillow's, of a possible bomb
 @pytest.mark.parametrize("side", [12_000, 2**31 - 1])
 def test_absurd_sizes_cost_nothing(tmp_path, side):

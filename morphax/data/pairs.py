@@ -3,6 +3,8 @@
 Files are grey or one-bit PNGs, all of one size; arrays are bool `(N, H, W, 1)`, sorted by name.
 """
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,18 @@ def _files(place: Path) -> dict[str, Path]:
     return found
 
 
+# Of the seven images of an interlaced PNG: first column, first row, and the steps to the next ones.
+ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+
+
 def _pngs(place: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".png"}
 
@@ -207,8 +221,25 @@ def _gray(path: Path) -> tuple[str, np.ndarray]:
         raise ValueError(f"{pixels} pixels cannot be in so small a file")
     if mode not in ("1", "L"):
         return mode, np.zeros((0, 0), np.uint8)
+    if not _whole(path.read_bytes()):
+        raise ValueError("its pixels end early")
     with _pillow().open(path, formats=("PNG",)) as image:
         return mode, np.asarray(image.convert("L"))
+
+
+def _whole(content: bytes) -> bool:
+    """Whether a gray PNG holds all rows that its header announces; Pillow makes up what is missing."""
+    at, kind, packed = 8, b"", []
+    while at < len(content) and kind != b"IEND":
+        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        if kind == b"IDAT":
+            packed.append(content[at + 8 : at + 8 + size])
+        at += 12 + size
+    width, height, depth, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    wanted = sum(rows * (-(-columns * depth // 8) + 1) for columns, rows in sizes if columns > 0)
+    return len(zlib.decompressobj().decompress(b"".join(packed), wanted)) == wanted
 
 
 def _size(shape: tuple[int, ...]) -> str:
