@@ -58,6 +58,14 @@ def nearest(
     return node, converged
 
 
+def _where(mask: jax.Array, *, size: int, fill: int) -> jax.Array:
+    """int32 `(size,)`: where a flat mask holds. (jax 0.12 lowers jnp.nonzero without x64, and warns.)"""
+    place = jnp.cumsum(mask, dtype=jnp.int32) - 1
+    numbers = jnp.arange(mask.size, dtype=jnp.int32)
+    found = jnp.full(size, fill, jnp.int32)
+    return found.at[jnp.where(mask, place, size)].set(numbers, mode="drop")
+
+
 def _search(problem, tables, blocks, bound, promising, width) -> jax.Array:
     """The number (block * width + place in the block) of every neuron's best candidate."""
     count = promising.size
@@ -69,7 +77,7 @@ def _search(problem, tables, blocks, bound, promising, width) -> jax.Array:
         """Solve up to `capacity` candidates whose bound is below the best value so far."""
         value, best, winner = state
         is_open = value < take(best, leaves.row)
-        at = jnp.nonzero(is_open, size=capacity, fill_value=value.size)[0].astype(jnp.int32)
+        at = _where(is_open, size=capacity, fill=value.size)
         real = at < value.size
         value = value.at[at].set(jnp.inf, mode="drop")
         at = jnp.minimum(at, value.size - 1)
@@ -106,7 +114,7 @@ def _search(problem, tables, blocks, bound, promising, width) -> jax.Array:
         best, winner = state
         guess = which == 0
         is_open = bound < take(best, blocks.row)
-        todo = jnp.nonzero(is_open, size=is_open.size, fill_value=0)[0].astype(jnp.int32)
+        todo = _where(is_open, size=is_open.size, fill=0)
         todo = jnp.where(guess, jnp.pad(promising, (0, todo.size - count)), todo)
         total = jnp.where(guess, count, jnp.sum(is_open, dtype=jnp.int32))
         todo = jnp.pad(todo, (0, count))
