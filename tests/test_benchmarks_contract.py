@@ -102,6 +102,17 @@ def test_certified_neurons_at_the_edge_are_right(tmp_path):
     assert all(found.pop("softplus") < 5 and max(found.values()) < 8 for found in functions)
 
 
+def test_the_operations_of_an_opening_are_counted(tmp_path):
+    """Three sticks of 5 pixels on 70 x 70: 4 joins twice for each, and 2 for the union."""
+    rows = smoke("operations.py", tmp_path)["results"]
+    found = {row["form"]: row for row in rows if row["network"] == "opening"}
+    by_hand = 70 * 70 * (3 * (4 + 4) + 2)
+    for form in ("on paper, plain", "specialised"):
+        assert found[form]["operations"] == by_hand
+        assert found[form]["over_plain"] == 1
+    assert found["packed words"]["operations"] > by_hand
+
+
 def test_all_forms_of_a_network_are_equal(common, tmp_path):
     document = smoke("equality.py", tmp_path)
     rows, parts = document["results"], ("bits_differ", "counts_differ", "labels_differ")

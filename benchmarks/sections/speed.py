@@ -79,6 +79,20 @@ operations of the simplified network (`total`; the additions of a head beside th
 {left_out(document)}"""
 
 
+def work() -> str:
+    """Bit operations that run, over those on paper."""
+    if not (document := load("operations")):
+        return ""
+    columns = "network", "form", "operations", "over_plain", "over_simplified"
+    return f"""## Bit operations, run and on paper
+`{document["metadata"]["command"]}`; {where(document)}
+
+Operations on a word of 32 images, over those that the network has for one image on paper; heads are counted
+where they run, not on paper.
+
+{common.table([{"extrapolated": False, "case": {}} | row for row in document["results"]], columns)}"""
+
+
 def layer(document: dict) -> list[dict]:
     """The 4096 x 4096 layer: seconds of the projection, against the sort and the papers' 28 days."""
     found: dict[str, dict[str, dict]] = {}
