@@ -52,37 +52,29 @@ import common
 # gray values, ahead of the binary network). Level sets are of quantiles where a number is given.
 
 # %%
+WHOLE = {"rotation": 0.0, "scale": 0.0, "shear": 0.0}  # moves by whole pixels, nothing blurred
 DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {"levels": [128], "banks": ((7, 512), (11, 512)), "epochs": 6},
     "fashion_mnist": {
-        "levels": [30, 80, 130, 180, 220],
-        "banks": ((3, 256), (7, 256)),
-        "epochs": 5,
+        "channels": ["gray", "gray:5"],
+        "levels": 5,
+        "banks": ((5, 512),),
+        "epochs": 4,
+        "recipe": {"flip": True, "regions": 6, "rates": (0.03, 0.02), "shift": 1.0, **WHOLE},
+    },
+    "cifar10_jpeg": {
+        "channels": ["opponents", "opponents:7"],
+        "levels": 4,
+        "banks": ((5, 1024),),
+        "epochs": 6,
         "recipe": {
             "flip": True,
-            "regions": 6,
+            "stride": 3,
+            "regions": 5,
             "rates": (0.03, 0.02),
-            "shift": 1.0,
-            "rotation": 0.03,
-            "scale": 0.04,
-            "shear": 0.03,
+            "shift": 2.0,
+            **WHOLE,
         },
-    },
-}
-DATASETS["cifar10_jpeg"] = {
-    "channels": ["opponents", "opponents:7"],
-    "levels": 4,
-    "banks": ((5, 512),),
-    "epochs": 6,
-    "recipe": {
-        "flip": True,
-        "stride": 3,
-        "regions": 5,
-        "rates": (0.03, 0.02),
-        "shift": 2.0,
-        "rotation": 0.0,
-        "scale": 0.0,
-        "shear": 0.0,
     },
 }
 DATASETS["cifar10"] = DATASETS["cifar10_jpeg"]
@@ -142,7 +134,7 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     """What the data set's entry says, with what the options change."""
     chosen = {"channels": ["gray"], "recipe": {}, **DATASETS.get(options.dataset, OTHERS)}
     if options.smoke:
-        chosen |= {"banks": ((5, 16), (7, 16)), "levels": [128], "epochs": 10}
+        chosen |= {"channels": ["gray"], "levels": [128], "banks": ((5, 16), (7, 16)), "epochs": 10}
         chosen["recipe"] = {"rates": (0.03, 0.03), "rotation": 0.0, "shear": 0.0, "dropout": 0.0}
     change = json.loads(options.change)
     unknown = set(change) - set(chosen)

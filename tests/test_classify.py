@@ -246,6 +246,38 @@ def test_augmentation_moves_images_and_keeps_them_in_range(rng):
     assert back.any()
 
 
+def test_without_rotation_images_move_by_whole_pixels(rng):
+    images = rng.integers(-300, 900, (60, 9, 11, 2))
+    recipe = clauses.Recipe(rotation=0.0, scale=0.0, shear=0.0, shift=2.0, flip=True)
+    moved = np.asarray(recipes.augment(jax.random.key(3), jnp.asarray(images), recipe=recipe))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    seen = set()
+    for image, wide in zip(moved, padded, strict=True):
+        found = [
+            (dy, dx, side)
+            for dy, dx, side in itertools.product(range(5), range(5), (1, -1))
+            if (image == wide[dy : dy + 9, dx : dx + 11][:, ::side]).all()
+        ]
+        assert len(found) == 1  # noise: no two moves look alike
+        seen.add(found[0])
+    assert {dy for dy, _, _ in seen} == {dx for _, dx, _ in seen} == set(range(5))
+    assert {side for _, _, side in seen} == {1, -1}
+    still = recipe._replace(shift=0.0, flip=False)
+    np.testing.assert_array_equal(recipes.augment(jax.random.key(0), images, recipe=still), images)
+
+
+@pytest.mark.parametrize("shape, stride, regions", [((14, 17), 2, 3), ((10, 10), 3, 3)])
+def test_training_sees_the_windows_of_the_network_region_by_region(rng, shape, stride, regions):
+    levels = jnp.asarray(rng.random((2, *shape, 3)), jnp.float32)
+    recipe = TINY._replace(stride=stride, regions=regions)
+    seen = np.asarray(clauses._windows(levels, 5, recipe))
+    wanted = np.asarray(classify.windows(levels, size=5, stride=stride, regions=regions))
+    rows, columns = (n // regions for n in wanted.shape[1:3])
+    for i, j in itertools.product(range(regions), repeat=2):
+        part = wanted[:, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+        np.testing.assert_array_equal(seen[:, i * regions + j], part.reshape(2, rows * columns, -1))
+
+
 def test_unknown_binary_bank_shape_is_named():
     node = BinaryBiSE(jnp.ones((19, 1), bool), jnp.ones(1, bool), jnp.zeros(1, bool), Spec("dense"))
     with pytest.raises(ValueError, match=r"^erosions: expected 2 literals"):

@@ -8,7 +8,12 @@ CLASSES = {"dataset": "data", "road": "road", "clauses": "clauses", "epochs": "e
            "float_accuracy": "float", "binary_accuracy": "binary",
            "decisions_that_differ": "decisions that differ", "certified_share": "certified",
            "network_certified": "network proved", "ands": "ANDs", "ors": "ORs",
-           "counted": "bits counted", "seed": "seed", "train_cpu_seconds": "CPU s"}  # fmt: skip
+           "counted": "bits counted", "seed": "seed", "train_cpu_seconds": "CPU s",
+           "made": "date, commit"}  # fmt: skip
+EXPLORED = {"dataset": "data", "tried": "tried", "test_images": "images held out",
+            "train_accuracy": "in training", "binary_accuracy": "binary, held out",
+            "float_accuracy": "float, held out", "certified_share": "certified", "ands": "ANDs",
+            "counted": "bits counted", "train_cpu_seconds": "CPU s", "made": "date, commit"}  # fmt: skip
 SHORT = ("data", "road", "float", "binary", "certified", "decisions that differ")
 DENSE = {"road": "road", "head": "last layer", "neurons": "hidden", "float_error": "float error",
          "binary_error": "binary error", "gap": "decisions that differ", "certified": "certified",
@@ -29,7 +34,33 @@ def binary_to_the_end() -> str:
 {commands}
 ```
 
-{table(shares(document["results"], CLASSES))}"""
+{table(shares(dated(document["results"]), CLASSES))}"""
+
+
+def dated(rows: list[dict]) -> list[dict]:
+    """Rows with the date and the commit they were made on, if they say so."""
+
+    def made(row: dict) -> str | None:
+        commit = row.get("commit", "")[:7] + ("+" if row.get("dirty") else "")
+        return f"{row['date'][:10]}, {commit}" if "date" in row else None
+
+    return [{**row, "made": made(row)} for row in rows]
+
+
+def explored() -> str:
+    """What the classifiers' settings were chosen by."""
+    if not (document := load("classify_explored")):
+        return ""
+    rows = [{**row, "tried": row["command"].removeprefix("python examples/classify.py ").replace("|", "/")}
+            for row in document["results"]]  # fmt: skip
+    return f"""### Settings tried
+{where(document)}
+
+Short runs of `python examples/classify.py`, on few training images, judged on others held out; the test
+sets were not read. Commands are those of the row's commit: what they leave out is its entry in `DATASETS`.
+"In training" is of the last steps: on moved images, with features dropped.
+
+{table(shares(dated(rows), EXPLORED))}"""
 
 
 def classifiers_in_short() -> str:
