@@ -53,7 +53,7 @@ def local_contrast(images: ArrayLike, *, side: int, floor: int = 8) -> jax.Array
     Example:
         >>> image = jnp.array([[0, 0, 9, 0, 0]]).reshape(1, 1, 5, 1)
         >>> local_contrast(image, side=3, floor=1)[0, 0, :, 0].tolist()
-        [0, -48, 77, -48, 0]
+        [0, -48, 76, -48, 0]
     """
     odd = side % 2 == 1 and 3 <= side <= 21
     _check.require(odd, "side", "an odd number from 3 to 21", side)
