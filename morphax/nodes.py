@@ -118,7 +118,11 @@ def leaves(node: Node) -> tuple[Any, Any, Any]:
 
 
 def check_shapes(node: Node, name: str = "node") -> None:
-    """Raise `ValueError` unless the three arrays of a node fit each other and its role."""
+    """Raise `ValueError` unless the three arrays of a node are real and fit each other and its role."""
+    for part in fields(node)[:3]:
+        dtype = getattr(getattr(node, part.name), "dtype", None)
+        real = dtype is None or not jnp.issubdtype(dtype, jnp.complexfloating)
+        _check.require(real, f"{name}.{part.name}", "real numbers", dtype)
     weight, bias, scale = (jnp.shape(leaf) for leaf in leaves(node))
     axes = ROLES[node.spec.role]
     rank = max(-axis for axis in axes)

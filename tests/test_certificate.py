@@ -588,3 +588,21 @@ def test_certify_keeps_the_tree():
     assert found["b"].selem.shape == (4, 3, 2)
     assert found["b"].exact.shape == (4, 2)
     assert found["a"][0].operation.tolist() == [DILATION, EROSION]
+
+
+@pytest.mark.parametrize("field", ["weight", "bias", "scale"])
+def test_complex_parameters_are_refused(field):
+    """Found by fuzzing: JAX's own errors came from the depths, or none came."""
+    arrays = {"weight": np.ones((3, 2)), "bias": np.ones(2), "scale": np.ones(2)}
+    arrays[field] = arrays[field].astype(np.complex64)
+    node = morphax.BiSE(**arrays, spec=Spec("dense", "identity", "raw"))
+    uses = (
+        lambda: morphax.certify(node),
+        lambda: morphax.certify([node]),
+        lambda: morphax.binarize([node]),
+        lambda: morphax.apply(node, np.ones((4, 3), np.float32)),
+        lambda: morphax.summary([node]),
+    )
+    for use in uses:
+        with pytest.raises(ValueError, match=rf"{field}: expected real numbers, got .*complex64"):
+            use()
