@@ -25,12 +25,13 @@ import optax
 import morphax
 from morphax import data, models, regularizers
 from morphax.certificate import certify_node
+from morphax.nodes import effective
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common
 
 PENALTIES = ("L_const-exact", "L_exact")
-STRENGTHS = (1e-3, 1e-2, 1e-1)
+STRENGTHS = (0.01, 0.1, 1.0)
 DELAYS = (0.0, 0.5)  # shares of the run
 EVERY = 4  # steps between two evaluations of the penalty, that much stronger
 QUANTILES = (5, 25, 50, 75, 95)
@@ -127,8 +128,10 @@ def look(params: Any, x: jax.Array) -> dict[str, dict[str, Any]]:
             bits = morphax.apply(binary["layers"][number][name], bits)
             flat = bits.reshape(-1, *bits.shape[3:])
             alone = certify_node(layer[name])[0]
+            weights, bias, _ = effective(layer[name])
+            size = jnp.sqrt((weights**2).sum(-1) + bias**2)
             path = f"layers/{number}/{name}"
-            found[path] = {"alone": alone.exact, "margin": alone.margin,
+            found[path] = {"alone": alone.exact, "margin": alone.margin / size,
                            "network": network.neurons[path].exact,
                            "alive": flat.any(0) & ~flat.all(0)}  # fmt: skip
         bits = bits if "lui" in layer else bits[..., 0, :]
@@ -196,7 +199,7 @@ def share_figure(rows: list[dict]) -> Any:
 
     depths = sorted({row["depth"] for row in rows})
     steps = sorted({row["step"] for row in rows})
-    shown = [("none", 0.0, 0.0), *[(p, STRENGTHS[1], d) for p in PENALTIES for d in DELAYS]]
+    shown = [("none", 0.0, 0.0), *[(p, STRENGTHS[-1], d) for p in PENALTIES for d in DELAYS]]
     sheet = Figure(figsize=(2.5 * len(shown), 1.7 * len(depths) + 0.6), layout="constrained")
     axes = np.atleast_2d(sheet.subplots(len(depths), len(shown), sharex=True, sharey=True))
     for line, depth in zip(axes, depths, strict=True):
