@@ -297,7 +297,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--train-images", type=int, default=400, help="(400)")
     add("--test-images", type=int, default=20, help="(20)")
     add("--steps", type=int, help="steps of a run (800)")
-    add("--restarts", type=int, help="runs at most (3)")
+    add("--restarts", type=int, help="runs at most (8)")
     add("--seed", type=int, default=0, help="(0)")
     add("--out", type=Path, default=Path("out/gray_operator"), help="folder for the results")
     add("--smoke", action="store_true", help="a tiny run on made-up images")
@@ -305,7 +305,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.steps is None:
         args.steps = 16 if args.smoke else 800
     if args.restarts is None:
-        args.restarts = 1 if args.smoke else 3
+        args.restarts = 1 if args.smoke else 8
     for name, least in (("size", 3), ("train_images", 16), ("test_images", 1), ("steps", 1),
                         ("restarts", 1)):  # fmt: skip
         if getattr(args, name) < least:
