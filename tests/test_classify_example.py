@@ -70,13 +70,27 @@ def test_held_out_images_are_the_last_of_training(script, monkeypatch):
 
 
 def test_a_row_says_its_command_and_replaces_its_older_self(script, tmp_path):
-    words = ("--dataset", "cifar10", "--hold-out", 50, "--change", '{"levels": 2}')
+    words = ("--dataset", "cifar10", "--hold-out", 50, "--change", '{"levels": 2}', "--epochs", 4)
     given = options(script, *words, "--out", tmp_path / "x", "--add", tmp_path / "rows.json")
     command = script.told(given)
     assert command == (
-        "python examples/classify.py --dataset cifar10 --change '{\"levels\": 2}' --hold-out 50"
+        "python examples/classify.py --dataset cifar10 --epochs 4 --change '{\"levels\": 2}' --hold-out 50"
     )
     for row in ({"command": command, "n": 1}, {"command": "b"}, {"command": command, "n": 2}):
         script.add(given.add, {"smoke": True}, row)
     rows = json.loads(given.add.read_text())["results"]
     assert rows == [{"command": "b"}, {"command": command, "n": 2}]
+
+
+def test_the_report_says_when_a_row_was_made(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parents[1] / "benchmarks"))
+    from sections import classification
+
+    rows = [
+        {"epochs": 6.0, "date": "2026-11-22T23:06:51+00:00", "commit": "7435bd0dad", "dirty": True},
+        {"epochs": 3},
+    ]
+    assert [(row["made"], row["epochs"]) for row in classification.dated(rows)] == [
+        ("2026-11-22, 7435bd0+", "6"),
+        (None, "3"),
+    ]

@@ -38,13 +38,13 @@ def binary_to_the_end() -> str:
 
 
 def dated(rows: list[dict]) -> list[dict]:
-    """Rows with the date and the commit they were made on, if they say so."""
+    """Rows with the date and the commit they were made on, if they say so, and passes as 6, not 6.0."""
 
     def made(row: dict) -> str | None:
         commit = row.get("commit", "")[:7] + ("+" if row.get("dirty") else "")
         return f"{row['date'][:10]}, {commit}" if "date" in row else None
 
-    return [{**row, "made": made(row)} for row in rows]
+    return [{**row, "made": made(row), "epochs": f"{row['epochs']:g}"} for row in rows]
 
 
 def explored() -> str:
@@ -69,7 +69,7 @@ def classifiers_in_short() -> str:
         return ""
     return f"""Classifiers binary to the end, accuracy on the full test sets (`python examples/classify.py`):
 
-{table(shares(document["results"], CLASSES), SHORT)}"""
+{table(shares(dated(document["results"]), CLASSES), SHORT)}"""
 
 
 def dense_errors(document: dict) -> list[dict]:
