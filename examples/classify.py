@@ -145,10 +145,12 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     if options.clauses:
         total = sum(count for _, count in banks)
         banks = [(size, max(1, count * options.clauses // total)) for size, count in banks]
-    extra = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()}
+    extra: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()
+    }
     if options.road == "smooth":
         extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
-    chosen["recipe"] = clauses.Recipe(banks=tuple(tuple(bank) for bank in banks), **extra)
+    chosen["recipe"] = clauses.Recipe(banks=tuple((size, count) for size, count in banks), **extra)
     chosen["epochs"] = options.epochs or chosen["epochs"]
     return chosen
 
