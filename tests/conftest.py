@@ -26,3 +26,12 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("needs the real data sets: set MORPHAX_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps():
+    """Forget compiled programs when there are many: each holds memory maps, and Linux allows 65 530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > 25_000:
+        jax.clear_caches()
