@@ -1,4 +1,8 @@
-"""Forms of `equality_forms.py` in Verilog, simulated by Icarus: as many images as a budget allows."""
+"""Forms of `equality_forms.py` in Verilog: as many images as a budget of CPU seconds allows.
+
+Icarus interprets a module, and starts at once; Verilator makes a program of it, which takes minutes and pays
+for a large one (if it is not installed, Icarus does that too).
+"""
 
 import math
 import resource
@@ -13,7 +17,8 @@ from equality_forms import Absent, Net, Output, simple
 from morphax import export, program
 
 BUDGET = 120.0  # CPU seconds of a simulation; what it did not get to is left out, and said
-COMPILE = 600.0
+COMPILE = 2400.0
+LARGE = 5_000_000  # characters of Verilog from which on Verilator is faster
 
 COMBINATIONAL = """
 module bench;
@@ -103,21 +108,35 @@ def in_verilog_stream(net: Net, x: np.ndarray) -> Output:
 
 def simulate(x: np.ndarray, text: str, bench: str) -> list[str]:
     """The whole lines that a bench writes to out.txt; it reads x, `(n, bits)`, from in.txt."""
-    compiler, run = shutil.which("iverilog"), shutil.which("vvp")
-    if not (compiler and run):
-        raise Absent("Icarus Verilog is not installed (iverilog, vvp)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         digits = (x[:, ::-1].astype(np.uint8) + ord("0")).copy()  # bit 0 is the last digit
         (folder / "in.txt").write_text("\n".join(row.tobytes().decode() for row in digits) + "\n")
         (folder / "net.v").write_text(text)
         (folder / "bench.v").write_text(bench)
-        command = [compiler, "-g2001", "-s", "bench", "-o", "bench.vvp", "net.v", "bench.v"]
-        if not limited(COMPILE, command, folder):
-            raise Absent(f"Icarus did not compile it in {COMPILE:g} CPU seconds")
-        limited(BUDGET, [run, "-n", "bench.vvp"], folder)  # if it was ended, its lines count
+        build, run = verilator() if len(text) > LARGE and shutil.which("verilator") else icarus()
+        if not limited(COMPILE, build, folder):
+            raise Absent(f"{Path(build[0]).name} did not compile it in {COMPILE:g} CPU seconds")
+        limited(BUDGET, run, folder)  # if it was ended, its lines count
         written = folder / "out.txt"
         return written.read_text().split("\n")[:-1] if written.exists() else []
+
+
+def icarus() -> tuple[list[str], list[str]]:
+    """Commands that compile net.v and bench.v, and that run them."""
+    compiler, run = shutil.which("iverilog"), shutil.which("vvp")
+    if not (compiler and run):
+        raise Absent("Icarus Verilog is not installed (iverilog, vvp)")
+    command = [compiler, "-g2001", "-s", "bench", "-o", "bench.vvp", "net.v", "bench.v"]
+    return command, [run, "-n", "bench.vvp"]
+
+
+def verilator() -> tuple[list[str], list[str]]:
+    """The same; without optimisation, which costs the C++ compiler more than it saves."""
+    made = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O0", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0",
+            "--output-split", "20000", "--output-split-cfuncs", "2000"]  # fmt: skip
+    command = ["verilator", "--binary", "--timing", "-O1", *made, "--top-module", "bench"]
+    return [*command, "-Mdir", "made", "net.v", "bench.v"], ["made/Vbench"]
 
 
 def limited(seconds: float, command: list[str], folder: Path) -> bool:
