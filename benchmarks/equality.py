@@ -20,7 +20,7 @@ hand: nothing is trained.
 | archive, numpy | saved, loaded, run by numpy; the first 500 images of a classifier |
 | StableHLO | written to a file, loaded, called, on words |
 | C, C rows | compiled by the system's compiler: 64 images, or 64 pixels of a row, in each word |
-| Verilog | simulated by Icarus, a large one by Verilator, for at most `--verilog` CPU seconds: the first images |
+| Verilog | simulated (Icarus; large ones: Verilator) for at most `--verilog` CPU seconds: the first images |
 
 A row for each: `images` that were run, and how many of them differ from the reference in any of their
 bits (`bits_differ`: of a classifier, what its head counts), counts or labels; `null` where a form does
