@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from morphax import data, elements, models, training
+from morphax import data, elements, metrics, models, training
 from morphax.runs import TrainState, drive
 
 KINDS = ("training run", "sweep")
@@ -47,7 +47,7 @@ def problem():
 
 def dice(params, pairs):
     """A metric that compiles quickly: what is tested is the coming back."""
-    return {"float": training.metrics.dice(models.bimonn(params, pairs[0] * 1.0) > 0.5, pairs[1])}
+    return {"float": metrics.dice(models.bimonn(params, pairs[0] * 1.0) > 0.5, pairs[1])}
 
 
 def training_run(folder: Path, steps: int):

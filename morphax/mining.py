@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from morphax import _check
 from morphax.packed.words import pack, unpack
-from morphax.training import Apply, Data, as_unit
+from morphax.steps import Apply, Data, as_unit
 
 BLOCK = 64  # images at a time when errors are measured: what fits the caches
 PACKED_BLOCK = 1024  # and when they are packed
@@ -32,7 +32,7 @@ def make_mine(apply: Apply, *, pool: int = 2048) -> Callable[[jax.Array, Any, Da
         replacement: half of them evenly, half of them by their squared error among the first half.
 
     Raises:
-        ValueError: a `pool` that is no multiple of 256.
+        ValueError: a `pool` that is no multiple of 64.
 
     Example:
         >>> from morphax import models

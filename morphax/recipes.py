@@ -8,7 +8,7 @@ changes as much as those it leaves (and, when the known starts have failed, each
 pixels as much as the others): what is still wrong keeps its weight however little it is, and half of
 the images are drawn by their error (`morphax.mining`). Halfway, a pull towards constant sets sets
 in; it decides the pixels the data leave open. Training may settle in a poor minimum, which shows: the
-run is then repeated from another start (`morphax.starts`), or, where it was wrong on a few training
+run is then repeated from another start (`morphax.restarts`), or, where it was wrong on a few training
 images only, from the same one with these images in sight. Top-hats are learned as residues, if they may be
 some: first what changes in an image, then the image beside it (`morphax.residues`). docs/learning.md has
 the measurements.
@@ -25,20 +25,11 @@ import optax
 
 from morphax import _check, models, regularizers, residues, transforms
 from morphax.binarize import binarize
-from morphax.mining import emphasise, make_mine, make_wrong_images
+from morphax.mining import make_mine, make_wrong_images
 from morphax.network import NetworkCertificate, certify_network
-from morphax.starts import begin, start_of
-from morphax.training import (
-    Chunk,
-    Data,
-    Evaluate,
-    Loss,
-    Record,
-    fit,
-    make_chunk,
-    make_evaluate,
-    make_step,
-)
+from morphax.restarts import Found, Programs, judge_again, search
+from morphax.steps import Data, Loss, make_chunk, make_evaluate, make_step
+from morphax.training import Record
 
 
 class Learned(NamedTuple):
@@ -67,12 +58,6 @@ FLOORS = (1e-2, 1e-6)
 """Errors below the floor count little: the floor of the loss at the start, and from 3/4 of a run on."""
 MINE_EVERY = 50
 """Steps between two draws of images by their error."""
-HOPELESS = 0.5
-"""A run whose float Dice is below this share of the goal at half of its steps is given up."""
-MARGIN = 0.02
-"""Of the neurons that are put onto activable ones at the end (`transforms.keep_activable`)."""
-FEW = 0.05
-"""Share of wrong training images up to which a certified run counts as nearly right."""
 
 
 def learn_operator(
@@ -133,12 +118,10 @@ def learn_operator(
                "weight_map": "identity", "bias_map": "raw" if symmetric else "centred"}  # fmt: skip
     programs = _programs(steps, length, batch_size, learning_rate, symmetric)
 
-    def search(
-        key: jax.Array, part: str, channels: Sequence[int], train: Data, valid: Data, count: int
-    ) -> Found:
-        return _search(
+    def find(key: jax.Array, part: str, channels: Sequence[int], train: Data, valid: Data) -> Found:
+        return search(
             key, lambda key: models.init_bimonn(key, channels, **options), train, valid, programs,
-            restarts=count, steps=steps, goal=goal, log=log, progress=progress, tags={"part": part},
+            restarts=restarts, goal=goal, log=log, progress=progress, tags={"part": part},
             checkpoint=None if checkpoint is None else Path(checkpoint) / part,
         )  # fmt: skip
 
@@ -146,114 +129,17 @@ def learn_operator(
     found, kind = None, residues.kind(train) if top_hat else 0
     if kind:
         residue_key, key = jax.random.split(key)
-        seen, held_out = residues.changed(train), residues.changed(valid)
-        found = search(residue_key, "changed", (1, 1, 1), seen, held_out, restarts)
+        found = find(residue_key, "changed", (1, 1, 1), *map(residues.changed, (train, valid)))
         like = models.init_bimonn(key, channels, **options)
         params = residues.residue(found.params, like, kind, scale=SCALES[1])
-        record = {**found.history[-1], **_numbers(programs.evaluate(params, valid))}
-        score = _score(record, programs.wrong_images(binarize(params), train), goal)
-        found = Found(score, params, [*found.history[:-1], record], found.runs)
-    if not (found and found.score[0]):
-        other = search(key, "whole", channels, train, valid, restarts)
-        runs = other.runs + (found.runs if found else 0)
-        best = max([other, found] if found else [other], key=lambda each: each.score)
+        found = judge_again(found, params, train, valid, programs, goal=goal)
+    if found is None or not found.right:
+        whole = find(key, "whole", channels, train, valid)
+        runs = whole.runs + (found.runs if found else 0)
+        best = whole if found is None or whole.score >= found.score else found
         found = best._replace(runs=runs)
-    assert found is not None
     verdict = certify_network(models.bimonn, found.params, (1, *train[0].shape[1:]))
     return Learned(found.params, binarize(found.params), verdict, found.history, found.runs)
-
-
-class Programs(NamedTuple):
-    """What a run is made of."""
-
-    optimizer: optax.GradientTransformation
-    chunks: tuple[Chunk, ...]  # of each round of `start_of`
-    length: int
-    evaluate: Evaluate
-    wrong_images: Callable[[Any, Data], jax.Array]
-
-
-class Found(NamedTuple):
-    """The best of some runs: its score (the first part says whether it succeeded)."""
-
-    score: tuple[float, ...]
-    params: Any
-    history: list[Record]
-    runs: int
-
-
-def _numbers(record: Any) -> Record:
-    return {name: float(value) for name, value in record.items()}
-
-
-def _score(record: Record, wrong: jax.Array, goal: float) -> tuple[float, ...]:
-    """How good a run is: done, binary Dice, certified, training images that are right, loss."""
-    share = float(wrong.mean())
-    done = record["exact"] and record["binary"] >= goal and (goal < 1 or share == 0)
-    return (bool(done), record["binary"], record["exact"], -share, -record["loss"])
-
-
-def _search(
-    key: jax.Array,
-    init: Callable[[jax.Array], Any],
-    train: Data,
-    valid: Data,
-    programs: Programs,
-    *,
-    restarts: int,
-    steps: int,
-    goal: float,
-    log: str | Path | None,
-    progress: bool,
-    tags: Record,
-    checkpoint: Path | None,
-) -> Found:
-    """Runs from one start after the other, until one is right."""
-    best: Found | None = None
-    seen, start = train, None
-    for restart in range(restarts):
-        init_key, bias_key, fit_key, seen_key = jax.random.split(
-            jax.random.fold_in(key, restart), 4
-        )
-        params = init(init_key)
-        known, round_ = start_of(params, restart)
-        start = start or known
-        params = begin(bias_key, params, start, scale=SCALES[0])
-        run = fit(
-            fit_key, models.bimonn, params, seen, valid=valid, optimizer=programs.optimizer,
-            steps=steps, chunk=programs.chunks[round_], evaluate=programs.evaluate, progress=progress,
-            log_every=programs.length, log=log, tags={**tags, "restart": restart},
-            until=lambda record: record["step"] >= steps / 2 and record["float"] < goal * HOPELESS,
-            checkpoint=None if checkpoint is None else checkpoint / f"run_{restart}",
-        )  # fmt: skip
-        last = run.history[-1]
-        wrong = programs.wrong_images(binarize(run.state.params), train)
-        score = _score(last, wrong, goal)
-        if best is None or score > best.score:
-            best = Found(score, run.state.params, run.history, 0)
-        best = best._replace(runs=restart + 1)
-        if score[0]:
-            return best
-        if last["exact"] and 0 < -score[3] <= FEW:
-            seen = emphasise(seen_key, train, wrong)  # from the same start
-        else:
-            seen, start = train, None
-    assert best is not None
-    _, binary, _, wrong, _ = best.score
-    if binary >= goal and wrong == 0:  # right, but not certified: put the neurons where they belong
-        params = _settle(best.params)
-        record = {**best.history[-1], **_numbers(programs.evaluate(params, valid))}
-        score = _score(record, programs.wrong_images(binarize(params), train), goal)
-        if score[0]:
-            return Found(score, params, [*best.history[:-1], record], best.runs)
-    return best
-
-
-def _settle(params: Any) -> Any:
-    """Every neuron as its nearest activable one."""
-    land = transforms.keep_activable(relative_margin=MARGIN)
-    zero = jax.tree.map(jnp.zeros_like, params)
-    return optax.apply_updates(params, land.update(zero, land.init(params), params)[0])
 
 
 @cache
@@ -268,7 +154,7 @@ def _programs(
         step = make_step(models.bimonn, optimizer, loss=loss, penalty=_pull(steps))
         chunks.append(make_chunk(step, batch_size=batch_size, length=length,
                                  mine=make_mine(models.bimonn), mine_every=MINE_EVERY))  # fmt: skip
-    return Programs(optimizer, tuple(chunks), length, make_evaluate(models.bimonn),
+    return Programs(optimizer, tuple(chunks), steps, length, SCALES[0], make_evaluate(models.bimonn),
                     make_wrong_images(models.bimonn))  # fmt: skip
 
 

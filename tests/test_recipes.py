@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import data, elements, mining, models, recipes, residues, starts, training
+from morphax import data, elements, mining, models, recipes, residues, restarts, starts, training
 from morphax.binarize import binarize
 from morphax.nodes import effective
 
@@ -176,7 +176,7 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
     bias = 2 * bias - weight.sum() if symmetric else bias
     params[0]["bise"] = morphax.BiSE(weight, bias, first.scale, first.spec)
     assert not bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
-    settled = recipes._settle(params)
+    settled = restarts.settle(params)
     assert bool(morphax.certify_network(models.bimonn, settled, (1, 12, 13, 1)).exact)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), binarize(settled), binarize(params))
     assert jax.tree.all(same)
