@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="mnist", help="of the classifiers (mnist)")
     parser.add_argument("--data-dir", help="folder of the data sets (default: MORPHAX_DATA)")
     parser.add_argument("--images", type=int, default=10_000, help="at most so many")
-    parser.add_argument("--verilog", type=float, default=120.0, help="CPU seconds of a simulation")
+    parser.add_argument("--verilog", type=float, default=600.0, help="CPU seconds of a simulation")
     parser.add_argument("--smoke", action="store_true", help="tiny networks, a few images")
     options = parser.parse_args()
     equality_verilog.BUDGET = options.verilog

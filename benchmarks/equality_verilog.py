@@ -16,7 +16,7 @@ from equality_forms import Absent, Net, Output, simple
 
 from morphax import export, program
 
-BUDGET = 120.0  # CPU seconds of a simulation; what it did not get to is left out, and said
+BUDGET = 600.0  # CPU seconds of a simulation; what it did not get to is left out, and said
 COMPILE = 2400.0
 LARGE = 5_000_000  # characters of Verilog from which on Verilator is faster
 
