@@ -1,6 +1,7 @@
 """Shared test set-up: ranks never promote silently, and real data is skipped loudly."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -20,7 +21,14 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def data_dir() -> Path:
+def tfds() -> None:
+    """What reads data sets; the test is skipped, and says so, where it is not installed."""
+    if find_spec("tensorflow_datasets") is None:
+        pytest.skip("needs tensorflow_datasets: pip install 'morphax[data]'")
+
+
+@pytest.fixture
+def data_dir(tfds: None) -> Path:
     """The folder of real data sets (`MORPHAX_DATA`); the test is skipped, and says so, without."""
     folder = os.environ.get("MORPHAX_DATA")
     if not folder:

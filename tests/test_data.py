@@ -285,7 +285,7 @@ def test_load_without_data(tmp_path, monkeypatch):
         data.load("mnist", "train")
 
 
-def test_load_of_an_unprepared_data_set(tmp_path):
+def test_load_of_an_unprepared_data_set(tmp_path, tfds):
     (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"name: 'mnist' in .* not prepared .*array_record"):
         data.load("mnist", "train", data_dir=tmp_path)

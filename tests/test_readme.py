@@ -20,7 +20,7 @@ def test_the_ten_lines_run(capsys):
 
 def test_the_two_lines_are_there():
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv")]
-    assert [line.split()[-1] for line in lines] == ["examples/learn_operator.py", "auto"]
+    assert [line.split()[-1] for line in lines] == ["examples/learn_operator.py", "loadfile"]
 
 
 def test_links_lead_somewhere():
