@@ -105,6 +105,7 @@ def learn(args: argparse.Namespace, task: Any) -> tuple[Any, dict[str, Any]]:
     found = learn_operator(
         jax.random.key(args.seed), task.train, valid=task.valid, channels=args.channels,
         kernel_size=args.size, steps=args.steps, restarts=args.restarts, batch_size=task.batch_size,
+        frame=task.frame,
         progress=sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None,
     )  # fmt: skip
     seconds, exact = time.perf_counter() - start, bool(found.certificate.exact)
@@ -164,10 +165,12 @@ def ways_out(out: Path, program: Program, params: Any, shape: tuple[int, ...]) -
         write(out / f"{NAME}.png", lambda path: figure.savefig(path, dpi=120))
     except ImportError as error:
         missing.append(f"No figure: {error}")
-    if params is not None and importlib.util.find_spec("flatbuffers"):
-        export.stablehlo(models.bimonn, params, shape, out / f"{NAME}.stablehlo")
+    if params is None:
+        missing.append("No StableHLO: an archive has no model to write it from")
+    elif not importlib.util.find_spec("flatbuffers"):
+        missing.append("No StableHLO: that takes flatbuffers; pip install 'morphax[export]'")
     else:
-        missing.append("No StableHLO: that takes a network learned here, and flatbuffers")
+        export.stablehlo(models.bimonn, params, shape, out / f"{NAME}.stablehlo")
     return missing
 
 
@@ -292,12 +295,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.size < 1 or args.size % 2 == 0:
         parser.error(f"--size: expected an odd number (a window has a centre), got {args.size}")
     args.element, args.dataset = args.element or "disk", "diskorect"
-    args.crop = max(64, 4 * args.size)
     args.operation = args.operation or ("dilation" if args.smoke else "opening")
     text = args.channels or "1" + ",1" * (2 if args.pairs else len(LAYERS[args.operation]))
     args.channels = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if len(args.channels) < 2 or 0 in args.channels or args.channels[0] * args.channels[-1] != 1:
         parser.error(f"--channels: expected 1,...,1 such as 1,2,1, got {text!r}")
+    args.reach, _ = models.reach(args.channels, kernel_size=args.size)
+    args.crop = max(64, 6 * args.reach)
     return args
 
 

@@ -62,6 +62,7 @@ class Task(NamedTuple):
     title: str
     known: list[tuple[str, np.ndarray]] | None  # (operation, structuring element) of each layer
     batch_size: int = 16
+    frame: tuple[int, int] = (0, 0)  # of the training images, where targets are not looked at
 
 
 def generated_or_mnist(args: argparse.Namespace) -> Task:
@@ -88,8 +89,8 @@ def pairs_in_a_folder(args: argparse.Namespace) -> Task:
     """Your own images. A fifth of them, drawn by lot (always the same ones), is kept for the test.
 
     Large images are trained on in random crops: many small ones teach faster than few large ones. At
-    the frame of a crop the target depends on pixels that were cut away, so success is judged on whole
-    images.
+    the frame of a crop the target depends on pixels that were cut away, so it is not looked at there, and
+    success is judged on whole images.
     """
     inputs, targets = data.load_pairs(args.pairs)
     if len(inputs) < 2:
@@ -104,7 +105,11 @@ def pairs_in_a_folder(args: argparse.Namespace) -> Task:
         count = min(args.train_images, 2**26 // (size[0] * size[1]))
         train = data.crops(jax.random.key(args.seed), *train, size=size, count=count)
     batch_size = int(np.clip(2**16 // (size[0] * size[1]), 1, 16))
-    return Task(train, valid, test, f"the operator of the pairs in {args.pairs}", None, batch_size)
+    rows, columns = (
+        args.reach * (part < whole) for part, whole in zip(size, (height, width), strict=True)
+    )
+    title = f"the operator of the pairs in {args.pairs}"
+    return Task(train, valid, test, title, None, batch_size, (rows, columns))
 
 
 # %% [markdown]
@@ -195,7 +200,8 @@ def main(argv: list[str] | None = None) -> int:
     learned = learn_operator(
         jax.random.key(args.seed), task.train, valid=task.valid, channels=channels,
         kernel_size=args.size, steps=args.steps, restarts=args.restarts, batch_size=task.batch_size,
-        log=log, progress=sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None,
+        frame=task.frame, log=log,
+        progress=sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     steps = learned.history[-1]["step"]
@@ -341,8 +347,6 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
             )
     if args.size % 2 == 0:
         parser.error(f"--size: expected an odd number (a window has a centre), got {args.size}")
-    if 0 < args.crop <= 2 * args.size or args.crop < 0:
-        parser.error(f"--crop: expected 0 or more than twice --size, got {args.crop}")
     layers = LAYERS[args.operation] if args.operation else (None,) * 2
     try:
         channels = [int(part) for part in (args.channels or "1" + ",1" * len(layers)).split(",")]
@@ -350,6 +354,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
         channels = []
     if len(channels) < 2 or min(channels) < 1 or channels[0] != 1 or channels[-1] != 1:
         parser.error(f"--channels: expected 1,...,1 such as 1,2,1, got {args.channels!r}")
+    args.reach, _ = models.reach(channels, kernel_size=args.size)
+    if args.crop and args.crop <= 2 * args.reach:
+        expected = f"0 or more than {2 * args.reach} (the network sees {args.reach} pixels away)"
+        parser.error(f"--crop: expected {expected}, got {args.crop}")
     return args, channels
 
 

@@ -14,18 +14,21 @@ import jax.numpy as jnp
 
 from morphax import _check
 from morphax.packed.words import pack, unpack
-from morphax.steps import Apply, Data, as_unit
+from morphax.steps import Apply, Data, as_unit, within
 
 BLOCK = 64  # images at a time when errors are measured: what fits the caches
 PACKED_BLOCK = 1024  # and when they are packed
 
 
-def make_mine(apply: Apply, *, pool: int = 2048) -> Callable[[jax.Array, Any, Data], Data]:
+def make_mine(
+    apply: Apply, *, pool: int = 2048, frame: tuple[int, int] = (0, 0)
+) -> Callable[[jax.Array, Any, Data], Data]:
     """A program that draws the images to train on next.
 
     Args:
         apply: `(params, x) -> prediction`.
         pool: images looked at, and half of those drawn; a multiple of 64.
+        frame: rows and columns along the frame of an image that are not looked at.
 
     Returns:
         A pure `(key, params, (x, y)) -> (x, y)` with 2 `pool` images of the data, drawn with
@@ -51,7 +54,7 @@ def make_mine(apply: Apply, *, pool: int = 2048) -> Callable[[jax.Array, Any, Da
         def errors(start: jax.Array) -> jax.Array:
             part = [jax.lax.dynamic_slice_in_dim(half, start, BLOCK) for half in (x, y)]
             prediction, target = as_unit(apply, params, part[0], part[1])
-            squares = ((prediction - target) ** 2).reshape(BLOCK, -1)
+            squares = within((prediction - target) ** 2, frame).reshape(BLOCK, -1)
             # A sum would be fused with the threshold function, which XLA on CPU then computes pixel by
             # pixel, not in vectors: twice the time of the whole draw. It does not fuse a product.
             return squares @ jnp.ones(squares.shape[1])
@@ -65,11 +68,14 @@ def make_mine(apply: Apply, *, pool: int = 2048) -> Callable[[jax.Array, Any, Da
     return mine
 
 
-def make_wrong_images(apply: Apply) -> Callable[[Any, Data], jax.Array]:
+def make_wrong_images(
+    apply: Apply, *, frame: tuple[int, int] = (0, 0)
+) -> Callable[[Any, Data], jax.Array]:
     """A program that looks at every image of a set, 32 in each bit operation.
 
     Args:
         apply: `(params, x) -> prediction`.
+        frame: of `make_mine`.
 
     Returns:
         A jitted `(binary params, (x, y)) -> bool (N,)`, x and y bool: the images of which the binary
@@ -91,7 +97,7 @@ def make_wrong_images(apply: Apply) -> Callable[[Any, Data], jax.Array]:
         def block(start: jax.Array) -> jax.Array:
             numbers = jnp.minimum(start + jnp.arange(PACKED_BLOCK), count - 1)
             x, y = (pack(part[numbers]) for part in data)
-            differs = apply(binary, x) ^ y
+            differs = within(apply(binary, x) ^ y, frame)
             words = jax.lax.reduce(differs, jnp.zeros((), x.dtype), jax.lax.bitwise_or,
                                    tuple(range(1, differs.ndim)))  # fmt: skip
             return unpack(words, count=PACKED_BLOCK)

@@ -159,10 +159,8 @@ def init_bimonn(
         >>> len(init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=5))
         2
     """
-    _check.require(len(channels) >= 2, "channels", "two entries or more (input, layers)", channels)
-    depth = len(channels) - 1
-    sizes = [kernel_size] * depth if isinstance(kernel_size, int) else list(kernel_size)
-    _check.require(len(sizes) == depth, "kernel_size", f"one size, or {depth}", kernel_size)
+    sizes = _windows(channels, kernel_size)
+    depth = len(sizes)
     keys = jax.random.split(key, depth)
     first = options.pop("input_mean", None)
     means = [{} if first is None or i else {"input_mean": first} for i in range(depth)]
@@ -172,6 +170,37 @@ def init_bimonn(
         )
         for i in range(depth)
     ]
+
+
+def reach(
+    channels: Sequence[int], *, kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7
+) -> tuple[int, int]:
+    """How far from a pixel a BiMoNN looks.
+
+    Args:
+        channels, kernel_size: of `init_bimonn`.
+
+    Returns:
+        (rows, columns) to either side.
+
+    Raises:
+        ValueError: as `init_bimonn` does.
+
+    Example:
+        >>> reach([1, 3, 1], kernel_size=7)
+        (6, 6)
+    """
+    rows, columns = zip(*_windows(channels, kernel_size), strict=True)
+    return sum(k // 2 for k in rows), sum(k // 2 for k in columns)
+
+
+def _windows(channels: Sequence[int], kernel_size: Any) -> list[tuple[int, int]]:
+    """(height, width) of the windows of each layer."""
+    _check.require(len(channels) >= 2, "channels", "two entries or more (input, layers)", channels)
+    depth = len(channels) - 1
+    sizes = [kernel_size] * depth if isinstance(kernel_size, int) else list(kernel_size)
+    _check.require(len(sizes) == depth, "kernel_size", f"one size, or {depth}", kernel_size)
+    return [window(size) for size in sizes]
 
 
 def bimonn(layers: Sequence[Bisel], x: jax.Array) -> jax.Array:

@@ -28,7 +28,7 @@ from morphax.binarize import binarize
 from morphax.mining import make_mine, make_wrong_images
 from morphax.network import NetworkCertificate, certify_network
 from morphax.restarts import Found, Programs, judge_again, search
-from morphax.steps import Data, Loss, make_chunk, make_evaluate, make_step
+from morphax.steps import Data, Loss, make_chunk, make_evaluate, make_step, within
 from morphax.training import Record
 
 
@@ -73,6 +73,7 @@ def learn_operator(
     learning_rate: float = 1e-2,
     border: str = "ignore",
     symmetric: bool = False,
+    frame: tuple[int, int] = (0, 0),
     goal: float = 1.0,
     log: str | Path | None = None,
     progress: bool = False,
@@ -96,6 +97,8 @@ def learn_operator(
         learning_rate: of Adam, decayed by a cosine.
         border: of the spatial neurons (`morphax.nodes.BORDERS`).
         symmetric: neurons on {-1, 1} (SyBiSE); data stay bool.
+        frame: rows and columns along the frame of the training images where targets are not looked at: in
+            crops, they depend on pixels that were cut away (`models.reach` of them). `valid` is judged whole.
         goal: binary Dice on `valid` that counts as success.
         log: JSONL file for the records, over all restarts.
         progress: show a progress bar for each run.
@@ -105,7 +108,8 @@ def learn_operator(
         `Learned`.
 
     Raises:
-        ValueError: data that are not bool or do not fit, an even kernel, `restarts` below 1.
+        ValueError: data that are not bool or do not fit, an even kernel, `restarts` below 1, a `frame`
+            that leaves nothing.
         OSError: a checkpoint or the log cannot be written.
     """
     _check.require(restarts >= 1, "restarts", "1 or more", restarts)
@@ -113,10 +117,13 @@ def learn_operator(
         for i, part in enumerate(pair):
             expected = "a bool array (threshold it, e.g. images > 127)"
             _check.require(part.dtype == bool, f"{name}[{i}]", expected, f"dtype {part.dtype}")
+    size = train[0].shape[1:3]
+    fits = len(frame) == 2 and all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
+    _check.require(fits, "frame", f"two numbers from 0 to less than half of {size}", frame)
     length = MINE_EVERY * max(1, steps // (8 * MINE_EVERY))
     options = {"kernel_size": kernel_size, "border": border, "symmetric": symmetric,
                "weight_map": "identity", "bias_map": "raw" if symmetric else "centred"}  # fmt: skip
-    programs = _programs(steps, length, batch_size, learning_rate, symmetric)
+    programs = _programs(steps, length, batch_size, learning_rate, symmetric, tuple(frame))
 
     def find(key: jax.Array, part: str, channels: Sequence[int], train: Data, valid: Data) -> Found:
         return search(
@@ -144,18 +151,23 @@ def learn_operator(
 
 @cache
 def _programs(
-    steps: int, length: int, batch_size: int, learning_rate: float, symmetric: bool
+    steps: int,
+    length: int,
+    batch_size: int,
+    learning_rate: float,
+    symmetric: bool,
+    frame: tuple[int, int],
 ) -> Programs:
     """What a run is made of; kept, so that the next operator of that shape compiles nothing."""
     optimizer = _optimizer(steps, learning_rate, symmetric)
-    chunks = []
+    chunks, mine = [], make_mine(models.bimonn, frame=frame)
     for by_kind in (False, True):
-        loss = _loss(steps, by_kind=by_kind)
+        loss = _loss(steps, frame, by_kind=by_kind)
         step = make_step(models.bimonn, optimizer, loss=loss, penalty=_pull(steps))
         chunks.append(make_chunk(step, batch_size=batch_size, length=length,
-                                 mine=make_mine(models.bimonn), mine_every=MINE_EVERY))  # fmt: skip
+                                 mine=mine, mine_every=MINE_EVERY))  # fmt: skip
     return Programs(optimizer, tuple(chunks), steps, length, SCALES[0], make_evaluate(models.bimonn),
-                    make_wrong_images(models.bimonn))  # fmt: skip
+                    make_wrong_images(models.bimonn, frame=frame))  # fmt: skip
 
 
 def _optimizer(steps: int, learning_rate: float, symmetric: bool) -> optax.GradientTransformation:
@@ -180,7 +192,7 @@ def _pull(steps: int) -> Callable[[Any, jax.Array], jax.Array]:
     return penalty
 
 
-def _loss(steps: int, *, by_kind: bool) -> Loss:
+def _loss(steps: int, frame: tuple[int, int], *, by_kind: bool) -> Loss:
     """Log of the balanced squared error, above a floor that sinks in the first 3/4 of a run.
 
     Balanced are what changes and what stays, or, `by_kind`, the four pairs of values: else an empty
@@ -189,6 +201,7 @@ def _loss(steps: int, *, by_kind: bool) -> Loss:
     high, low = FLOORS
 
     def loss(prediction: jax.Array, target: jax.Array, x: jax.Array, step: jax.Array) -> jax.Array:
+        prediction, target, x = (within(each, frame) for each in (prediction, target, x))
         error = (prediction - target) ** 2
         if x.shape == target.shape:
             before, after = x > 0.5, target > 0.5

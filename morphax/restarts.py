@@ -173,12 +173,11 @@ def search(
         few = found.history[-1]["exact"] and 0 < found.wrong.mean() <= FEW
         seen, start = (emphasise(seen_key, train, found.wrong), start) if few else (train, None)
     assert best is not None
-    last = best.history[-1]
-    if last["binary"] >= goal and not last["exact"] and not best.wrong.any():
-        # Right, but not certified: put the neurons where they belong.
-        settled = judge_again(best, settle(best.params), train, valid, programs, goal=goal)
-        best = settled if settled.right else best
-    return best
+    if best.history[-1]["exact"]:
+        return best
+    # Not certified: put the neurons where they belong, if that costs nothing.
+    settled = judge_again(best, settle(best.params), train, valid, programs, goal=goal)
+    return max(best, settled, key=lambda found: found.score)
 
 
 def settle(params: Any) -> Any:

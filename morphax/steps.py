@@ -97,6 +97,26 @@ def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.
     return (apply(params, x) + 1) / 2, target
 
 
+def within(images: jax.Array, frame: tuple[int, int]) -> jax.Array:
+    """Images without the pixels along their frame.
+
+    Args:
+        images: `(N, H, W, ...)`.
+        frame: rows and columns to leave out on either side.
+
+    Returns:
+        `(N, H - 2 frame[0], W - 2 frame[1], ...)`.
+
+    Example:
+        >>> within(jnp.zeros((1, 7, 5, 1)), (2, 0)).shape
+        (1, 3, 5, 1)
+    """
+    rows, columns = (
+        slice(cut, size - cut) for cut, size in zip(frame, images.shape[1:3], strict=True)
+    )
+    return images[:, rows, columns]
+
+
 def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
     """Metrics of a params tree on binary images: the three columns that always stand together.
 

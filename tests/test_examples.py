@@ -83,7 +83,8 @@ def test_pairs_non_square_and_cropped(tmp_path, rng):
     metrics = read(tmp_path / "out")["metrics"]
     assert metrics["test_images"] == 2
     assert metrics["selem_recovered"] is None
-    assert metrics["binary_dice"] > 0.9
+    assert metrics["exact"]  # what was cut away along the frame of the crops does not disturb
+    assert metrics["wrong_images"] == 0
 
 
 def test_several_channels(tmp_path):

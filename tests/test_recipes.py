@@ -42,6 +42,70 @@ def test_mine_keeps_pairs_together():
         mining.make_mine(models.bimonn, pool=100)
 
 
+def test_the_frame_is_not_looked_at():
+    """Neither where images are drawn, nor where they are counted, nor in the loss."""
+    images = jax.random.bernoulli(jax.random.key(0), 0.5, (64, 8, 9, 1))
+    inside = jnp.zeros((1, 8, 9, 1), bool).at[:, 2:-2, 1:-1].set(True)
+    targets = jnp.where(inside, images, ~images)
+    one_wrong = targets.at[7, 3, 3].set(~images[7, 3, 3])
+    for answers, count in ((targets, 0), (one_wrong, 1)):
+        wrong = mining.make_wrong_images(models.bimonn, frame=(2, 1))
+        assert int(wrong(binarize(identity()), (images, answers)).sum()) == count
+        for by_kind in (False, True):
+            loss = recipes._loss(100, (2, 1), by_kind=by_kind)
+            value = loss(images * 1.0, answers * 1.0, images * 1.0, jnp.array(100))
+            assert (float(value) < -13.8) == (count == 0)  # the logarithm of the floor
+    x, y = mining.make_mine(models.bimonn, pool=256, frame=(2, 1))(
+        jax.random.key(1), identity(), (images, one_wrong)
+    )
+    assert (x[256:] != y[256:])[:, 3, 3, 0].mean() > 0.99  # the others are right inside
+
+
+def test_targets_along_the_frame_change_nothing():
+    """As in crops: what a target is there is not read, to the last bit of the params."""
+    images = data.diskorect(jax.random.key(0), 320, size=(24, 20), n_shapes=6, n_holes=4,
+                            max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
+    targets = data.target(images, "opening", elements.square(3))
+    noise = jax.random.bernoulli(jax.random.key(1), 0.5, images.shape)
+    inside = jnp.zeros((1, 24, 20, 1), bool).at[:, 2:-2, 2:-2].set(True)
+    assert models.reach((1, 1, 1), kernel_size=3) == (2, 2)
+    found = [
+        recipes.learn_operator(
+            jax.random.key(2), (images[64:], y[64:]), valid=(images[:64], targets[:64]), kernel_size=3,
+            steps=400, frame=(2, 2),
+        )
+        for y in (targets, jnp.where(inside, targets, noise))
+    ]  # fmt: skip
+    assert bool(found[0].certificate.exact)
+    assert bool((models.bimonn(found[0].binary, images) == targets).all())
+    assert [each.restarts for each in found] == [1, 1]
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), found[0].params, found[1].params)
+    assert jax.tree.all(same)
+
+
+@pytest.mark.parametrize("frame", [(10, 0), (0, 12), (-1, 0), (1,)])
+def test_a_frame_leaves_something(frame):
+    images = jnp.zeros((4, 20, 24, 1), bool)
+    with pytest.raises(ValueError, match="frame: expected two numbers from 0 to less than half of"):
+        recipes.learn_operator(
+            jax.random.key(0), (images, images), valid=(images, images), frame=frame
+        )
+
+
+@pytest.mark.parametrize(
+    "channels, sizes", [((1, 1), [(3, 5)]), ((1, 2, 1), [5, 3]), ((1, 1, 1), 3)]
+)
+def test_reach_is_how_far_a_network_looks(channels, sizes):
+    rows, columns = models.reach(channels, kernel_size=sizes)
+    params = models.init_bimonn(jax.random.key(0), channels, kernel_size=sizes)
+
+    def middle(x):
+        return models.bimonn(params, x[None, :, :, None])[0, 12, 12, 0]
+
+    seen = jax.grad(middle)(jax.random.uniform(jax.random.key(1), (25, 25))) != 0
+    assert [int(jnp.abs(places - 12).max()) for places in jnp.nonzero(seen)] == [rows, columns]
+
+
 def test_chunk_mines_as_often_as_asked():
     seen = []
 
@@ -182,6 +246,37 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
     assert jax.tree.all(same)
     prediction, _ = training.as_unit(models.bimonn, settled, images, targets)
     assert bool(((prediction > 0.5) == models.bimonn(binarize(settled), images)).all())
+
+
+@pytest.mark.parametrize("wrong_images", [0, 3])
+def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypatch):
+    """A search whose runs are not certified; also one that cannot be right, as some targets are noise."""
+    images = jax.random.bernoulli(jax.random.key(0), 0.8, (64, 12, 13, 1))
+    params = two_layers(False, 0.95, 0.05)
+    first = params[0]["bise"]
+    weight = first.weight.at[0, 0].set(0.5)
+    bias = jnp.full((1, 1), 7.99999 - weight.sum() / 2)
+    params[0]["bise"] = morphax.BiSE(weight, bias, first.scale, first.spec)
+    targets = models.bimonn(binarize(params), images)
+    noisy = targets.at[:wrong_images].set(~targets[:wrong_images])
+    programs = recipes._programs(50, 50, 4, 1e-2, False, (0, 0))
+    record = {k: float(v) for k, v in programs.evaluate(params, (images, targets)).items()}
+    assert (record["exact"], record["binary"]) == (0, 1)
+
+    def fit(*args, **options):
+        state = training.TrainState(params, None, jnp.array(10))
+        return training.Run(state, [{"step": 10, "loss": -5.0, **record}])
+
+    monkeypatch.setattr(restarts, "fit", fit)
+    found = restarts.search(
+        jax.random.key(0), lambda key: params, (images, noisy), (images, targets), programs,
+        restarts=2, goal=1.0,
+    )  # fmt: skip
+    assert found.history[-1]["exact"] == 1
+    assert found.history[-1]["binary"] == record["binary"]
+    assert int(found.wrong.sum()) == wrong_images
+    assert found.right == (not wrong_images)
+    assert bool(morphax.certify_network(models.bimonn, found.params, (1, 12, 13, 1)).exact)
 
 
 def test_what_is_no_residue_is_not_taken_for_one():

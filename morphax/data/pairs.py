@@ -100,7 +100,7 @@ def crops(
     """Random crops of pairs, the same window from an image and its target.
 
     Within the reach of an operator of the frame of a crop, the target depends on pixels that were cut
-    away: large crops keep that share small.
+    away: `frame=` of `morphax.recipes.learn_operator` leaves them out.
 
     Args:
         key: a PRNG key; the same key gives the same crops.
