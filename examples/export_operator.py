@@ -32,6 +32,7 @@ import morphax
 from morphax import data, elements, export, models, viz
 from morphax.describe import describe
 from morphax.explain import explain
+from morphax.metrics import dice
 from morphax.packed.specialize import specialize_program
 from morphax.program import Program, from_planes, run, to_planes
 from morphax.recipes import learn_operator
@@ -223,6 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     status = 1 if any(differ.values()) else status
     last = found.get(COMPILED, found[REFERENCE])[0]
     right = None if targets is None else int((last == targets).all((1, 2, 3)).sum())
+    agreement = None if targets is None else float(dice(last, targets))
     for i in range(min(4, len(images))):  # a few to look at, several planes side by side
         (out / f"images/test_{i}_input.pbm").write_bytes(to_pbm(planes[i]))
         for side, stack in (("input", planes[i]), ("output", to_planes(last)[i])):
@@ -231,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "versions": {m.__name__: m.__version__ for m in (morphax, jax, np)},
         "exact": (archive.metadata or {}).get("exact"), "expression": expression, "test_images": images.shape,
-        "images_equal_to_target": right, "bits_that_differ": differ,
+        "images_equal_to_target": right, "dice": agreement, "bits_that_differ": differ,
         "seconds": {name: round(seconds, 4) for name, (_, seconds) in found.items()},
         "bytes": {name: (out / name).stat().st_size for name in FILES if (out / name).exists()},
         "missing": missing, "not_compiled": reason, "status": status,
@@ -254,7 +256,7 @@ def report(out: Path, result: dict[str, Any]) -> None:
     for name, bits in result["bits_that_differ"].items():
         print(f"  {name:30}{bits:16,}{result['seconds'][name]:10.4f}")
     if (right := result["images_equal_to_target"]) is not None:
-        print(f"On {right} of {count} images, no pixel is wrong.")
+        print(f"On {right} of {count} images, no pixel is wrong; Dice {result['dice']:.6f}.")
     print({True: "Certified: on every binary image, the binary network gives the trained one's output.",
            False: "Not certified: the binary network is only the nearest to the trained one."}.get(
         result["exact"], "The archive does not tell whether its network is certified."))  # fmt: skip

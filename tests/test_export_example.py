@@ -80,7 +80,7 @@ def test_from_pairs_to_a_compiled_program(tmp_path, rng, capsys):
         with Image.open(out / f"images/test_{i}_output.png") as png:
             assert np.array_equal(np.asarray(png), wanted)
     right = ndimage.binary_dilation(x, stick)
-    assert result["images_equal_to_target"] == 2
+    assert (result["images_equal_to_target"], result["dice"], result["exact"]) == (2, 1.0, True)
     assert np.array_equal(wanted, right)
 
 
