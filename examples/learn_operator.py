@@ -308,7 +308,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
     add("--dataset", choices=("diskorect", "mnist", "inverted_mnist"), help="(default diskorect)")
     add("--data-dir", type=Path, help="where MNIST lies (default: the variable MORPHAX_DATA)")
     add("--pairs", type=Path, metavar="DIR", help="learn from DIR/input/*.png, DIR/target/*.png")
-    add("--crop", type=int, help="with --pairs: side of the crops to train on, 0 for none (64)")
+    add(
+        "--crop", type=int, help="with --pairs: side of the crops to train on, 0: none (64 or more)"
+    )
     add("--channels", help="shape of the network, such as 1,1,1 (default: that of the operation)")
     add("--train-images", type=int, help="images, or crops, to train on (4096)")
     add("--steps", type=int, help="steps of a run (2000)")
@@ -334,7 +336,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
     if not args.pairs:
         args.operation = args.operation or ("dilation" if smoke else "opening")
         args.element = args.element or "disk"
-    defaults = {"crop": 64, "train_images": 256 if smoke else 4096, "steps": 400 if smoke else 2000,
+    defaults = {"train_images": 256 if smoke else 4096, "steps": 400 if smoke else 2000,
                 "restarts": 1 if smoke else 6}  # fmt: skip
     for name, value in defaults.items():
         if getattr(args, name) is None:
@@ -355,7 +357,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
     if len(channels) < 2 or min(channels) < 1 or channels[0] != 1 or channels[-1] != 1:
         parser.error(f"--channels: expected 1,...,1 such as 1,2,1, got {args.channels!r}")
     args.reach, _ = models.reach(channels, kernel_size=args.size)
-    if args.crop and args.crop <= 2 * args.reach:
+    if args.crop is None:
+        args.crop = max(64, 6 * args.reach)
+    elif args.crop and args.crop <= 2 * args.reach:
         expected = f"0 or more than {2 * args.reach} (the network sees {args.reach} pixels away)"
         parser.error(f"--crop: expected {expected}, got {args.crop}")
     return args, channels

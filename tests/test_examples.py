@@ -100,6 +100,7 @@ def test_several_channels(tmp_path):
     [
         ("--pairs DIR --operation opening", "--pairs brings its own .*drop --operation"),
         ("--crop 32", "--crop goes with --pairs"),
+        ("--pairs DIR --crop 12", "--crop: expected 0 or more than 12 .*got 12"),
         ("--data-dir DIR", "--data-dir goes with --dataset mnist"),
         ("--size 4", "--size: expected an odd number"),
         ("--steps 0", "--steps: expected 1 or more, got 0"),
