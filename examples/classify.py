@@ -288,11 +288,8 @@ def told(options: argparse.Namespace) -> str:
     for name, value in vars(options).items():
         if name not in ("out", "data_dir", "add") and value != parser.get_default(name):
             flag = "--" + name.replace("_", "-")
-            words += (
-                [flag]
-                if value is True
-                else [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-            )
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            words += [flag] if value is True else [flag, text]
     return shlex.join(words)
 
 

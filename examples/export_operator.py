@@ -303,7 +303,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if len(args.channels) < 2 or 0 in args.channels or args.channels[0] * args.channels[-1] != 1:
         parser.error(f"--channels: expected 1,...,1 such as 1,2,1, got {text!r}")
     args.reach, _ = models.reach(args.channels, kernel_size=args.size)
-    args.crop = max(64, 6 * args.reach)
+    args.crop = None  # the default of `learn_operator.py`
     return args
 
 

@@ -100,7 +100,8 @@ def pairs_in_a_folder(args: argparse.Namespace) -> Task:
     (train, test) = ((inputs[i], targets[i]) for i in (order[held_out:], order[:held_out]))
     height, width = inputs.shape[1:3]
     valid = tuple(part[: max(1, 2**20 // (height * width))] for part in train)
-    size = (min(height, args.crop or height), min(width, args.crop or width))
+    crop = max(64, 6 * args.reach) if args.crop is None else args.crop
+    size = (min(height, crop or height), min(width, crop or width))
     if size != (height, width):
         count = min(args.train_images, 2**26 // (size[0] * size[1]))
         train = data.crops(jax.random.key(args.seed), *train, size=size, count=count)
@@ -357,9 +358,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
     if len(channels) < 2 or min(channels) < 1 or channels[0] != 1 or channels[-1] != 1:
         parser.error(f"--channels: expected 1,...,1 such as 1,2,1, got {args.channels!r}")
     args.reach, _ = models.reach(channels, kernel_size=args.size)
-    if args.crop is None:
-        args.crop = max(64, 6 * args.reach)
-    elif args.crop and args.crop <= 2 * args.reach:
+    if args.crop and args.crop <= 2 * args.reach:
         expected = f"0 or more than {2 * args.reach} (the network sees {args.reach} pixels away)"
         parser.error(f"--crop: expected {expected}, got {args.crop}")
     return args, channels

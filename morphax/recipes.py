@@ -133,7 +133,9 @@ def learn_operator(
         )  # fmt: skip
 
     top_hat = tuple(channels) == (1, 2, 1) and train[0].shape == train[1].shape
-    found, kind = None, residues.kind(train) if top_hat else 0
+    found, kind = None, 0
+    if top_hat:
+        kind = residues.kind((within(train[0], frame), within(train[1], frame)))
     if kind:
         residue_key, key = jax.random.split(key)
         found = find(residue_key, "changed", (1, 1, 1), *map(residues.changed, (train, valid)))
