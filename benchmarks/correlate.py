@@ -13,9 +13,9 @@ import common
 import jax
 import jax.numpy as jnp
 
-from morphax import windows
+from morphax.neurons import _correlate
 
-FORMS = {"banded": windows._correlate_banded, "conv": windows._correlate_conv}
+FORMS = {"banded": _correlate._correlate_banded, "conv": _correlate._correlate_conv}
 
 
 def main() -> None:

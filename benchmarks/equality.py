@@ -7,7 +7,7 @@
 `--data-dir` or MORPHAX_DATA); or an archive of `morphax.save` of a `models.bimonn` of one channel, such as
 the `model.npz` of `examples/denoise.py` (bits only: the form on floats is missing). Beside them, learned
 here: an opening and a white top-hat by a 3 x 3 square (`morphax.recipes.learn_operator`), and the union of
-three openings of `examples/denoise.py`, its first seed (`morphax.recipes_union.learn_union`). Operators run
+three openings of `examples/denoise.py`, its first seed (`morphax.recipes.learn_union`). Operators run
 on 500 images of five odd sizes, whose widths are no multiples of 32. Under `--smoke` all networks are made by
 hand: nothing is trained.
 
@@ -60,7 +60,10 @@ from equality_forms import (
 from equality_verilog import in_verilog, in_verilog_stream
 
 import morphax
-from morphax import BinaryBiSE, BiSE, Spec, classify, data, elements, levelsets, models
+from morphax import BinaryBiSE, BiSE, Spec, data
+from morphax.classification import model
+from morphax.morphology import elements, levelsets
+from morphax.neurons import models
 
 SIZES = ((37, 53), (31, 65), (70, 33), (29, 97), (41, 31))  # rows, columns
 SQUARE = elements.square(3)
@@ -102,13 +105,13 @@ def clauses(selem: np.ndarray) -> BinaryBiSE:
 
 def votes(name: str, binary: Any, real: Any, table: np.ndarray, bias: np.ndarray, x: np.ndarray,
           answers: np.ndarray | None) -> Net:  # fmt: skip
-    """The network of `morphax.classify`."""
+    """The network of `morphax.classification.model`."""
     total = sum(bank.selem.shape[1] for bank in binary["erosions"])
     regions = math.isqrt(len(table) // total)
-    counts = classify.classifier(classify.wires(table, bias), regions=regions)
+    counts = model.classifier(model.wires(table, bias), regions=regions)
 
     def bits(params: Any, x: jax.Array) -> jax.Array:
-        return classify.features(params["erosions"], x, regions=regions)
+        return model.features(params["erosions"], x, regions=regions)
 
     shape = (1, *x.shape[1:])
     exact = None if real is None else bool(morphax.certify_network(bits, real, shape).exact)
@@ -134,7 +137,7 @@ def denoiser(name: str, path: Path, count: int) -> Net:
 
 def learned(operation: str) -> tuple[Any, Any]:
     """Binary and trained parameters of an operation by the square."""
-    from morphax.recipes import learn_operator
+    from morphax.recipes.operators import learn_operator
 
     images = data.diskorect(jax.random.key(7), 1280, size=(30, 30))
     targets = data.target(images, operation.replace(" ", "_").replace("-", "_"), SQUARE)
@@ -147,7 +150,7 @@ def learned(operation: str) -> tuple[Any, Any]:
 
 def learned_union() -> tuple[Any, Any]:
     """Binary and trained parameters of the denoiser."""
-    from morphax.recipes_union import learn_union
+    from morphax.recipes.unions import learn_union
 
     train, valid = (
         data.noisti(jax.random.key(1000 + i), count, size=(70, 70), n_shapes=30)

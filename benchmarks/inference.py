@@ -7,7 +7,7 @@
 |---|---|
 | "opening" | channels [1, 3, 1], windows 5 x 5, on Noisti 70 x 70: the union of openings by three sticks |
 | "dense" | 784 inputs, 4000 erosions and dilations, a popcount head of 10 classes |
-| "convolutional" | `morphax.classify` on 28 x 28: 512 clauses of 7 x 7 and 512 of 11 x 11, votes |
+| "convolutional" | `morphax.classification.model` on 28 x 28: 512 clauses of 7 x 7 and 512 of 11 x 11, votes |
 
 Wiring is random unless files are given: `--network` takes the `network.npz` that `examples/classify.py`
 writes, `--dense` an npz with `selem` (784, n) and `erosion` (n,). Random dense sets have 12 inputs on
@@ -56,8 +56,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import BinaryBiSE, BiSE, Spec, classify, data, elements, models, program
+from morphax import BinaryBiSE, BiSE, Spec, data, program
+from morphax.classification import model
 from morphax.export import c
+from morphax.morphology import elements
+from morphax.neurons import models
 from morphax.program import simplify
 
 REFERENCE, TORCH = "float JAX", "float PyTorch"
@@ -168,7 +171,7 @@ def dense(count: int, width: int, path: Path | None) -> Net:
 
 
 def convolutional(count: int, clauses: int, path: Path | None) -> Net:
-    """`morphax.classify`: clauses, unions over regions, votes."""
+    """`morphax.classification.model`: clauses, unions over regions, votes."""
     rng = np.random.default_rng(0)
     found = np.load(path) if path else {"thresholds": np.zeros((1, 1))}
     channels = found["thresholds"].size
@@ -183,12 +186,12 @@ def convolutional(count: int, clauses: int, path: Path | None) -> Net:
         votes, bias = rng.integers(-5, 6, (9 * 2 * clauses, 10)), np.zeros(10, int)
     regions = math.isqrt(len(votes) // sum(s.shape[1] for s in selems))
     banks = [bank(s, np.ones(s.shape[1], bool), "dense") for s in selems]
-    net = classify.classifier(classify.wires(votes, bias), regions=regions)
+    net = model.classifier(model.wires(votes, bias), regions=regions)
 
     def build(torch: Any) -> Callable[[Any], Any]:
-        middle = classify.centres(28, regions=regions)
+        middle = model.centres(28, regions=regions)
         first, n, part = int(middle[0]), len(middle), len(middle) // regions
-        least = (bias + np.minimum(votes, 0).sum(0)).min()  # see `classify.wires`
+        least = (bias + np.minimum(votes, 0).sum(0)).min()  # see `model.wires`
         table, extra = (torch.tensor(np.asarray(a, np.float32)) for a in (votes, bias - least))
         kernels = []
         for s in selems:
@@ -217,7 +220,7 @@ def convolutional(count: int, clauses: int, path: Path | None) -> Net:
 
 def _clauses(rng: np.random.Generator, x: np.ndarray, size: int, count: int) -> np.ndarray:
     """Clauses of 20 literals, on average, that hold in some window of the images."""
-    seen = np.asarray(classify.windows(classify.literals(jnp.asarray(x[:64])), size=size))
+    seen = np.asarray(model.windows(model.literals(jnp.asarray(x[:64])), size=size))
     seen = seen.reshape(-1, seen.shape[-1])
     held = seen[rng.integers(0, len(seen), count)].T
     return held & (rng.random(held.shape) < 40 / len(held))
@@ -257,7 +260,7 @@ def rounded(y: Any) -> np.ndarray:
 
 def specialised(net: Net) -> dict[str, Timed]:
     """The network compiled for itself."""
-    from morphax.packed.specialize import specialize
+    from morphax.specialized.compiler import specialize
 
     x, count = jnp.asarray(net.x), len(net.x)
     run, words = specialize(net.apply, net.binary, (1, *x.shape[1:])), morphax.pack(x)
@@ -347,7 +350,7 @@ def _aligned(words: int) -> np.ndarray:
 
 def facts(net: Net, simple: program.Program) -> dict[str, Any]:
     """What is in a network, and its plain cost."""
-    banks = morphax.nodes.named_nodes(net.binary).values()
+    banks = morphax.neurons.nodes.named_nodes(net.binary).values()
     sizes = np.concatenate(
         [np.asarray(b.selem).sum((0, 1) if b.spec.role == "spatial" else -2).ravel() for b in banks]
     )
@@ -392,7 +395,7 @@ def contenders(
     try:
         found |= specialised(net)
     except ImportError:
-        common.skip(skipped, "specialised: no morphax.packed.specialize")
+        common.skip(skipped, "specialised: no morphax.specialized.compiler")
     if compiler := shutil.which("gcc") or shutil.which("cc"):
         found |= in_c(net, simple, compiler, folder)
     else:

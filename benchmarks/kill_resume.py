@@ -28,8 +28,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from morphax import data, elements, metrics, models, training
-from morphax.runs import TrainState, drive
+from morphax import data, training
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.objectives import metrics
+from morphax.training.loop import TrainState, drive
 
 KINDS = ("training run", "sweep")
 MEMBERS = 4

@@ -23,8 +23,8 @@ from jax.extend import core
 
 import morphax
 from morphax import program
-from morphax.packed.specialize import specialize_program
 from morphax.program import cost, simplify
+from morphax.specialized.compiler import specialize_program
 
 BITWISE = {"and", "or", "xor", "not", "shift_left", "shift_right_logical", "population_count"}
 JOINS = {"reduce_and", "reduce_or", "reduce_xor", "reduce"}

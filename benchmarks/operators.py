@@ -43,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import elements
+from morphax.morphology import elements
 from morphax.packed import pixels
 
 REFERENCE = "OpenCV"
@@ -228,7 +228,7 @@ def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
 
 def specialised(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
     """The operator as a network of one or two neurons, through `specialize`."""
-    from morphax.packed.specialize import specialize
+    from morphax.specialized.compiler import specialize
 
     windows = [selem] if operation == "erosion" else [selem, selem[::-1, ::-1]]
     params = [
@@ -256,7 +256,7 @@ def specialised(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, R
 
 MAKERS = (ours, specialised, opencv, skimage, pytorch)
 NEEDS = {"opencv": "opencv-python-headless", "skimage": "scikit-image", "pytorch": "torch, shifted views",
-         "specialised": "morphax.packed.specialize"}  # fmt: skip
+         "specialised": "morphax.specialized.compiler"}  # fmt: skip
 
 
 def timed(run: Callable[[], object], budget: float, megapixels: float) -> tuple[dict, float]:

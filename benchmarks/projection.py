@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from common import add_ratios, measure, metadata, result, skip, table, write
 
-from morphax.projection.exact import project_exact
-from morphax.projection.qp import project_osqp
+from morphax.projection._exact import project_exact
+from morphax.projection._qp import project_osqp
 
 SIZES = (9, 25, 49, 144, 784, 1568, 4096)
 EXACT = "morphax exact"

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax.projection.qp_candidates import DILATION, model
+from morphax.projection._qp_candidates import DILATION, model
 
 Candidate = tuple[int, int]  # operation, k
 

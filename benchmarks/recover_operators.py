@@ -30,11 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import data, elements, metrics, models, recipes, starts
+from morphax import data
 from morphax.data.identify import evidence, undetermined
 from morphax.explain import explain
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.objectives import metrics
 from morphax.program import build
-from morphax.training import as_unit
+from morphax.recipes import _starts, operators
+from morphax.training.fitting import as_unit
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
 CHANNELS = {"erosion": (1, 1), "dilation": (1, 1), "opening": (1, 1, 1), "closing": (1, 1, 1),
@@ -128,7 +132,7 @@ def row_of(
     make = jax.jit(lambda x: data.target(x, operation, selem))
     pairs = {part: (x, make(x)) for part, x in images.items()}
     start = time.perf_counter()
-    learned = recipes.learn_operator(
+    learned = operators.learn_operator(
         jax.random.key(seed), pairs["train"], valid=pairs["valid"], channels=CHANNELS[operation],
         steps=steps, symmetric=name == SYMMETRIC,
     )  # fmt: skip
@@ -169,8 +173,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     about = common.metadata("recover_operators", unit="", reference="", smoke=options.smoke)
-    about["recipe"] = {"steps": options.steps, "scales": recipes.SCALES, "pull": recipes.PULL,
-                       "floors": recipes.FLOORS, "starts": [starts.ONE_MAP, starts.SEVERAL_MAPS]}  # fmt: skip
+    about["recipe"] = {"steps": options.steps, "scales": operators.SCALES, "pull": operators.PULL,
+                       "floors": operators.FLOORS,
+                       "starts": [_starts.ONE_MAP, _starts.SEVERAL_MAPS]}  # fmt: skip
     options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "recover_operators.jsonl"
     rows = (

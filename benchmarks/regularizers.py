@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from morphax import models
-from morphax.neurons import apply
-from morphax.training import TrainState, make_step
-from morphax.transforms import add_regularizer
+from morphax.neurons import models
+from morphax.neurons.forward import apply
+from morphax.training.fitting import TrainState, make_step
+from morphax.training.transforms import add_regularizer
 
 PLAIN = "plain step"
 

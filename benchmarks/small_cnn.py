@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from morphax.metrics import dice
-from morphax.training import fit
+from morphax.objectives.metrics import dice
+from morphax.training.fitting import fit
 
 
 class CNN(nn.Module):

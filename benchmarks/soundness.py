@@ -28,12 +28,12 @@ import numpy as np
 import soundness_cases as cases
 from scipy.special import erf
 
-from morphax import thresholds
-from morphax.certificate import EROSION, certify_node
-from morphax.neurons import apply
-from morphax.nodes import BinaryBiSE, BiSE, Spec, effective
-from morphax.reparam import effective_weights, latent_bias, latent_weights
-from morphax.rounding import sums_of
+from morphax.certificates._rounding import sums_of
+from morphax.certificates.neuron import EROSION, certify_node
+from morphax.neurons import thresholds
+from morphax.neurons.forward import apply
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, effective
+from morphax.neurons.reparam import effective_weights, latent_bias, latent_weights
 
 MAPS = (
     ("identity", "raw"), ("positive", "positive"), ("dual", "raw"), ("identity", "centred"),

@@ -2,7 +2,7 @@
 
 A neuron is drawn as effective weights and a bias a few rounding errors, or a few rounding allowances,
 inside or outside the bounds L and U; then the latent parameters that make it under a reparametrisation.
-Weights are `(m, n)`, as `morphax.nodes.bank` lays them out; everything is float64 until it is stored.
+Weights are `(m, n)`, as `morphax.neurons.nodes.bank` lays them out; everything is float64 until it is stored.
 """
 
 from typing import NamedTuple
@@ -71,7 +71,7 @@ def draw_weights(rng, m: int, n: int, dtype, *, positive: bool):
 
 
 def bounds(weights, selem, operation, v1, v2) -> tuple[np.ndarray, np.ndarray]:
-    """L and U of the module docstring of `morphax.certificate`, in the dtype of the weights."""
+    """L and U of the module docstring of `morphax.certificates.neuron`, in the dtype of the weights."""
     plus, minus = np.maximum(weights, 0), np.maximum(-weights, 0).sum(1)
     dilation = operation == DILATION
     low = np.where(selem & dilation[:, None], v1 * plus, plus)
@@ -83,7 +83,7 @@ def bounds(weights, selem, operation, v1, v2) -> tuple[np.ndarray, np.ndarray]:
 
 
 def allowance(weights, bias, about: Limits, *, sums: int, offset: float) -> np.ndarray:
-    """t of `morphax.rounding`, in exact arithmetic as far as float64 goes."""
+    """t of `morphax.certificates._rounding`, in exact arithmetic as far as float64 goes."""
     n = weights.shape[1]
     size = np.abs(weights).sum(1)
     wide = about.unit * (sums * (4 * n + 32) * size + 32 * (np.abs(bias) + abs(offset)))

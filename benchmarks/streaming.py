@@ -21,8 +21,9 @@ import jax
 import numpy as np
 import optax
 
-from morphax import models, training
+from morphax import training
 from morphax.data.stream import DiskorectBlocks, batches
+from morphax.neurons import models
 
 GB = 1e9
 

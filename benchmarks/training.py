@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from morphax import models, reparam
-from morphax.neurons import apply
-from morphax.training import TrainState, make_chunk, make_step
+from morphax.neurons import models, reparam
+from morphax.neurons.forward import apply
+from morphax.training.fitting import TrainState, make_chunk, make_step
 
 OURS = "morphax"
 

@@ -34,8 +34,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import classify, clauses, contrast, data, levelsets
-from morphax import recipes_classification as recipes
+from morphax import data
+from morphax.classification import clauses, model
+from morphax.classification import train as recipes
+from morphax.morphology import contrast, levelsets
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common
@@ -198,20 +200,20 @@ def judge(
     """Accuracies on the test set, the verdicts of the certificate, and what an image costs."""
     images, answers = test
     where = {"stride": recipe.stride, "regions": recipe.regions}
-    wiring = classify.wires(trained.votes, trained.bias)
-    net = classify.classifier(wiring, **where)
+    wiring = model.wires(trained.votes, trained.bias)
+    net = model.classifier(wiring, **where)
     binary = morphax.binarize(trained.params)
     height, width, channels = images.shape[1:]
     shape = (1, height, width, channels * thresholds.shape[1])
 
     def bits(params: Any, x: jax.Array) -> jax.Array:
-        return classify.features(params["erosions"], x, **where)
+        return model.features(params["erosions"], x, **where)
 
     verdict = morphax.certify_network(bits, trained.params, shape)
     exact = np.concatenate([np.asarray(v.exact).ravel() for v in verdict.neurons.values()])
     real = predictions(net, trained.params, images, thresholds, real=True)
     bit = predictions(net, binary, images, thresholds, real=False)
-    sides = [len(classify.centres(n, **where)) for n in (height, width)]
+    sides = [len(model.centres(n, **where)) for n in (height, width)]
     return {
         "float_accuracy": float((real == answers).mean()),
         "binary_accuracy": float((bit == answers).mean()),
@@ -219,7 +221,7 @@ def judge(
         "decisions_that_differ": int((real != bit).sum()),
         "certified_share": float(exact.mean()),
         "network_certified": bool(verdict.exact),
-        **classify.operations(
+        **model.operations(
             binary["erosions"], wiring, positions=sides[0] * sides[1], regions=recipe.regions
         ),
         "largest_vote": int(np.abs(trained.votes).max()),
@@ -234,7 +236,7 @@ def save_network(path: Path, trained: recipes.Trained, thresholds: np.ndarray) -
         "thresholds": thresholds,
     }
     for i, bank in enumerate(trained.params["erosions"]):
-        weight, threshold, scale = morphax.nodes.leaves(bank)
+        weight, threshold, scale = morphax.neurons.nodes.leaves(bank)
         arrays |= {f"weight{i}": weight, f"threshold{i}": threshold, f"scale{i}": scale}
     for i, bank in enumerate(morphax.binarize(trained.params)["erosions"]):
         arrays[f"selem{i}"] = bank.selem

@@ -3,7 +3,7 @@
 #
 # Noisti (arXiv 2401.03830): sticks in three directions, drowned in noise; the target is the clean
 # drawing, which is not the output of any operator. A union of three openings by sticks comes close, and
-# is what a BiMoNN of channels [1, 3, 1] can express. `morphax.recipes_union` learns the three maps one
+# is what a BiMoNN of channels [1, 3, 1] can express. `morphax.recipes.unions` learns the three maps one
 # after the other; why: docs/learning.md.
 #
 #     python examples/denoise.py                 # five seeds
@@ -25,11 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax import data, elements, metrics, models, operators, viz
+from morphax import data, viz
 from morphax.explain import explain
+from morphax.morphology import elements, operators
+from morphax.neurons import models
+from morphax.objectives import metrics
 from morphax.program import build
-from morphax.recipes import Learned
-from morphax.recipes_union import learn_union
+from morphax.recipes.operators import Learned
+from morphax.recipes.unions import learn_union
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common

@@ -29,8 +29,9 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import classify, clauses, data, program
-from morphax import recipes_classification as recipes
+from morphax import data, program
+from morphax.classification import clauses, model
+from morphax.classification import train as recipes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common
@@ -253,7 +254,7 @@ def judge(latent: Any, test: Any, road: str) -> list[dict]:
     votes, bias = (np.asarray(latent[name]) for name in ("votes", "bias"))
     unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / MOST
     whole = np.clip(np.round(votes / unit), -MOST, MOST).astype(np.int32)
-    wiring = classify.wires(whole, np.round(bias / (clauses.GAIN * unit)).astype(np.int32))
+    wiring = model.wires(whole, np.round(bias / (clauses.GAIN * unit)).astype(np.int32))
     plain = program.build(lambda p, x: morphax.apply(p, x), binary["lui"], (1, x.shape[1]))
     cost = program.count(program.simplify(plain))
     rows = []

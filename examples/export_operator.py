@@ -29,13 +29,15 @@ import jax
 import numpy as np
 
 import morphax
-from morphax import data, elements, export, models, viz
-from morphax.describe import describe
+from morphax import data, export, viz
 from morphax.explain import explain
-from morphax.metrics import dice
-from morphax.packed.specialize import specialize_program
+from morphax.explain.describe import describe
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.objectives.metrics import dice
 from morphax.program import Program, from_planes, run, to_planes
-from morphax.recipes import learn_operator
+from morphax.recipes.operators import learn_operator
+from morphax.specialized.compiler import specialize_program
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from learn_operator import LAYERS, prepare, write

@@ -32,9 +32,11 @@ import numpy as np
 from scipy import ndimage
 
 import morphax
-from morphax import data, elements, levelsets, models, viz
-from morphax.describe import describe
-from morphax.recipes import Learned, learn_operator
+from morphax import data, viz
+from morphax.explain.describe import describe
+from morphax.morphology import elements, levelsets
+from morphax.neurons import models
+from morphax.recipes.operators import Learned, learn_operator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common

@@ -31,11 +31,13 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import data, elements, models, viz
-from morphax.describe import describe
-from morphax.metrics import dice
-from morphax.nodes import named_nodes
-from morphax.recipes import Learned, learn_operator
+from morphax import data, viz
+from morphax.explain.describe import describe
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.neurons.nodes import named_nodes
+from morphax.objectives.metrics import dice
+from morphax.recipes.operators import Learned, learn_operator
 
 # %% [markdown]
 # ## What there is to learn

@@ -4,7 +4,7 @@
 # Fluorescence images of nuclei (BBBC038, 334 of 256x256) become binary channels: level sets of brightness
 # relative to Otsu's threshold. A BiMoNN (a layer of intersections, a layer that unites them, each input
 # through a learned window) makes the mask. It is trained on its bits along the gradient
-# (`morphax.recipes_bits`), so every network on the way is certified. Choices are made on held-out training
+# (`morphax.recipes.bits`), so every network on the way is certified. Choices are made on held-out training
 # images; the test images are looked at once, at the end.
 #
 #     python examples/segment_nuclei.py --data-dir DIR      # or MORPHAX_DATA; about 10 minutes on a core
@@ -26,14 +26,17 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import data, elements, levelsets, models, regularizers, transforms, viz
+from morphax import data, realize, viz
 from morphax.data.otsu import otsu, relative_brightness, root_otsu
 from morphax.explain import explain
-from morphax.flips import realize
-from morphax.nodes import BinaryBiSE, Spec
+from morphax.morphology import elements, levelsets
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, Spec
+from morphax.objectives import regularizers
 from morphax.program import build
-from morphax.recipes_bits import train_bits
-from morphax.training import fit, make_evaluate
+from morphax.recipes.bits import train_bits
+from morphax.training import transforms
+from morphax.training.fitting import fit, make_evaluate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common

@@ -21,8 +21,9 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import data, models
-from morphax.training import TrainState, make_chunk, make_step
+from morphax import data
+from morphax.neurons import models
+from morphax.training.fitting import TrainState, make_chunk, make_step
 
 METRICS = {"rho = 1 (the papers')": 1.0, "rho = 0.1": 0.1, "rho = 1/n": None}
 

@@ -29,8 +29,10 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import data, models, program, regularizers, reparam
-from morphax.certificate import certify_node
+from morphax import data, program
+from morphax.certificates.neuron import certify_node
+from morphax.neurons import models, reparam
+from morphax.objectives import regularizers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common

@@ -37,9 +37,12 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import distributed, elements, models, training
-from morphax.checkpoint import Checkpoints
+from morphax import training
 from morphax.data.stream import DiskorectBlocks, batches
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.training import distributed
+from morphax.training.checkpoint import Checkpoints
 
 # %% [markdown]
 # ## The job

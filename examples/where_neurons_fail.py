@@ -23,8 +23,10 @@ import numpy as np
 import optax
 
 import morphax
-from morphax import data, models, regularizers
-from morphax.certificate import certify_node
+from morphax import data
+from morphax.certificates.neuron import certify_node
+from morphax.neurons import models
+from morphax.objectives import regularizers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import common

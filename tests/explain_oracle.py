@@ -9,7 +9,7 @@ import re
 import numpy as np
 from scipy import ndimage
 
-from morphax import elements
+from morphax.morphology import elements
 
 
 def dilation(x, selem, border):

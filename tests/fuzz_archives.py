@@ -18,10 +18,10 @@ import numpy as np
 from random_programs import classifier, image_operator
 
 import morphax
-from morphax import models
-from morphax.export import _container
-from morphax.export._consistency import check_program
-from morphax.nodes import BinaryBiSE, Spec
+from morphax.export.archive import container
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, Spec
+from morphax.program.validate import check_program
 
 UNUSABLE = "path: expected a usable morphax archive, got "
 LIMIT = 2**22  # bytes that an archive may unpack to here
@@ -136,7 +136,7 @@ def other_header(rng, content: bytes) -> bytes:
             del target[last]
         else:
             target[last] = copy.deepcopy(JUNK[rng.integers(len(JUNK))])
-    return _container.encode(header, arrays)
+    return container.encode(header, arrays)
 
 
 def other_arrays(rng, content: bytes) -> bytes:
@@ -150,14 +150,14 @@ def other_arrays(rng, content: bytes) -> bytes:
             value = rng.integers(3) if gentle else NUMBERS[rng.integers(len(NUMBERS))]
             flat[rng.integers(flat.size)] = value > 0 if flat.dtype == bool else value
         elif kind == 1:
-            arrays[name] = array.astype(rng.choice(_container.DTYPES))
+            arrays[name] = array.astype(rng.choice(container.DTYPES))
         elif kind == 2:
             arrays[name] = array[..., None] if rng.random() < 0.5 else array.reshape(-1)
         elif kind == 3:
             arrays[name] = array[:-1] if array.ndim else array
         else:
             arrays[f"more/{rng.integers(9)}"] = array
-    return _container.encode(header, arrays)
+    return container.encode(header, arrays)
 
 
 def other_members(rng, content: bytes) -> bytes:

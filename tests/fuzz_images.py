@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from fuzz_archives import check_message
 
-from morphax import levelsets
 from morphax.data import load_pairs
+from morphax.morphology import levelsets
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 SIDES = ("input", "target")

@@ -14,7 +14,7 @@ import numpy as np
 from fuzz_archives import check_message
 
 import morphax
-from morphax.nodes import BiSE, Spec, bank, effective
+from morphax.neurons.nodes import BiSE, Spec, bank, effective
 from morphax.projection import result
 
 # (spec, shape of the weight, dtype, how it is binarised, what it is projected onto, with weights >= 0):

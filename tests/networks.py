@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
-from morphax.nodes import ROLES, BiSE, Spec, bank, unbank
+from morphax.neurons.nodes import ROLES, BiSE, Spec, bank, unbank
 
 # What happens to certified neurons does not depend on the method; this one compiles quickly.
 binarize = jax.jit(partial(morphax.binarize, method="constant-exact"))

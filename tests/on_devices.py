@@ -13,8 +13,10 @@ import optax
 from networks import random_images
 
 import morphax
-from morphax import distributed, models, training
-from morphax.runs import TrainState
+from morphax import training
+from morphax.neurons import models
+from morphax.training import distributed
+from morphax.training.loop import TrainState
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import apply, complement, concatenate, flatten, group_sum, union_pool
-from morphax.models import bimonn, bisel
-from morphax.nodes import ROLES, BinaryBiSE, Spec
+from morphax.neurons.models import bimonn, bisel
+from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 
 # Of networks whose outputs say something.
 SEEDS = {"bimonn-ignore": 0, "bimonn-constant": 3, "bimonn-replicate": 0, "opening": 0,

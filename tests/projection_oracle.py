@@ -152,7 +152,7 @@ def main() -> None:
 
     import jax
 
-    from morphax.projection.exact import project_exact
+    from morphax.projection._exact import project_exact
 
     jax.config.update("jax_enable_x64", True)
     rng = np.random.default_rng(0)

@@ -13,24 +13,10 @@ import pytest
 import morphax
 
 ROOT = Path(morphax.__file__).parent.parent
-# The machinery below `morphax.projection.project`, for no one else to call.
-INTERNAL = {
-    f"morphax.projection.{name}"
-    for name in (
-        "banks",
-        "exact",
-        "qp",
-        "qp_candidates",
-        "qp_search",
-        "scalar",
-        "search",
-        "symmetric",
-    )
-}
 MODULES = sorted(
     name
     for _, name, _ in pkgutil.walk_packages(morphax.__path__, "morphax.")
-    if not name.split(".")[-1].startswith("_") and name not in INTERNAL
+    if not any(part.startswith("_") for part in name.split("."))
 )
 # Arguments with a default that read better in place.
 POSITIONAL = {
@@ -40,16 +26,11 @@ POSITIONAL = {
     ("keep_weights_in", "low"),
     ("keep_weights_in", "high"),
     ("pad", "value"),
+    ("shift", "count"),
     ("c", "path"),
     ("verilog", "path"),
     ("verilog_stream", "path"),
     ("stablehlo", "path"),
-}
-
-
-# Small pieces of a generator, not exported by `morphax.data`.
-TERSE = {
-    f"morphax.data.diskorect.{name}" for name in ("at_least", "happens", "pair", "probability")
 }
 
 
@@ -93,8 +74,6 @@ def test_options_are_keyword_only(name, function):
     "name, thing", FUNCTIONS + CLASSES, ids=[n for n, _ in FUNCTIONS + CLASSES]
 )
 def test_docstrings(name, thing):
-    if name in TERSE:
-        pytest.skip("a small piece, not for users")
     text = inspect.getdoc(thing)
     assert text, f"{name} has no docstring"
     assert text.splitlines()[0].strip()

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from networks import built_bimonn, random_images
 
 import morphax
-from morphax import levelsets, models
-from morphax.export import _header
-from morphax.export._consistency import ARRAYS, OPTIONS, check_program
+from morphax.export.archive import _header
 from morphax.layers import linen
 from morphax.layers import nnx as layers
-from morphax.nodes import ROLES, BinaryBiSE, Spec
+from morphax.morphology import levelsets
+from morphax.neurons import models
+from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 from morphax.program import Op, Program, build, run
+from morphax.program.validate import ARRAYS, OPTIONS, check_program
 
 PAGE = (Path(__file__).parent.parent / "docs/format.md").read_text()
 
@@ -82,7 +83,7 @@ def random_program(rng, length):
             op = Op(kind, (), (n, h, w), arrays={"bits": bits(rng, n, h, w)})
         elif kind == "spatial":
             selem = bits(rng, n, *rng.choice([1, 3, 5], 2)) & bits(rng, n)[:, None, None]
-            border = str(rng.choice(morphax._shift.BORDERS))
+            border = str(rng.choice(morphax.morphology.shift.BORDERS))
             arrays = {"source": source, "selem": selem, **some}
             op = Op(kind, (last,), (n, h, w), "a/bank", arrays, {"border": border})
         elif kind == "combine":

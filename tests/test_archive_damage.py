@@ -21,9 +21,9 @@ import pytest
 from test_archive import assert_same, assert_same_tree, random_program
 
 import morphax
-from morphax import models
-from morphax.export import _container
-from morphax.nodes import BinaryBiSE, Spec
+from morphax.export.archive import container
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, Spec
 from morphax.program import Op, Program, run
 
 I32 = np.int32
@@ -185,7 +185,7 @@ def rewritten(content, change):
     """The archive with another header and arrays: `change(header, arrays)` edits them."""
     header, arrays = parts(content)
     change(header, arrays)
-    return _container.encode(header, arrays)
+    return container.encode(header, arrays)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_versions(whole, path, version, message):
 
 
 def test_a_newer_major_version_may_look_like_nothing_we_know(path):
-    path.write_bytes(_container.encode({"format": "morphax", "version": [2, 1]}, {}))
+    path.write_bytes(container.encode({"format": "morphax", "version": [2, 1]}, {}))
     with pytest.raises(ValueError, match="upgrade morphax"):
         morphax.load(path)
 
@@ -503,7 +503,7 @@ def refused(path, message, **options):
 def lying_table(whole, name, shape):
     """An archive whose table (and npy header) claims another shape than there are bytes."""
     head, arrays = parts(whole)
-    raw = members(_container.encode(head, arrays))
+    raw = members(container.encode(head, arrays))
     table = json.loads(np.load(io.BytesIO(raw["header.npy"])).tobytes())
     table["arrays"][name]["shape"] = shape
     text = json.dumps(table).encode()
@@ -625,7 +625,7 @@ def test_random_alterations_are_refused_or_run(path, tmp_path):
             for key in way:
                 target = target[key]
             target[last] = copy.deepcopy(JUNK[rng.integers(len(JUNK))])
-        path.write_bytes(_container.encode(head, arrays))
+        path.write_bytes(container.encode(head, arrays))
         try:
             archive = morphax.load(path)
         except ValueError as error:

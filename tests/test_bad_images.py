@@ -11,7 +11,7 @@ from fuzz_images import MAGIC, chunk
 from PIL import Image
 
 from morphax import data
-from morphax.recipes import learn_operator
+from morphax.recipes.operators import learn_operator
 
 
 def pairs(folder):

@@ -10,8 +10,8 @@ import pytest
 from networks import built_bimonn, spec_for
 
 import morphax
-from morphax.binarize import METHODS
-from morphax.nodes import BinaryBiSE, BiSE, is_node
+from morphax.binarization import METHODS
+from morphax.neurons.nodes import BinaryBiSE, BiSE, is_node
 from morphax.projection.constant import constant_selem, project_constant
 from morphax.projection.result import DEGENERATE, INVALID, OK
 

@@ -10,8 +10,8 @@ from networks import binarize
 from neuron_oracle import DILATION, EROSION
 
 import morphax
-from morphax.certificate import certify_node
-from morphax.nodes import BiSE, Spec, unbank
+from morphax.certificates.neuron import certify_node
+from morphax.neurons.nodes import BiSE, Spec, unbank
 
 N_NEURONS = 6000
 N_ZONED = 1800
@@ -172,7 +172,7 @@ def test_dead_zones_by_brute_force(n, kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("threshold", morphax.nodes.thresholds.THRESHOLDS)
+@pytest.mark.parametrize("threshold", morphax.neurons.nodes.thresholds.THRESHOLDS)
 def test_outputs_stay_outside_the_dead_zone_that_is_promised(threshold, dtype):
     """A bank of LUIs, one zone per channel, run on inputs at the edges of the zones."""
     rng = np.random.default_rng(7)
@@ -457,10 +457,10 @@ def test_each_sum_in_the_parameters_widens_the_allowance(maps, sums):
     """The bias at which an erosion by n equal weights begins to be certified tells the allowance."""
     n, unit = 64, 2.0**-24
     latent = jnp.full((n, 1), 1.0)
-    weights = morphax.reparam.effective_weights(latent[:, 0], maps[0])
+    weights = morphax.neurons.reparam.effective_weights(latent[:, 0], maps[0])
     size, high = float(weights.sum()), float(weights.min())
     gaps = np.linspace(0, 4, 400) * unit * sums * (4 * n + 32) * size
-    raw = morphax.reparam.latent_bias(
+    raw = morphax.neurons.reparam.latent_bias(
         jnp.asarray(size - high + gaps, jnp.float32), maps[1], jnp.broadcast_to(weights, (400, n))
     )
     node = BiSE(
@@ -477,7 +477,7 @@ def test_the_coarsest_of_mixed_dtypes_counts():
     weight, scale = jnp.full((3, 1), 1.0), jnp.full(1, 50.0)
     low = float(jax.nn.softplus(1.0))
     for bias, exact in [(2 * low + 2e-2, False), (2.45 * low, True)]:  # between 2 and 2.5 weights
-        latent = morphax.reparam.softplus_inverse(jnp.asarray([bias]))
+        latent = morphax.neurons.reparam.softplus_inverse(jnp.asarray([bias]))
         half = certify(BiSE(weight, latent.astype(jnp.float16), scale, spec)).exact
         single = certify(BiSE(weight, latent, scale, spec)).exact
         assert (half.tolist(), single.tolist()) == ([exact], [True])

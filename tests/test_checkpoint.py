@@ -13,10 +13,11 @@ import numpy as np
 import optax
 import pytest
 
-from morphax import data, models, training
-from morphax.checkpoint import Checkpoints
-from morphax.recipes import learn_operator
-from morphax.runs import TrainState, drive
+from morphax import data, training
+from morphax.neurons import models
+from morphax.recipes.operators import learn_operator
+from morphax.training.checkpoint import Checkpoints
+from morphax.training.loop import TrainState, drive
 
 ROOT = Path(__file__).parents[1]
 
@@ -323,7 +324,7 @@ def test_a_search_goes_on(tmp_path, monkeypatch):
             raise Stop
         real(path, record)
 
-    monkeypatch.setattr("morphax.runs.append_jsonl", dies)
+    monkeypatch.setattr("morphax.training.loop.append_jsonl", dies)
     with pytest.raises(Stop):
         learn(log=tmp_path / "log.jsonl", checkpoint=tmp_path / "search")
     run = learn(log=tmp_path / "log.jsonl", checkpoint=tmp_path / "search")

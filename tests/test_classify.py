@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network, classify, clauses, levelsets
-from morphax import recipes_classification as recipes
+from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network
+from morphax.classification import clauses, model
+from morphax.classification import train as recipes
+from morphax.morphology import levelsets
 
 TINY = clauses.Recipe(banks=((3, 6), (5, 5)), literals=4.0)
 
@@ -29,7 +31,7 @@ def bank(rng, size, channels, count):
 
 def plain(selem, levels, size, regions=3):
     """Steps 1 to 4 of the network, one window at a time."""
-    where = classify.centres(levels.shape[1], regions=regions)
+    where = model.centres(levels.shape[1], regions=regions)
     part = len(where) // regions
     planes = np.concatenate([levels, ~levels], -1)
     half = size // 2
@@ -46,14 +48,14 @@ def plain(selem, levels, size, regions=3):
 def network(rng):
     params = {"erosions": [bank(rng, 3, 2, 4), bank(rng, 5, 2, 3)]}
     votes, bias = rng.integers(-3, 4, (9 * 7, 4)), rng.integers(-5, 6, 4)
-    return params, votes, bias, classify.classifier(classify.wires(votes, bias))
+    return params, votes, bias, model.classifier(model.wires(votes, bias))
 
 
 def test_features_are_conjunctions_somewhere_in_a_region(rng, network):
     params = network[0]
     levels = rng.random((5, 14, 14, 2)) < np.linspace(0.2, 0.9, 5)[:, None, None, None]
     binary = morphax.binarize(params)["erosions"]
-    found = np.asarray(classify.features(binary, jnp.asarray(levels)))
+    found = np.asarray(model.features(binary, jnp.asarray(levels)))
     wanted = [
         plain(np.asarray(b.weight) > 0, levels, n)
         for b, n in zip(params["erosions"], (3, 5), strict=True)
@@ -67,7 +69,7 @@ def test_all_carriers_give_the_same_counts(rng, network):
     levels = rng.random((40, 14, 14, 2)) < rng.random((40, 1, 1, 1))
     binary = morphax.binarize(params)
     counts = np.asarray(net(binary, jnp.asarray(levels)))
-    found = np.asarray(classify.features(binary["erosions"], jnp.asarray(levels)))
+    found = np.asarray(model.features(binary["erosions"], jnp.asarray(levels)))
     offset = counts - (found @ votes + bias)
     assert (offset == offset[0, 0]).all()
     assert len(set(counts.argmax(1))) > 1
@@ -91,7 +93,7 @@ def test_certified_from_the_parameters(network):
 
 def test_wires_pad_every_class_to_the_same_length(rng):
     votes, bias = rng.integers(-4, 5, (20, 3)), np.array([-7, 0, 5])
-    table = classify.wires(votes, bias)
+    table = model.wires(votes, bias)
     bits = rng.random((50, 20)) < 0.5
     all_bits = np.concatenate([bits, ~bits, np.zeros((50, 1), bool), np.ones((50, 1), bool)], 1)
     counts = all_bits[:, table].sum(-1)
@@ -101,7 +103,7 @@ def test_wires_pad_every_class_to_the_same_length(rng):
 
 @pytest.mark.parametrize("length, stride, regions", [(28, 2, 3), (32, 2, 3), (28, 1, 2), (9, 2, 2)])
 def test_centres_are_symmetric_and_inside(length, stride, regions):
-    found = classify.centres(length, stride=stride, regions=regions)
+    found = model.centres(length, stride=stride, regions=regions)
     assert len(found) % regions == 0
     assert (np.diff(found) == stride).all()
     assert found[0] >= 0
@@ -111,11 +113,11 @@ def test_centres_are_symmetric_and_inside(length, stride, regions):
 @pytest.mark.parametrize(
     "call, argument",
     [
-        (lambda: classify.centres(4, regions=3), "regions"),
-        (lambda: classify.windows(jnp.zeros((1, 28, 28, 1)), size=4), "size"),
-        (lambda: classify.wires(np.zeros((2, 2)), np.zeros(2, int)), "votes"),
-        (lambda: classify.wires(np.zeros((2, 2), int), np.zeros(3, int)), "bias"),
-        (lambda: classify.classifier(np.zeros(3, int)), "wiring"),
+        (lambda: model.centres(4, regions=3), "regions"),
+        (lambda: model.windows(jnp.zeros((1, 28, 28, 1)), size=4), "size"),
+        (lambda: model.wires(np.zeros((2, 2)), np.zeros(2, int)), "votes"),
+        (lambda: model.wires(np.zeros((2, 2), int), np.zeros(3, int)), "bias"),
+        (lambda: model.classifier(np.zeros(3, int)), "wiring"),
     ],
 )
 def test_bad_input(call, argument):
@@ -126,7 +128,7 @@ def test_bad_input(call, argument):
 def test_operations_count_by_hand(network):
     params, votes, bias, _ = network
     binary = morphax.binarize(params)["erosions"]
-    counts = classify.operations(binary, classify.wires(votes, bias), positions=36)
+    counts = model.operations(binary, model.wires(votes, bias), positions=36)
     sizes = np.concatenate([np.asarray(b.weight).sum(0) for b in params["erosions"]])
     assert counts["ands"] == (sizes - 1).sum() * 36
     assert counts["ors"] == 7 * (36 - 9)
@@ -158,7 +160,7 @@ def test_both_roads_learn_and_lose_nothing(road):
     found = certify(trained.params)["erosions"]
     assert all(bool(part.exact.all()) for part in found)
     assert all(bool((part.operation == 0).all()) for part in found)
-    net = classify.classifier(classify.wires(trained.votes, trained.bias))
+    net = model.classifier(model.wires(trained.votes, trained.bias))
     assert bool(certify_network(net, trained.params, (1, 14, 14, 1)).exact)
     tests, answers = shapes(700)
     levels = levelsets.decompose(tests[400:], THRESHOLDS.astype(int))
@@ -176,7 +178,7 @@ def test_training_and_the_shipped_network_agree(road):
     levels = levelsets.decompose(images, THRESHOLDS.astype(int)).astype(jnp.float32)
     least = clauses.violations(latent, levels, recipe=recipe, sharpness=recipe.sharpness[1])
     params, _, _ = clauses.finish(latent, recipe=recipe)
-    shipped = classify.features(params["erosions"], levels)
+    shipped = model.features(params["erosions"], levels)
     slope = 40.0 if road == "straight-through" else recipe.slope[1]
     trained = [jax.nn.sigmoid(slope * (0.5 - v)).reshape(len(v), -1) for v in least]
     np.testing.assert_allclose(shipped, jnp.concatenate(trained, 1), atol=2e-5)
@@ -271,7 +273,7 @@ def test_training_sees_the_windows_of_the_network_region_by_region(rng, shape, s
     levels = jnp.asarray(rng.random((2, *shape, 3)), jnp.float32)
     recipe = TINY._replace(stride=stride, regions=regions)
     seen = np.asarray(clauses._windows(levels, 5, recipe))
-    wanted = np.asarray(classify.windows(levels, size=5, stride=stride, regions=regions))
+    wanted = np.asarray(model.windows(levels, size=5, stride=stride, regions=regions))
     rows, columns = (n // regions for n in wanted.shape[1:3])
     for i, j in itertools.product(range(regions), repeat=2):
         part = wanted[:, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
@@ -281,4 +283,4 @@ def test_training_sees_the_windows_of_the_network_region_by_region(rng, shape, s
 def test_unknown_binary_bank_shape_is_named():
     node = BinaryBiSE(jnp.ones((19, 1), bool), jnp.ones(1, bool), jnp.zeros(1, bool), Spec("dense"))
     with pytest.raises(ValueError, match=r"^erosions: expected 2 literals"):
-        classify.features([node], jnp.zeros((1, 28, 28, 1), bool))
+        model.features([node], jnp.zeros((1, 28, 28, 1), bool))

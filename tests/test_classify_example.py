@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morphax import clauses, contrast, data
+from morphax import data
+from morphax.classification import clauses
+from morphax.morphology import contrast
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "classify.py"
 

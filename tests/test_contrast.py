@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from morphax import contrast, levelsets
+from morphax.morphology import contrast, levelsets
 
 
 def plain(image, side, floor):

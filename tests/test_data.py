@@ -11,8 +11,9 @@ import oracle
 import pytest
 from PIL import Image
 
-from morphax import data, elements
+from morphax import data
 from morphax.data import _draw
+from morphax.morphology import elements
 
 
 def test_importing_data_imports_no_extra():

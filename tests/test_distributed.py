@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import distributed, training
+from morphax import training
+from morphax.training import distributed
 
 ROOT = Path(__file__).parents[1]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from morphax import elements
+from morphax.morphology import elements
 
 ODD = st.integers(0, 12).map(lambda r: 2 * r + 1)
 

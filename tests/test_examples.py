@@ -14,7 +14,8 @@ from PIL import Image
 from user_errors import refused
 
 import morphax
-from morphax import BinaryBiSE, Spec, data, elements
+from morphax import BinaryBiSE, Spec, data
+from morphax.morphology import elements
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LEARN = EXAMPLES / "learn_operator.py"

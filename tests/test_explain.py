@@ -12,8 +12,9 @@ from networks import binarize, built_bimonn, random_images
 from random_programs import classifier, image_operator
 
 import morphax
-from morphax import elements, models
 from morphax.explain import explain, layers
+from morphax.morphology import elements
+from morphax.neurons import models
 from morphax.program import Op, Program, build, run, simplify
 
 BORDERS = ("ignore", "constant", "replicate")

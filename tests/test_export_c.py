@@ -13,10 +13,11 @@ from c_compiler import compile_c, guarded, library, need, pointer
 from networks import binarize, built_bimonn, random_images
 from random_programs import bits, classifier, combine, image_operator, spatial
 
-from morphax import models
-from morphax.export import _c_text, _container
-from morphax.export.c_source import c
-from morphax.operators import opening
+from morphax import _files
+from morphax.export.c_source import _text
+from morphax.export.c_source.write import c
+from morphax.morphology.operators import opening
+from morphax.neurons import models
 from morphax.program import Op, Program, run
 
 BORDERS = ("ignore", "constant", "replicate")
@@ -25,7 +26,7 @@ BORDERS = ("ignore", "constant", "replicate")
 @pytest.fixture(params=["lines", "tables"])
 def form(request, monkeypatch):
     """Both ways of writing neurons, whatever the size of the network."""
-    monkeypatch.setattr(_c_text, "UNROLLED", 10**6 if request.param == "lines" else 0)
+    monkeypatch.setattr(_text, "UNROLLED", 10**6 if request.param == "lines" else 0)
     return request.param
 
 
@@ -479,14 +480,14 @@ def test_a_write_that_fails_leaves_nothing(old, tmp_path, monkeypatch):
     if old:
         c(opening_program(np.ones((5, 5), bool)), tmp_path, name="net")
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    write = _container.write
+    write = _files.write
 
     def full(path, content):
         if str(path).endswith(".c"):
             raise OSError("no space left on device")
         write(path, content)
 
-    monkeypatch.setattr(_container, "write", full)
+    monkeypatch.setattr(_files, "write", full)
     with pytest.raises(OSError, match="no space"):
         c(opening_program(np.ones((3, 3), bool)), tmp_path, name="net")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

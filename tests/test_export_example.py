@@ -18,7 +18,9 @@ from scipy import ndimage
 from user_errors import refused
 
 import morphax
-from morphax import data, elements, models
+from morphax import data
+from morphax.morphology import elements
+from morphax.neurons import models
 from morphax.program import Op, Program
 
 SCRIPT = Path(__file__).parents[1] / "examples/export_operator.py"

@@ -11,8 +11,8 @@ import pytest
 from networks import binarize, built, built_bimonn, random_images, spec_for
 
 import morphax
-from morphax.export.stablehlo import load_stablehlo, stablehlo
-from morphax.models import bimonn
+from morphax.export._stablehlo import load_stablehlo, stablehlo
+from morphax.neurons.models import bimonn
 
 
 def need_flatbuffers():

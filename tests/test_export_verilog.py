@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from networks import binarize, built, built_bimonn, random_images, spec_for
 from random_programs import bits, classifier, combine, image_operator, spatial
 
-from morphax.export.verilog import verilog
-from morphax.heads import group_sum
-from morphax.models import bimonn
-from morphax.neurons import apply, flatten, union_pool
+from morphax.export.hdl.combinational import verilog
+from morphax.neurons.forward import apply, flatten, union_pool
+from morphax.neurons.heads import group_sum
+from morphax.neurons.models import bimonn
 from morphax.program import Op, Program, build, run, simplify, to_planes
 
 

@@ -12,9 +12,9 @@ from networks import binarize, built_bimonn, random_images
 from random_programs import bits, classifier, combine, image_operator, spatial
 from scipy import ndimage
 
-from morphax import elements
-from morphax.export.verilog_stream import verilog_stream
-from morphax.models import bimonn
+from morphax.export.hdl.stream import verilog_stream
+from morphax.morphology import elements
+from morphax.neurons.models import bimonn
 from morphax.program import Op, Program, build, run, simplify
 
 

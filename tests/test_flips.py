@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import BinaryBiSE, Spec, elements, flips, models
-from morphax.recipes_bits import train_bits
+from morphax import BinaryBiSE, Spec
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.recipes import _bit_changes
+from morphax.recipes.bits import train_bits
 
 SPEC = Spec("spatial", "identity", "centred")
 
@@ -53,7 +56,7 @@ def test_slopes_are_the_first_order_of_a_change_of_one_output(rng):
             node = BinaryBiSE(elements.disk(3)[:, :, None, None], np.full((1, 1), erosion),
                               np.full((1, 1), complement), SPEC)  # fmt: skip
             layers = [{"bise": node}]
-            up, down = (part[0]["bise"] for part in flips.slopes(layers, x, y))
+            up, down = (part[0]["bise"] for part in _bit_changes.slopes(layers, x, y))
             before = np.asarray(models.bimonn(layers, jnp.asarray(x))).astype(float)
             axes = (1, 2, 3)
             size = before.sum(axes) + y.sum(axes) + 1
@@ -78,11 +81,13 @@ def test_ranked_goes_with_what_the_changes_do(rng):
     layers = network(rng)
     x = rng.random((8, 20, 20, 2)) < 0.6
     y = np.asarray(models.bimonn(network(rng), jnp.asarray(x)))
-    found = flips.ranked(layers, flips.slopes(layers, x, y))
+    found = _bit_changes.ranked(layers, _bit_changes.slopes(layers, x, y))
     falls = np.array([fall for fall, _ in found])
     assert (np.diff(falls) <= 0).all()
     before = loss(layers, x, y)
-    real = np.array([before - loss(flips.changed(layers, (change,)), x, y) for _, change in found])
+    real = np.array(
+        [before - loss(_bit_changes.changed(layers, (change,)), x, y) for _, change in found]
+    )
     small = np.abs(real) < 0.02  # first order
     assert small.sum() > 5
     assert np.corrcoef(falls[small], real[small])[0, 1] > 0.5
@@ -91,15 +96,15 @@ def test_ranked_goes_with_what_the_changes_do(rng):
 def test_ranked_never_empties_a_set(rng):
     layers = network(rng)
     x = rng.random((2, 9, 9, 2)) < 0.5
-    for _, change in flips.ranked(layers, flips.slopes(layers, x, x[..., :1])):
-        for layer in flips.changed(layers, (change,)):
+    for _, change in _bit_changes.ranked(layers, _bit_changes.slopes(layers, x, x[..., :1])):
+        for layer in _bit_changes.changed(layers, (change,)):
             assert np.asarray(layer["bise"].selem).any((0, 1)).all()
             assert np.asarray(layer["lui"].selem).any(0).all()
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 7])
 def test_orbits_are_those_of_the_turns_and_mirrors(side):
-    parts = flips.orbits(side)
+    parts = _bit_changes.orbits(side)
     assert (parts.sum(0) == 1).all()
     for part in parts:
         point = np.argwhere(part)[0]
@@ -111,7 +116,7 @@ def test_orbits_are_those_of_the_turns_and_mirrors(side):
 
 def test_realize_is_certified_and_binarize_goes_back(rng):
     layers = network(rng, channels=3, maps=3, size=5)
-    real = flips.realize(layers)
+    real = morphax.realize(layers)
     assert bool(morphax.certify_network(models.bimonn, real, (1, 9, 9, 3)).exact)
     x = rng.random((4, 17, 15, 3)) < 0.5
     wanted = np.asarray(models.bimonn(layers, jnp.asarray(x)))

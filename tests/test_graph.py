@@ -9,9 +9,9 @@ import pytest
 from networks import agree, almost_binary, binarize, built, built_bimonn, random_images, spec_for
 
 import morphax
-from morphax.models import bimonn, bisel
-from morphax.neurons import apply, complement, concatenate, flatten, union_pool
-from morphax.nodes import BiSE, Spec
+from morphax.neurons.forward import apply, complement, concatenate, flatten, union_pool
+from morphax.neurons.models import bimonn, bisel
+from morphax.neurons.nodes import BiSE, Spec
 
 N_IMAGES = 10_000
 

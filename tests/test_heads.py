@@ -10,7 +10,7 @@ from networks import binarize, built, built_bimonn, random_images, spec_for
 
 import morphax
 from morphax import group_sum, linear_head, pack, predict
-from morphax.neurons import apply, complement, concatenate, flatten
+from morphax.neurons.forward import apply, complement, concatenate, flatten
 from morphax.packed import counters
 
 count, greater = jax.jit(counters.count), jax.jit(counters.greater)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from morphax import operators
 from morphax.data.identify import evidence, undetermined
+from morphax.morphology import operators
 
 ALL = np.array([list(np.binary_repr(i, 9)) for i in range(1, 512)]) == "1"
 ALL = ALL.reshape(-1, 3, 3)

@@ -12,9 +12,9 @@ import pytest
 from user_errors import refused
 
 import morphax
-from morphax import BinaryBiSE, Spec, data, elements
+from morphax import BinaryBiSE, Spec, data, realize
 from morphax.data.otsu import otsu
-from morphax.flips import realize
+from morphax.morphology import elements
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

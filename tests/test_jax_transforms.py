@@ -9,8 +9,8 @@ import pytest
 from networks import binarize, built_bimonn, random_images
 
 import morphax
-from morphax import models
-from morphax.nodes import BinaryBiSE, BiSE, Spec, is_node
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, is_node
 
 SHAPE = (4, 7, 8, 2)
 CHANNELS = (2, 2, 1)

@@ -10,10 +10,10 @@ from networks import binarize, built, built_bimonn, random_images, spec_for
 from scanned import Deep
 
 import morphax
-from morphax import models
 from morphax.layers import linen
 from morphax.layers import nnx as layers
-from morphax.nodes import BinaryBiSE, BiSE, is_node
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, BiSE, is_node
 
 SHAPE = (2, 7, 8, 2)
 CHANNELS = (2, 3, 1)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from morphax import levelsets, operators
-from morphax.levelsets import decompose, reconstruct, thresholds
+from morphax.morphology import levelsets, operators
+from morphax.morphology.levelsets import decompose, reconstruct, thresholds
 
 NAMES = ("erosion", "dilation", "opening", "closing")
 SELEM = np.array([[0, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 1]], bool)  # nothing symmetric

@@ -11,9 +11,16 @@ from networks import built, random_images, spec_for
 from scipy import ndimage, special
 
 import morphax
-from morphax import windows
-from morphax.neurons import apply, complement, concatenate, flatten, guess_erosion, union_pool
-from morphax.nodes import BinaryBiSE, BiSE, Spec, bank, map_nodes, named_nodes, unbank
+from morphax.neurons import _correlate
+from morphax.neurons.forward import (
+    apply,
+    complement,
+    concatenate,
+    flatten,
+    guess_erosion,
+    union_pool,
+)
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, bank, map_nodes, named_nodes, unbank
 
 BORDERS = ("ignore", "constant", "replicate")
 XI = {
@@ -132,9 +139,9 @@ def test_correlation_on_cpu_equals_the_convolution_elsewhere(rng):
         kh, kw = window
         images = jnp.asarray(rng.random((2, 4 + kh - 1, width + kw - 1, 2)), jnp.float32)
         bank_ = jnp.asarray(rng.normal(size=(kh, kw, 2, 3)), jnp.float32)
-        fast = windows._correlate_banded(images, bank_)
+        fast = _correlate._correlate_banded(images, bank_)
         assert fast.shape == (2, 4, width, 2, 3)
-        np.testing.assert_allclose(fast, windows._correlate_conv(images, bank_), atol=2e-5)
+        np.testing.assert_allclose(fast, _correlate._correlate_conv(images, bank_), atol=2e-5)
     expected = ndimage.correlate(np.asarray(images)[0, ..., 1], np.asarray(bank_)[..., 1, 2])
     np.testing.assert_allclose(fast[0, ..., 1, 2], expected[2:-2], atol=2e-5)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from morphax import elements, operators
-from morphax._shift import shift_or
+from morphax.morphology import elements, operators
+from morphax.morphology.shift import shift_or
 
 NAMES = ("erosion", "dilation", "opening", "closing", "white_top_hat", "black_top_hat")
 SIDES = [(1, 1), (1, 5), (3, 3), (3, 7), (5, 5), (7, 3), (9, 9), (11, 11), (11, 1)]

@@ -13,11 +13,13 @@ from networks import binarize, built, built_bimonn, random_images, spec_for
 from scanned import Deep
 
 import morphax
-from morphax import models, operators, pack, unpack
+from morphax import pack, unpack
 from morphax.layers import linen
 from morphax.layers import nnx as layers
-from morphax.neurons import apply, complement, concatenate, flatten, union_pool
-from morphax.nodes import BinaryBiSE, Spec
+from morphax.morphology import operators
+from morphax.neurons import models
+from morphax.neurons.forward import apply, complement, concatenate, flatten, union_pool
+from morphax.neurons.nodes import BinaryBiSE, Spec
 
 BORDERS = ("ignore", "constant", "replicate")
 COUNTS = (1, 31, 32, 33, 70)

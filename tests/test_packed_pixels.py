@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphax import elements, operators
+from morphax.morphology import elements, operators
 from morphax.packed import pixels
 from morphax.packed.pixels import pack_pixels, unpack_pixels
 

@@ -12,9 +12,19 @@ from networks import built_bimonn
 
 import morphax
 from morphax import apply, complement, concatenate, flatten, group_sum
-from morphax.models import bimonn
-from morphax.nodes import BinaryBiSE, Spec
-from morphax.program import Op, Program, build, count, from_planes, run, run_op, simplify, to_planes
+from morphax.neurons.models import bimonn
+from morphax.neurons.nodes import BinaryBiSE, Spec
+from morphax.program import (
+    Op,
+    Program,
+    build,
+    count,
+    from_planes,
+    run,
+    run_op,
+    simplify,
+    to_planes,
+)
 
 CASES = program_models.cases()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax.nodes import BiSE, Spec
+from morphax.neurons.nodes import BiSE, Spec
 from morphax.projection import project_constant, project_exact, project_symmetric
 
 W = jnp.array([[1.0, 0.9, 0.3, 0.3], [0.5, 0.5, 0.4, -0.6]])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphax.projection import exact, search
-from morphax.projection.exact import project_exact
+from morphax.projection import _exact, _search
+from morphax.projection._exact import project_exact
 from morphax.projection.result import INVALID, OK
 
 ROUNDING = 1e-13
@@ -91,10 +91,10 @@ def test_pruning_loses_nothing(rng, sign, monkeypatch):
     banks = [(w, b) for w, b, nonnegative in regimes(rng, n, 8) if nonnegative == sign]
     w, b = (np.concatenate(x) for x in zip(*banks, strict=True))
     pruned = solve(w, b, nonnegative=sign)
-    exact._projector.cache_clear()
-    monkeypatch.setattr(search, "SOLVE_ALL", n)
+    _exact._projector.cache_clear()
+    monkeypatch.setattr(_search, "SOLVE_ALL", n)
     full = solve(w, b, nonnegative=sign)
-    exact._projector.cache_clear()
+    _exact._projector.cache_clear()
     np.testing.assert_allclose(pruned.distance, full.distance, rtol=1e-10)
     assert not pruned.status.any()
     assert not full.status.any()
@@ -207,10 +207,10 @@ def test_jit_and_vmap(rng):
 def test_chunks(rng, monkeypatch):
     w, b = oracle.problems(rng, 23, 12)
     whole = solve(w, b)
-    monkeypatch.setitem(exact.CHUNK, "cpu", 5 * 12)
-    exact._projector.cache_clear()
+    monkeypatch.setitem(_exact.CHUNK, "cpu", 5 * 12)
+    _exact._projector.cache_clear()
     parts = solve(w, b)
-    exact._projector.cache_clear()
+    _exact._projector.cache_clear()
     for x, y in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(x, y)
 

@@ -8,7 +8,7 @@ import numpy as np
 import projection_oracle as oracle
 import pytest
 
-from morphax.projection.qp import project_osqp
+from morphax.projection._qp import project_osqp
 from morphax.projection.result import INVALID, NOT_CONVERGED, OK
 
 OPERATIONS = ("erosion", "dilation", "both")
@@ -70,7 +70,7 @@ def test_all_structuring_elements_not_only_level_sets(rng):
 )
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_agrees_with_exact_solver(rng, n, count, metric, nonnegative):
-    from morphax.projection.exact import project_exact
+    from morphax.projection._exact import project_exact
 
     w, b = bank(rng, count, n, free=not nonnegative)
     ours = project_osqp(w, b, nonnegative=nonnegative, **metric)

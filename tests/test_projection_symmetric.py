@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from morphax.certificate import certify_node
-from morphax.nodes import BiSE, Spec
-from morphax.projection import banks, symmetric
+from morphax.certificates.neuron import certify_node
+from morphax.neurons.nodes import BiSE, Spec
+from morphax.projection import _banks, _symmetric
+from morphax.projection._symmetric import project_symmetric
 from morphax.projection.result import INVALID, OK
-from morphax.projection.symmetric import project_symmetric
 
 ROUNDING = 1e-13
 SPEC = Spec("dense", "identity", "raw", symmetric=True)
@@ -201,7 +201,7 @@ def test_certified_with_margin(rng, n, dtype, nonnegative):
     w[0], b[0] = 0, 0  # the relative margin of this one is 0: it is not certified
     with jax.enable_x64(dtype == np.float64):
         for operation, margin in itertools.product(
-            banks.OPERATIONS, (*margins, {"relative_margin": 0.05})
+            _banks.OPERATIONS, (*margins, {"relative_margin": 0.05})
         ):
             options = {"operation": operation, "nonnegative": nonnegative, **margin}
             near = project_symmetric(jnp.asarray(w), jnp.asarray(b), **options)
@@ -225,10 +225,10 @@ def test_single_precision_and_chunks(rng, monkeypatch):
     np.testing.assert_allclose(single.weights, whole.weights, atol=1e-6)
     np.testing.assert_allclose(single.bias, whole.bias, atol=1e-5)
     np.testing.assert_allclose(single.distance, whole.distance, rtol=1e-5, atol=1e-5)
-    monkeypatch.setitem(symmetric.CHUNK, "cpu", 5 * 12)
-    symmetric._projector.cache_clear()
+    monkeypatch.setitem(_symmetric.CHUNK, "cpu", 5 * 12)
+    _symmetric._projector.cache_clear()
     parts = solve(w.astype(np.float32), b.astype(np.float32))
-    symmetric._projector.cache_clear()
+    _symmetric._projector.cache_clear()
     for x, y in zip(whole, parts, strict=True):  # another program: the last bit may differ
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 

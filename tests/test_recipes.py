@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import data, elements, mining, models, recipes, residues, restarts, starts, training
-from morphax.binarize import binarize
-from morphax.nodes import effective
+from morphax import data, training
+from morphax.binarization import binarize
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.neurons.nodes import effective
+from morphax.recipes import _hard_examples, _residues, _search, _starts, operators
 
 
 def identity(symmetric=False, size=3):
@@ -24,7 +27,7 @@ def test_mine_draws_wrong_images_more_often(symmetric):
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (512, 5, 5, 1))
     wrong = jnp.arange(512) == 100  # one image in 512 has another target
     targets = jnp.where(wrong[:, None, None, None], ~images, images)
-    mine = jax.jit(mining.make_mine(models.bimonn, pool=2048))
+    mine = jax.jit(_hard_examples.make_mine(models.bimonn, pool=2048))
     x, y = mine(jax.random.key(1), identity(symmetric), (images, targets))
     assert x.shape == y.shape == (4096, 5, 5, 1)
     differ = np.asarray((x != y).any((1, 2, 3)))
@@ -34,12 +37,12 @@ def test_mine_draws_wrong_images_more_often(symmetric):
 
 def test_mine_keeps_pairs_together():
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (64, 4, 4, 1))
-    x, y = mining.make_mine(models.bimonn, pool=256)(
+    x, y = _hard_examples.make_mine(models.bimonn, pool=256)(
         jax.random.key(1), identity(), (images, ~images)
     )
     assert bool((x == ~y).all())
     with pytest.raises(ValueError, match="pool: expected a multiple of 64, got 100"):
-        mining.make_mine(models.bimonn, pool=100)
+        _hard_examples.make_mine(models.bimonn, pool=100)
 
 
 def test_the_frame_is_not_looked_at():
@@ -49,13 +52,13 @@ def test_the_frame_is_not_looked_at():
     targets = jnp.where(inside, images, ~images)
     one_wrong = targets.at[7, 3, 3].set(~images[7, 3, 3])
     for answers, count in ((targets, 0), (one_wrong, 1)):
-        wrong = mining.make_wrong_images(models.bimonn, frame=(2, 1))
+        wrong = _hard_examples.make_wrong_images(models.bimonn, frame=(2, 1))
         assert int(wrong(binarize(identity()), (images, answers)).sum()) == count
         for by_kind in (False, True):
-            loss = recipes._loss(100, (2, 1), by_kind=by_kind)
+            loss = operators._loss(100, (2, 1), by_kind=by_kind)
             value = loss(images * 1.0, answers * 1.0, images * 1.0, jnp.array(100))
             assert (float(value) < -13.8) == (count == 0)  # the logarithm of the floor
-    x, y = mining.make_mine(models.bimonn, pool=256, frame=(2, 1))(
+    x, y = _hard_examples.make_mine(models.bimonn, pool=256, frame=(2, 1))(
         jax.random.key(1), identity(), (images, one_wrong)
     )
     assert (x[256:] != y[256:])[:, 3, 3, 0].mean() > 0.99  # the others are right inside
@@ -70,7 +73,7 @@ def test_targets_along_the_frame_change_nothing():
     inside = jnp.zeros((1, 24, 20, 1), bool).at[:, 2:-2, 2:-2].set(True)
     assert models.reach((1, 1, 1), kernel_size=3) == (2, 2)
     found = [
-        recipes.learn_operator(
+        operators.learn_operator(
             jax.random.key(2), (images[64:], y[64:]), valid=(images[:64], targets[:64]), kernel_size=3,
             steps=400, frame=(2, 2),
         )
@@ -88,7 +91,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
     targets = data.target(images, "white_top_hat", elements.square(3))
     inside = jnp.zeros((1, 12, 13, 1), bool).at[:, 2:-2, 2:-2].set(True)
     crops = images, jnp.where(inside, targets, ~images)
-    recipes.learn_operator(
+    operators.learn_operator(
         jax.random.key(0), crops, valid=(images, targets), channels=(1, 2, 1), kernel_size=3, steps=50,
         restarts=1, frame=(2, 2), log=tmp_path / "log.jsonl",
     )  # fmt: skip
@@ -99,7 +102,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
 def test_a_frame_leaves_something(frame):
     images = jnp.zeros((4, 20, 24, 1), bool)
     with pytest.raises(ValueError, match="frame: expected two numbers from 0 to less than half of"):
-        recipes.learn_operator(
+        operators.learn_operator(
             jax.random.key(0), (images, images), valid=(images, images), frame=frame
         )
 
@@ -125,12 +128,12 @@ def test_chunk_mines_as_often_as_asked():
         jax.debug.callback(lambda k: seen.append(tuple(np.asarray(k))), jax.random.key_data(key))
         return data
 
-    step = training.make_step(models.bimonn, recipes._optimizer(10, 1e-2, False))
+    step = training.make_step(models.bimonn, operators._optimizer(10, 1e-2, False))
     with pytest.raises(ValueError, match="mine_every: expected a divisor of 10 steps, got 4"):
         training.make_chunk(step, length=10, mine=mine, mine_every=4)
     chunk = training.make_chunk(step, batch_size=2, length=10, mine=mine, mine_every=5)
     params = identity()
-    opt_state = recipes._optimizer(10, 1e-2, False).init(params)
+    opt_state = operators._optimizer(10, 1e-2, False).init(params)
     state = training.TrainState(params, opt_state, jnp.zeros((), jnp.int32))
     images = jnp.zeros((4, 5, 5, 1), bool)
     for _ in range(2):
@@ -161,13 +164,13 @@ def test_symmetric_networks_are_trained_and_judged_on_the_same_bits():
 def test_starts_go_through_the_known_ones_and_then_vary():
     several = models.init_bimonn(jax.random.key(0), [1, 2, 1])
     one = models.init_bimonn(jax.random.key(0), [1, 1, 1])
-    for params, known in ((one, starts.ONE_MAP), (several, starts.SEVERAL_MAPS)):
+    for params, known in ((one, _starts.ONE_MAP), (several, _starts.SEVERAL_MAPS)):
         count = len(known)
         for round_ in (0, 1):
-            found = [starts.start_of(params, r + round_ * count) for r in range(count)]
+            found = [_starts.start_of(params, r + round_ * count) for r in range(count)]
             assert found == [(start, round_) for start in known]
-    assert starts.start_of(one, 7) == (starts.Start(None, 0), 1)
-    assert {starts.start_of(several, r)[0].skip for r in range(12, 18)} == {0, 1, -1}
+    assert _starts.start_of(one, 7) == (_starts.Start(None, 0), 1)
+    assert {_starts.start_of(several, r)[0].skip for r in range(12, 18)} == {0, 1, -1}
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -176,7 +179,7 @@ def test_begin_puts_biases_where_it_says(symmetric):
         jax.random.key(0), [1, 1, 1], kernel_size=3, weight_map="identity", symmetric=symmetric,
         bias_map="raw" if symmetric else "centred",
     )  # fmt: skip
-    begun = starts.begin(jax.random.key(1), params, starts.Start((0.8, 0.2)), scale=2.0)
+    begun = _starts.begin(jax.random.key(1), params, _starts.Start((0.8, 0.2)), scale=2.0)
     for layer, quantile in zip(begun, (0.8, 0.2), strict=True):
         weights, bias, scale = effective(layer["bise"])
         total = weights.sum(-1)
@@ -184,8 +187,8 @@ def test_begin_puts_biases_where_it_says(symmetric):
         np.testing.assert_allclose(low / total, quantile, rtol=1e-5)
         np.testing.assert_allclose(scale, 1.0 if symmetric else 2.0)
         np.testing.assert_allclose(weights.mean(), 0.5, rtol=1e-5)
-    drawn = starts.begin(jax.random.key(1), params, starts.Start(), scale=2.0)
-    again = starts.begin(jax.random.key(2), params, starts.Start(), scale=2.0)
+    drawn = _starts.begin(jax.random.key(1), params, _starts.Start(), scale=2.0)
+    again = _starts.begin(jax.random.key(2), params, _starts.Start(), scale=2.0)
     assert (drawn[0]["bise"].bias != again[0]["bise"].bias).all()
 
 
@@ -194,7 +197,7 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     params = models.init_bimonn(
         jax.random.key(0), [1, 2, 1], kernel_size=5, weight_map="identity", bias_map="centred"
     )
-    begun = starts.begin(jax.random.key(1), params, starts.Start((0.8, 0.2), skip), scale=2.0)
+    begun = _starts.begin(jax.random.key(1), params, _starts.Start((0.8, 0.2), skip), scale=2.0)
     first, second = (layer["bise"] for layer in begun)
     for window in (first.weight[..., 0, 0], second.weight[..., 0, 0]):
         around = (window.sum() - window[2, 2]) / 24
@@ -224,15 +227,15 @@ def two_layers(symmetric, first, second, size=3):
 def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, second, kind):
     images = jax.random.bernoulli(jax.random.key(0), 0.6, (64, 12, 13, 1))
     targets = data.target(images, operation, elements.square(3))
-    assert residues.kind((images, targets)) == kind
+    assert _residues.kind((images, targets)) == kind
     inner = two_layers(symmetric, first, second)
-    _, wanted = residues.changed((images, targets))
+    _, wanted = _residues.changed((images, targets))
     assert bool((models.bimonn(binarize(inner), images) == wanted).all())
     like = models.init_bimonn(
         jax.random.key(0), [1, 2, 1], kernel_size=3, symmetric=symmetric, weight_map="identity",
         bias_map="raw" if symmetric else "centred",
     )  # fmt: skip
-    params = residues.residue(inner, like, kind, scale=20.0)
+    params = _residues.residue(inner, like, kind, scale=20.0)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, like)
     assert jax.tree.structure(params) == jax.tree.structure(like)  # specs too
     assert bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
@@ -258,7 +261,7 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
     targets = data.target(images, "opening", elements.square(3))
     params = hardly_an_erosion(symmetric)
     assert not bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
-    settled = restarts.settle(params)
+    settled = _search.settle(params)
     assert bool(morphax.certify_network(models.bimonn, settled, (1, 12, 13, 1)).exact)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), binarize(settled), binarize(params))
     assert jax.tree.all(same)
@@ -273,7 +276,7 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
     params = hardly_an_erosion(False)
     targets = models.bimonn(binarize(params), images)
     noisy = targets.at[:wrong_images].set(~targets[:wrong_images])
-    programs = recipes._programs(50, 50, 4, 1e-2, False, (0, 0))
+    programs = operators._programs(50, 50, 4, 1e-2, False, (0, 0))
     record = {k: float(v) for k, v in programs.evaluate(params, (images, targets)).items()}
     assert (record["exact"], record["binary"]) == (0, 1)
 
@@ -281,8 +284,8 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
         state = training.TrainState(params, None, jnp.array(10))
         return training.Run(state, [{"step": 10, "loss": -5.0, **record}])
 
-    monkeypatch.setattr(restarts, "fit", fit)
-    found = restarts.search(
+    monkeypatch.setattr(_search, "fit", fit)
+    found = _search.search(
         jax.random.key(0), lambda key: params, (images, noisy), (images, targets), programs,
         restarts=2, goal=1.0,
     )  # fmt: skip
@@ -296,13 +299,13 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
 def test_what_is_no_residue_is_not_taken_for_one():
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))
     moved = jnp.roll(images, 1, 1)
-    assert residues.kind((images, moved)) == 0
-    assert residues.kind((images, jnp.zeros_like(images))) == 0  # both would hold
+    assert _residues.kind((images, moved)) == 0
+    assert _residues.kind((images, jnp.zeros_like(images))) == 0  # both would hold
     one, two = (models.init_bimonn(jax.random.key(0), [1, maps, 1]) for maps in (1, 2))
     with pytest.raises(ValueError, match="kind: expected 1 or -1, got 0"):
-        residues.residue(one, two, 0, scale=20.0)
+        _residues.residue(one, two, 0, scale=20.0)
     with pytest.raises(ValueError, match=r"params: expected channels \[1, 1, 1\]"):
-        residues.residue(two, one, 1, scale=20.0)
+        _residues.residue(two, one, 1, scale=20.0)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,7 @@ def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetri
                             max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
     size = 5 if "hat" in operation else 3
     targets = data.target(images, operation, elements.disk(size))
-    learned = recipes.learn_operator(
+    learned = operators.learn_operator(
         jax.random.key(1), (images[256:], targets[256:]), valid=(images[:256], targets[:256]),
         channels=channels, kernel_size=size, steps=800, symmetric=symmetric,
     )  # fmt: skip

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from networks import random_images
 
-from morphax import binarize, certify, data, elements, models, operators, recipes_union
-from morphax.mining import emphasise, make_wrong_images
+from morphax import binarize, certify, data
+from morphax.morphology import elements, operators
+from morphax.neurons import models
+from morphax.objectives import metrics
+from morphax.recipes import unions
+from morphax.recipes._hard_examples import emphasise, make_wrong_images
 
 
 def test_f_measure_against_counts(rng):
@@ -15,7 +19,7 @@ def test_f_measure_against_counts(rng):
         found, true = rng.random((2, 40)) < 0.4
         precision, recall = (found & true).sum() / found.sum(), (found & true).sum() / true.sum()
         wanted = (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
-        measured = recipes_union.f_measure(jnp.asarray(found), jnp.asarray(true), beta=beta)
+        measured = metrics.f_measure(jnp.asarray(found), jnp.asarray(true), beta=beta)
         assert float(measured) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -30,7 +34,7 @@ def pairs_of(key, count, size=20):
 @pytest.fixture(scope="module")
 def learned():
     train, valid = pairs_of(jax.random.key(0), 256), pairs_of(jax.random.key(1), 64)
-    found = recipes_union.learn_union(
+    found = unions.learn_union(
         jax.random.key(0), train, valid=valid, maps=2, kernel_size=3, steps=300, starts=4,
         joint_steps=300,
     )  # fmt: skip
@@ -53,8 +57,8 @@ def test_maps_side_by_side_are_their_union(learned, rng):
         params = models.init_bimonn(
             jax.random.key(i), (1, 1, 1), kernel_size=3, weight_map="identity", bias_map="centred"
         )
-        maps.append(recipes_union._start(jax.random.key(i), params))
-    united = recipes_union._united(maps)
+        maps.append(unions._start(jax.random.key(i), params))
+    united = unions._united(maps)
     assert united[0]["bise"].spec == node.spec
     x = jnp.asarray(random_images(rng, (16, 9, 11, 1)))
     parts = [models.bimonn(binarize(one), x) for one in maps]
@@ -81,7 +85,7 @@ def test_bad_input(change, message):
     options["valid"] = bad.get(options["valid"], options["valid"]) if isinstance(
         options["valid"], str) else options["valid"]  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        recipes_union.learn_union(jax.random.key(0), (x, x), **options)
+        unions.learn_union(jax.random.key(0), (x, x), **options)
 
 
 def test_wrong_images_are_those_with_a_wrong_pixel(rng):
@@ -107,8 +111,7 @@ def test_emphasise():
 
 
 def test_noisti_is_what_the_recipe_is_for():
-    """The hand-made union comes close to the clean drawing; no single opening does."""
-    from morphax import metrics
+    from morphax.objectives import metrics
 
     noisy, clean = data.noisti(jax.random.key(0), 64)
     opened = [

@@ -7,8 +7,9 @@ import optax
 import pytest
 
 import morphax
-from morphax import regularizers, transforms
-from morphax.nodes import BiSE, Spec, map_nodes, named_nodes
+from morphax.neurons.nodes import BiSE, Spec, map_nodes, named_nodes
+from morphax.objectives import regularizers
+from morphax.training import transforms
 
 SPEC = Spec("dense", "identity", "raw")
 MAPS = [("identity", "raw"), ("identity", "centred"), ("positive", "positive"), ("dual", "raw")]

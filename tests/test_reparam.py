@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from morphax import initializers, reparam, thresholds
-from morphax.nodes import BiSE, Spec, effective
+from morphax.neurons import initializers, reparam, thresholds
+from morphax.neurons.nodes import BiSE, Spec, effective
 
 SCIPY = {
     "tanh": np.tanh,

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import morphax
-from morphax.models import bimonn
-from morphax.packed import _stages, _tables, pack_pixels, unpack_pixels
-from morphax.packed._share import PASS, order, share
-from morphax.packed.specialize import Specialized, specialize, specialize_program
+from morphax.neurons.models import bimonn
+from morphax.packed import pack_pixels, unpack_pixels
 from morphax.program import Op, Program, build, run
+from morphax.specialized import _stages, _tables
+from morphax.specialized._common_parts import PASS, order, share
+from morphax.specialized.compiler import Specialized, specialize, specialize_program
 
 CASES = program_models.cases()
 IMAGES = [name for name, case in CASES.items() if case.model is bimonn]
@@ -61,8 +62,8 @@ def test_tables_equal_the_model(name, rng):
 @pytest.mark.parametrize("name", ["many-windows", "classifier"])
 def test_turns_equal_the_model(name, rng, monkeypatch):
     """Batches whose planes do not fit the memory that one turn may take."""
-    monkeypatch.setattr(morphax.packed.specialize, "_MEMORY", {"cpu": 1 << 14})
-    monkeypatch.setattr(morphax.packed.specialize, "_MEMORY_ELSEWHERE", 1 << 14)
+    monkeypatch.setattr(morphax.specialized.compiler, "_MEMORY", {"cpu": 1 << 14})
+    monkeypatch.setattr(morphax.specialized.compiler, "_MEMORY_ELSEWHERE", 1 << 14)
     case = CASES[name]
     net = specialize(case.model, case.params, (1, *case.shape))
     check(case, net, rng, 32 * 7 + 5)

@@ -8,8 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from morphax import data, elements, models, training
+from morphax import data, training
 from morphax.data.stream import DiskorectBlocks, PairFiles, batches
+from morphax.morphology import elements
+from morphax.neurons import models
 
 
 class Records:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import morphax
-from morphax import classify, models, reparam
+from morphax.classification import model
+from morphax.neurons import models, reparam
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -236,7 +237,7 @@ def test_dense_counts_are_integer_votes(rng):
     )
     votes, bias = rng.integers(-3, 4, (8, 10)), rng.integers(-5, 6, 10)
     x = jnp.asarray(rng.random((40, 6)) < 0.5)
-    counts = np.asarray(dense.counting(classify.wires(votes, bias))({"lui": lui}, x))
+    counts = np.asarray(dense.counting(model.wires(votes, bias))({"lui": lui}, x))
     expected = np.asarray(morphax.apply(lui, x)).astype(int) @ votes + bias[None]
     np.testing.assert_array_equal(counts - counts[:, :1], expected - expected[:, :1])
 

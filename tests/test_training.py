@@ -16,8 +16,11 @@ import pytest
 from networks import built_bimonn, random_images
 
 import morphax
-from morphax import losses, metrics, models, training, transforms
-from morphax.nodes import BiSE, Spec
+from morphax import training
+from morphax.neurons import models
+from morphax.neurons.nodes import BiSE, Spec
+from morphax.objectives import losses, metrics
+from morphax.training import transforms
 
 SHAPE = (24, 8, 8, 1)
 STEPS = 10

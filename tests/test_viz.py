@@ -14,9 +14,11 @@ from networks import built_bimonn
 from random_programs import classifier, image_operator
 
 import morphax
-from morphax import certify_network, elements, models, viz
-from morphax.describe import describe, name_selem
-from morphax.nodes import BinaryBiSE, BiSE, Spec
+from morphax import certify_network, viz
+from morphax.explain.describe import describe, name_selem
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec
 from morphax.program import Op, Program, build, simplify
 
 DISK = elements.disk(5)

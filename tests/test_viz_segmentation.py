@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from morphax import BinaryBiSE, Spec, elements, models, viz
-from morphax.metrics import dice
+from morphax import BinaryBiSE, Spec, viz
+from morphax.morphology import elements
+from morphax.neurons import models
+from morphax.objectives.metrics import dice
 from morphax.viz import segmentation
 
 

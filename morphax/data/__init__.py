@@ -1,7 +1,7 @@
 """Binary images to learn from: generated, from TFDS without TensorFlow, or a folder of pairs."""
 
-from morphax.data.diskorect import diskorect as diskorect
-from morphax.data.noisti import noisti as noisti
+from morphax.data._diskorect import diskorect as diskorect
+from morphax.data._noisti import noisti as noisti
 from morphax.data.nuclei import draw_nuclei as draw_nuclei
 from morphax.data.nuclei import load_nuclei as load_nuclei
 from morphax.data.pairs import crops as crops

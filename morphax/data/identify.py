@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax import _check, operators
+from morphax import _checks
+from morphax.morphology import operators
 
 _LAYERS: dict[str, tuple[Callable, ...]] = {
     "erosion": (operators.erosion,),
@@ -103,7 +104,7 @@ def evidence(
 
 def _one_pixel_changed(operation: str, selem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Windows (candidates, layers, kh, kw) that differ in a pixel, and which are not empty."""
-    _check.one_of("operation", operation, _LAYERS)
+    _checks.one_of("operation", operation, _LAYERS)
     layers, pixels = len(_LAYERS[operation]), selem.size
     flips = np.zeros((layers, pixels, layers, *selem.shape), bool)
     for layer in range(layers):

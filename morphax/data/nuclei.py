@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 
 FILE = "nuclei256.npz"
 _PLACE = Path("biomedical") / "dsb2018_nuclei256"
@@ -41,12 +41,12 @@ def load_nuclei(split: str, *, data_dir: str | Path | None = None) -> tuple[np.n
     Traceback (most recent call last):
     ValueError: data_dir: expected a folder with nuclei256.npz, got '/no/such/folder'...
     """
-    _check.one_of("split", split, ("train", "test"))
+    _checks.one_of("split", split, ("train", "test"))
     path = _find(data_dir)
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = sorted({"images", "masks", "split"} - set(file.files))
-            _check.require(not missing, str(path), "arrays images, masks and split", file.files)
+            _checks.require(not missing, str(path), "arrays images, masks and split", file.files)
             images, masks, splits = (file[name] for name in ("images", "masks", "split"))
     except (OSError, EOFError, ValueError) as error:
         if str(error).startswith(str(path)):
@@ -54,14 +54,16 @@ def load_nuclei(split: str, *, data_dir: str | Path | None = None) -> tuple[np.n
         raise ValueError(f"{path}: not a readable npz file ({error})") from error
     gray = images.ndim == 3 and images.dtype == np.uint8 and images.size > 0
     came = f"{images.dtype} {images.shape}"
-    _check.require(gray, f"{path}: images", "gray uint8 (N, H, W), no colour or alpha", came)
-    _check.require(masks.shape == images.shape, f"{path}: masks", str(images.shape), masks.shape)
+    _checks.require(gray, f"{path}: images", "gray uint8 (N, H, W), no colour or alpha", came)
+    _checks.require(masks.shape == images.shape, f"{path}: masks", str(images.shape), masks.shape)
     binary = masks.dtype == bool or (masks.dtype.kind in "iu" and bool((masks <= 1).all()))
     binary = binary and bool((masks >= 0).all())
-    _check.require(binary, f"{path}: masks", "0 and 1 only", f"{masks.dtype}, up to {masks.max()}")
-    _check.require(splits.shape == images.shape[:1], f"{path}: split", "one an image", splits.shape)
+    _checks.require(binary, f"{path}: masks", "0 and 1 only", f"{masks.dtype}, up to {masks.max()}")
+    _checks.require(
+        splits.shape == images.shape[:1], f"{path}: split", "one an image", splits.shape
+    )
     chosen = splits.astype(str) == split
-    _check.require(bool(chosen.any()), f"{path}: split", f"images of {split!r}", "none")
+    _checks.require(bool(chosen.any()), f"{path}: split", f"images of {split!r}", "none")
     return images[chosen][..., None], masks[chosen][..., None] > 0
 
 
@@ -82,7 +84,7 @@ def draw_nuclei(
     >>> images.shape, images.dtype.name, masks.dtype.name
     ((2, 64, 64, 1), 'uint8', 'bool')
     """
-    _check.require(side >= 20, "side", "20 or more", side)
+    _checks.require(side >= 20, "side", "20 or more", side)
     rows, columns = np.mgrid[:side, :side]
     images, masks = rng.normal(6, 2, (count, side, side)), np.zeros((count, side, side), bool)
     for image, mask in zip(images, masks, strict=True):

@@ -6,7 +6,7 @@ Source: N. Otsu, "A threshold selection method from gray-level histograms" (IEEE
 
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 
 
 def otsu(image: np.ndarray) -> int:
@@ -22,7 +22,7 @@ def otsu(image: np.ndarray) -> int:
         >>> otsu(np.array([[10, 12, 200]], np.uint8))
         13
     """
-    _check.require(image.dtype == np.uint8 and image.size > 0, "image", "uint8", image.dtype)
+    _checks.require(image.dtype == np.uint8 and image.size > 0, "image", "uint8", image.dtype)
     count = np.bincount(image.ravel(), minlength=256).astype(float)
     below, total = np.cumsum(count), np.cumsum(count * np.arange(256))
     product = below * (below[-1] - below)
@@ -62,7 +62,7 @@ def local_threshold(image: np.ndarray, *, window: int = 64) -> np.ndarray:
         (64, 80)
     """
     fits = image.ndim == 2 and min(image.shape) >= window
-    _check.require(fits, "image", f"(H, W), sides of {window} or more", image.shape)
+    _checks.require(fits, "image", f"(H, W), sides of {window} or more", image.shape)
     half = window // 2
     centres = [np.arange(half, side - half + 1, half) for side in image.shape]
     tiles = [[root_otsu(image[r - half : r + half, c - half : c + half]) for c in centres[1]]
@@ -92,7 +92,7 @@ def relative_brightness(images: np.ndarray) -> np.ndarray:
         (1, 64, 64, 2)
     """
     gray = images.ndim == 4 and images.shape[-1] == 1
-    _check.require(gray, "images", "shape (N, H, W, 1)", images.shape)
+    _checks.require(gray, "images", "shape (N, H, W, 1)", images.shape)
     made = []
     for image in images[..., 0]:
         whole = root_otsu(image)

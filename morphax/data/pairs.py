@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from morphax import _check
+from morphax import _checks
 
 _SIDES = ("input", "target")
 
@@ -77,13 +77,13 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
     inputs, targets = np.asarray(inputs), np.asarray(targets)
     for argument, images in (("inputs", inputs), ("targets", targets)):
         fits = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == bool
-        _check.require(fits, argument, "bool (N, H, W, 1)", f"{images.dtype} {images.shape}")
+        _checks.require(fits, argument, "bool (N, H, W, 1)", f"{images.dtype} {images.shape}")
     same = inputs.shape == targets.shape
-    _check.require(same, "targets", f"the shape of inputs, {inputs.shape}", targets.shape)
+    _checks.require(same, "targets", f"the shape of inputs, {inputs.shape}", targets.shape)
     for side in _SIDES:
         place = Path(folder).expanduser() / side
         place.mkdir(parents=True, exist_ok=True)
-        _check.require(not _pngs(place), "folder", "no PNG files there yet", str(place))
+        _checks.require(not _pngs(place), "folder", "no PNG files there yet", str(place))
     for side, images in zip(_SIDES, (inputs, targets), strict=True):
         for index, image in enumerate(images[..., 0]):
             Image.fromarray(image).save(Path(folder).expanduser() / side / f"{index:06d}.png")
@@ -122,13 +122,13 @@ def crops(
     """
     images, targets = jnp.asarray(images), jnp.asarray(targets)
     fits = images.ndim == 4 and len(images) > 0
-    _check.require(fits, "images", "one image or more (N, H, W, C)", images.shape)
+    _checks.require(fits, "images", "one image or more (N, H, W, C)", images.shape)
     fits = targets.ndim == 4 and targets.shape[:3] == images.shape[:3]
-    _check.require(fits, "targets", f"shape {images.shape[:3]} + (C,)", targets.shape)
+    _checks.require(fits, "targets", f"shape {images.shape[:3]} + (C,)", targets.shape)
     height, width = images.shape[1:3]
     fits = len(size) == 2 and 1 <= size[0] <= height and 1 <= size[1] <= width
-    _check.require(fits, "size", f"rows in 1..{height} and columns in 1..{width}", size)
-    _check.require(count >= 1, "count", "1 or more", count)
+    _checks.require(fits, "size", f"rows in 1..{height} and columns in 1..{width}", size)
+    _checks.require(count >= 1, "count", "1 or more", count)
     key_image, key_row, key_column = jax.random.split(key, 3)
     image = jax.random.randint(key_image, (count,), 0, len(images))
     row = jax.random.randint(key_row, (count,), 0, height - size[0] + 1)
@@ -144,9 +144,9 @@ def crops(
 def matched(folder: str | Path, threshold: int | None) -> list[tuple[Path, Path]]:
     """Paths of the pairs of a folder, in the order of their names; raises as `load_pairs` does."""
     if threshold is not None:
-        _check.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
+        _checks.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
     folder = Path(folder).expanduser()
-    _check.require(folder.is_dir(), "folder", "an existing folder", str(folder))
+    _checks.require(folder.is_dir(), "folder", "an existing folder", str(folder))
     files = {side: _files(folder / side) for side in _SIDES}
     for side, other in (_SIDES, _SIDES[::-1]):
         alone = sorted(set(files[side]) - set(files[other]))
@@ -250,5 +250,5 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise _check.extra("pillow", "data") from error
+        raise _checks.extra("pillow", "data") from error
     return Image

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 from morphax.data import pairs
-from morphax.data.diskorect import diskorect
+from morphax.data._diskorect import diskorect
 from morphax.data.targets import target
 
 
@@ -76,12 +76,12 @@ def batches(
     grain = _grain()
     process = jax.process_index() if process is None else process
     processes = jax.process_count() if processes is None else processes
-    _check.require(len(source) > 0, "source", "at least one record", "none")
+    _checks.require(len(source) > 0, "source", "at least one record", "none")
     fits = batch_size > 0 and batch_size % (processes * block) == 0
-    _check.require(
+    _checks.require(
         fits, "batch_size", f"a multiple of {processes} processes x {block} rows", batch_size
     )
-    _check.require(0 <= process < processes, "process", f"0 to {processes - 1}", process)
+    _checks.require(0 <= process < processes, "process", f"0 to {processes - 1}", process)
     data = grain.MapDataset.source(source).shuffle(seed=seed)
     data = data.repeat((1 << 60) // len(source))  # without end, but Grain can count it
     if transform is not None:
@@ -150,7 +150,7 @@ class DiskorectBlocks:
     def __init__(
         self, blocks: int, *, rows: int, operation: str, selem: Any, seed: int = 0, **options: Any
     ) -> None:
-        _check.require(blocks >= 1, "blocks", "1 or more", blocks)
+        _checks.require(blocks >= 1, "blocks", "1 or more", blocks)
         self._blocks, self._seed = blocks, seed
 
         @jax.jit
@@ -173,5 +173,5 @@ def _grain() -> Any:
     try:
         import grain
     except ImportError as error:
-        raise _check.extra("grain", "stream") from error
+        raise _checks.extra("grain", "stream") from error
     return grain

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from morphax import _check, operators
+from morphax import _checks
+from morphax.morphology import operators
 
 _OPERATORS = {
     "dilation": operators.dilation,
@@ -41,10 +42,10 @@ def target(
     >>> int(target(point, "dilation", elements.disk(3)).sum())
     5
     """
-    _check.one_of("operation", operation, OPERATIONS)
+    _checks.one_of("operation", operation, OPERATIONS)
     images = jnp.asarray(images)
-    _check.require(images.ndim == 4, "images", "axes (batch, H, W, channels)", images.shape)
-    _check.require(
+    _checks.require(images.ndim == 4, "images", "axes (batch, H, W, channels)", images.shape)
+    _checks.require(
         images.dtype == bool,
         "images",
         "a bool array (threshold it, e.g. images > 0.5)",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 
 _PREPARE = """
 Either prepare it once, online (this alone needs TensorFlow):
@@ -50,12 +50,12 @@ def load(
     ValueError: data_dir: expected an existing folder, got '/no/such/folder'...
     """
     if limit is not None:
-        _check.require(limit >= 1, "limit", "at least 1", limit)
+        _checks.require(limit >= 1, "limit", "at least 1", limit)
     source = tfds_source(name, split, data_dir=data_dir)
     records = source.__getitems__(range(len(source))[:limit])
     shapes = {np.shape(record.get("image")) for record in records}
     labelled = all("label" in record for record in records)
-    _check.require(
+    _checks.require(
         len(shapes) == 1 and len(min(shapes)) == 3 and labelled,
         "name",
         "a data set of labelled images (H, W, C) of one size",
@@ -80,7 +80,7 @@ def tfds_source(name: str, split: str, *, data_dir: str | Path | None = None) ->
     folder = _folder(name, data_dir)
     for module in ("tensorflow_datasets", "array_record", "PIL"):
         if find_spec(module) is None:
-            raise _check.extra(module, "data")
+            raise _checks.extra(module, "data")
     import tensorflow_datasets as tfds
 
     try:
@@ -128,12 +128,12 @@ def binary_images(
     images = np.asarray(images)
     fits = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == np.uint8
     came = f"{images.dtype} {images.shape}"
-    _check.require(fits, "images", "grey images uint8 (N, H, W, 1)", came)
-    _check.require(1 <= threshold <= 255, "threshold", "a value in 1..255", threshold)
+    _checks.require(fits, "images", "grey images uint8 (N, H, W, 1)", came)
+    _checks.require(1 <= threshold <= 255, "threshold", "a value in 1..255", threshold)
     planes = images[..., 0]
     if size is not None:
         fits = len(size) == 2 and min(size) >= 1
-        _check.require(fits, "size", "two positive integers (rows, columns)", size)
+        _checks.require(fits, "size", "two positive integers (rows, columns)", size)
         planes = _resized(planes, (int(size[0]), int(size[1])))
     return ((planes >= threshold) ^ invert)[..., None]
 
@@ -162,7 +162,7 @@ def _resized(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
-        raise _check.extra("pillow", "data") from error
+        raise _checks.extra("pillow", "data") from error
     resized = np.empty((len(planes), *size), np.uint8)
     for out, plane in zip(resized, planes, strict=True):
         grey = Image.fromarray(plane)

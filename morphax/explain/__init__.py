@@ -5,9 +5,9 @@
 `wording.py` writes it down.
 """
 
+from morphax.explain._reader import Explanation as Explanation
+from morphax.explain._reader import explain as explain
+from morphax.explain._reader import input_names as input_names
+from morphax.explain._reader import layers as layers
+from morphax.explain._reader import neurons_in_words as neurons_in_words
 from morphax.explain.expression import Expression as Expression
-from morphax.explain.reader import Explanation as Explanation
-from morphax.explain.reader import explain as explain
-from morphax.explain.reader import input_names as input_names
-from morphax.explain.reader import layers as layers
-from morphax.explain.reader import neurons_in_words as neurons_in_words

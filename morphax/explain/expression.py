@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from morphax.describe import SUM, name_selem
 from morphax.explain._sets import ORIGIN, Set, box, reflect
 from morphax.explain._terms import Terms, opposite
+from morphax.explain.describe import SUM, name_selem
 
 BY = ("dilation", "erosion", "opening", "closing", "white top-hat", "black top-hat", "hit-or-miss")
 """Kinds of expressions that have an element: the operators of `morphax.operators`, in words."""

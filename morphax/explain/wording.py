@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from morphax.describe import SUM, name_selem, nearly
+from morphax.explain.describe import SUM, name_selem, nearly
 from morphax.explain.expression import BY, UNNAMED, Expression
 
 _WORTH_A_LETTER = 4  # words of an expression that is written once and then called by a letter

@@ -12,14 +12,15 @@ from typing import Any
 
 import jax
 
-from morphax import _check, models
-from morphax.neurons import apply
-from morphax.nodes import Node
+from morphax import _checks
+from morphax.neurons import models
+from morphax.neurons.forward import apply
+from morphax.neurons.nodes import Node
 
 try:
     from flax import linen as nn
 except ImportError as error:
-    raise _check.extra("flax", "all") from error
+    raise _checks.extra("flax", "all") from error
 
 
 def _stored(module: nn.Module, name: str, init: Callable[[jax.Array], Node]) -> Node:
@@ -113,13 +114,13 @@ class BiMoNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         depth = len(self.channels) - 1
-        _check.require(
+        _checks.require(
             x.shape[-1] == self.channels[0], "x", f"{self.channels[0]} channels", x.shape
         )
         sizes = (
             [self.kernel_size] * depth if isinstance(self.kernel_size, int) else self.kernel_size
         )
-        _check.require(
+        _checks.require(
             len(sizes) == depth, "kernel_size", f"one size, or {depth}", self.kernel_size
         )
         for i, features in enumerate(self.channels[1:]):

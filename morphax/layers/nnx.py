@@ -15,13 +15,14 @@ from typing import Any
 
 import jax
 
-from morphax import _check, models
-from morphax.neurons import apply
+from morphax import _checks
+from morphax.neurons import models
+from morphax.neurons.forward import apply
 
 try:
     from flax import nnx
 except ImportError as error:
-    raise _check.extra("flax", "all") from error
+    raise _checks.extra("flax", "all") from error
 
 
 class BiSE(nnx.Module):

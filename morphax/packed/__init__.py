@@ -3,13 +3,11 @@
 `words` packs a batch, 32 images to a word: every function of morphax that takes bool takes them too.
 `pixels` packs the rows of single large images and has the operators of `morphax.operators` for them.
 `counters` counts and compares in words, bit-sliced; `morphax.heads` is made of it.
-`specialize` compiles a binary network for itself, in either kind of words.
 """
 
 from morphax.packed import counters as counters
 from morphax.packed import pixels as pixels
 from morphax.packed.pixels import pack_pixels as pack_pixels
 from morphax.packed.pixels import unpack_pixels as unpack_pixels
-from morphax.packed.specialize import specialize_program as specialize_program
 from morphax.packed.words import pack as pack
 from morphax.packed.words import unpack as unpack

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax import _carriers, _check
+from morphax import _checks
+from morphax.morphology import bit_arrays
 from morphax.packed.words import bits_of, check_words
 
 
@@ -50,7 +51,7 @@ def _add(column: jax.Array) -> tuple[jax.Array, jax.Array]:
         else:
             carries.append(a & b)
         column = jnp.concatenate([half, column[..., 3 * third :]], -1)
-    return _carriers.any_of(column, -1), jnp.concatenate(carries, -1)
+    return bit_arrays.any_of(column, -1), jnp.concatenate(carries, -1)
 
 
 def greater(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -73,7 +74,7 @@ def greater(a: jax.Array, b: jax.Array) -> jax.Array:
     """
     check_words("a", a)
     check_words("b", b)
-    _check.require(a.shape == b.shape, "b", f"planes of the shape of a, {a.shape}", b.shape)
+    _checks.require(a.shape == b.shape, "b", f"planes of the shape of a, {a.shape}", b.shape)
     found = jnp.zeros(a.shape[1:], a.dtype)
     for high, low in zip(a, b, strict=True):  # from the lowest plane: the last difference decides
         found = (high & ~low) | (~(high ^ low) & found)
@@ -98,20 +99,20 @@ def argmax(planes: jax.Array) -> jax.Array:
         [1, 0]
     """
     check_words("planes", planes)
-    _check.require(planes.ndim >= 2 and planes.shape[-1] > 0, "planes",
+    _checks.require(planes.ndim >= 2 and planes.shape[-1] > 0, "planes",
                    "shape (k, ..., classes), one class or more", planes.shape)  # fmt: skip
     classes = planes.shape[-1]
     best = ~jnp.zeros(planes.shape[1:], planes.dtype)
     for plane in planes[::-1]:  # who has this bit beats who has not, where anyone has it
         has = best & plane
-        anyone = jnp.expand_dims(_carriers.any_of(has, -1), -1)
+        anyone = jnp.expand_dims(bit_arrays.any_of(has, -1), -1)
         best = has | (best & ~anyone)
     # The lowest of the labels left, its highest bit first.
     labels = []
     for j in reversed(range(max((classes - 1).bit_length(), 1))):
         clear = (np.arange(classes) >> j & 1 == 0).reshape((1,) * (best.ndim - 1) + (-1,))
-        low = best & _carriers.mask(jnp.asarray(clear), best)
-        anyone = _carriers.any_of(low, -1)
+        low = best & bit_arrays.mask(jnp.asarray(clear), best)
+        anyone = bit_arrays.any_of(low, -1)
         best = low | (best & ~jnp.expand_dims(anyone, -1))
         labels.append(~anyone)
     return jnp.stack(labels[::-1])
@@ -134,7 +135,7 @@ def numbers(planes: jax.Array) -> jax.Array:
         [3, 1, 0]
     """
     check_words("planes", planes)
-    _check.require(
+    _checks.require(
         planes.ndim >= 2 and len(planes) < 32, "planes", "shape (k <= 31, B, ...)", planes.shape
     )
     total = jnp.zeros((), jnp.int32)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check, operators
-from morphax._shift import Layout, shift_or
+from morphax import _checks
+from morphax.morphology import operators
+from morphax.morphology.shift import Layout, shift_or
 
 BITS = 32
 """Pixels a word."""
@@ -41,10 +42,10 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
         [[5], [2]]
     """
     images = images if isinstance(images, jax.Array) else np.asarray(images)
-    _check.require(
+    _checks.require(
         images.dtype == bool, "images", "bool (images > 0.5 makes it)", f"dtype {images.dtype}"
     )
-    _check.require(images.ndim >= 2, "images", "at least two axes (..., H, W)", images.shape)
+    _checks.require(images.ndim >= 2, "images", "at least two axes (..., H, W)", images.shape)
     if isinstance(images, np.ndarray):
         data = np.packbits(np.ascontiguousarray(images), axis=-1, bitorder="little")
         data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
@@ -175,14 +176,14 @@ def _run(operator: Any, words: Any, selem: Any, width: int, border: str) -> jax.
 
 def _checked(words: Any, width: int) -> Any:
     words = words if isinstance(words, jax.Array) else np.asarray(words)
-    _check.require(
+    _checks.require(
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
     )
-    _check.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
+    _checks.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
     whole = isinstance(width, (int, np.integer)) and width >= 1
-    _check.require(whole, "width", "the number of pixels of a row", width)
+    _checks.require(whole, "width", "the number of pixels of a row", width)
     row = -(-int(width) // BITS)
-    _check.require(
+    _checks.require(
         words.shape[-1] == row, "words", f"{row} words a row for width={width}", words.shape
     )
     return words

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from morphax import _carriers, _check
+from morphax import _checks
+from morphax.morphology import bit_arrays
 
 
 def pack(images: ArrayLike, *, dtype: DTypeLike = jnp.uint32) -> jax.Array:
@@ -35,14 +36,14 @@ def pack(images: ArrayLike, *, dtype: DTypeLike = jnp.uint32) -> jax.Array:
         True
     """
     images = images if isinstance(images, jax.Array) else np.asarray(images)
-    _check.require(
+    _checks.require(
         images.dtype == bool, "images", "bool (images > 0.5 makes it)", f"dtype {images.dtype}"
     )
-    _check.require(images.ndim >= 1, "images", "a batch (N, ...)", images.shape)
+    _checks.require(images.ndim >= 1, "images", "a batch (N, ...)", images.shape)
     dtype = np.dtype(dtype)
     words = np.zeros((), dtype)
-    _check.require(
-        _carriers.is_words(words), "dtype", "uint32, or uint64 under jax_enable_x64", dtype.name
+    _checks.require(
+        bit_arrays.is_words(words), "dtype", "uint32, or uint64 under jax_enable_x64", dtype.name
     )
     return _pack(images, dtype=dtype)
 
@@ -69,7 +70,7 @@ def unpack(words: jax.Array, *, count: int) -> jax.Array:
     bits = 8 * words.dtype.itemsize
     most, least = bits * words.shape[0], bits * (words.shape[0] - 1) + 1
     whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-    _check.require(
+    _checks.require(
         whole and max(least, 0) <= count <= most,
         "count",
         f"the number of images, {max(least, 0)} to {most} in {words.shape[0]} words",
@@ -82,9 +83,9 @@ def check_words(argument: str, x: jax.Array | np.ndarray) -> None:
     """Raise `ValueError` unless `x` is an array of words with a batch axis."""
     expected = "uint32 words (morphax.pack makes them; uint64 words need jax_enable_x64)"
     known = hasattr(x, "dtype")
-    _check.require(known and _carriers.is_words(x), argument, expected,
+    _checks.require(known and bit_arrays.is_words(x), argument, expected,
                    f"dtype {x.dtype}" if known else type(x).__name__)  # fmt: skip
-    _check.require(x.ndim >= 1, argument, "a batch of words", x.shape)
+    _checks.require(x.ndim >= 1, argument, "a batch of words", x.shape)
 
 
 def _pack_bits(images: jax.Array, dtype: np.dtype) -> jax.Array:

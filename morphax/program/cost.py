@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphax.program.ir import Op, Program
+from morphax.program.ops import Op, Program
 
 
 class Cost(NamedTuple):
@@ -96,3 +96,29 @@ def _members(op: Op) -> np.ndarray:
 def _bits(choices: int) -> int:
     """Bits of a number below `choices`."""
     return max(choices - 1, 0).bit_length()
+
+
+def scratch(program: Program) -> int:
+    """Bits of planes that are alive at once, at most, when a program runs op by op.
+
+    A result is alive from the op that makes it to the last one that reads it; counts take 32 bits.
+
+    Args:
+        program: any.
+
+    Returns:
+        Bits for one image.
+
+    Example:
+        >>> from morphax.program import Op
+        >>> flips = [Op("complement", (i,), (1, 5, 4)) for i in range(3)]
+        >>> scratch(Program((Op("input", (), (1, 5, 4)), *flips), (5, 4, 1), (5, 4, 1)))
+        40
+    """
+    last = {i: number for number, op in enumerate(program.ops) for i in op.inputs}
+    bits = [int(np.prod(op.shape)) * (32 if op.kind == "group_sum" else 1) for op in program.ops]
+    alive = [
+        sum(bits[i] for i in range(now + 1) if i == now or last.get(i, -1) >= now)
+        for now in range(len(program.ops))
+    ]
+    return max(alive)

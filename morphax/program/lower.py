@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax import _check
-from morphax.graph import Graph, Step, node_of, trace
-from morphax.nodes import BinaryBiSE, BiSE, Node, named_nodes
-from morphax.program.ir import Op, Program, from_planes, plane_shape, pruned, to_planes
+from morphax import _checks
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, named_nodes
+from morphax.program.ops import Op, Program, from_planes, plane_shape, pruned, to_planes
+from morphax.program.trace import Graph, Step, node_of, trace
 
 _BATCH = 2  # of the trace: enough to see whether a step keeps the images of a batch apart
 
@@ -46,7 +46,9 @@ def build(
         ['input', 'spatial', 'complement']
     """
     real = [path for path, node in named_nodes(binary_params).items() if isinstance(node, BiSE)]
-    _check.require(not real, "binary_params", "binary banks (morphax.binarize(params) first)", real)
+    _checks.require(
+        not real, "binary_params", "binary banks (morphax.binarize(params) first)", real
+    )
     graph = trace(apply, binary_params, (_BATCH, *input_shape[1:]))
     with jax.ensure_compile_time_eval():  # positions are values, also when the caller is traced
         ops, number = _lower(graph, binary_params)
@@ -61,7 +63,7 @@ def _lower(graph: Graph, binary_params: Any) -> tuple[list[Op], list[int]]:
     for step in graph.steps:
         kept = bool(step.shape) and step.shape[0] == _BATCH
         came = f"{step.kind} of shape {step.shape}"
-        _check.require(kept, "apply", "steps that keep the batch as the first axis", came)
+        _checks.require(kept, "apply", "steps that keep the batch as the first axis", came)
         shapes = [graph.steps[i].shape[1:] for i in step.inputs]
         inputs = tuple(number[i] for i in step.inputs)
         if step.kind == "neurons":
@@ -85,17 +87,17 @@ def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, in
         assert step.run is not None
         bits = to_planes(np.asarray(step.run()) != 0)
         same = bool((bits == bits[:1]).all())
-        _check.require(same, "apply", "constants that are the same for all images", bits)
+        _checks.require(same, "apply", "constants that are the same for all images", bits)
         return Op("constant", (), shape, arrays={"bits": bits[0]})
     if step.kind == "union_pool":
         window = options["window"]
         strides = options.get("strides") or window
         return Op("union_pool", inputs, shape, options={"window": window, "strides": strides})
     real = step.kind == "linear_head"
-    _check.require(not real, "apply", "bits, or group_sum, at the end of a program; build the network up to "
+    _checks.require(not real, "apply", "bits, or group_sum, at the end of a program; build the network up to "
                    "the bits that enter the head", "linear_head, whose scores are real numbers")  # fmt: skip
     known = step.kind == "group_sum"
-    _check.require(known, "apply", "steps that a binary program has", step.kind)
+    _checks.require(known, "apply", "steps that a binary program has", step.kind)
     return Op("group_sum", inputs, shape, options={"per": math.prod(shapes[0]) // math.prod(shape)})
 
 
@@ -171,7 +173,7 @@ def _lower_move(
     index, came = moved[0], [moved[image] - image * total for image in range(_BATCH)]
     inside = bool(((index >= 0) & (index < total)).all())
     apart = inside and all(np.array_equal(index, other) for other in came)
-    _check.require(
+    _checks.require(
         apart, "apply", "moves that keep the images of a batch apart and inside", step.shape
     )
     shape = plane_shape(step.shape[1:])

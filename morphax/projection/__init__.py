@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
-from morphax import _check
+from morphax import _checks
+from morphax.projection._exact import project_exact as project_exact
+from morphax.projection._symmetric import project_symmetric as project_symmetric
 from morphax.projection.constant import project_constant as project_constant
-from morphax.projection.exact import project_exact as project_exact
 from morphax.projection.result import STATUS_TEXT as STATUS_TEXT
 from morphax.projection.result import Projection as Projection
-from morphax.projection.symmetric import project_symmetric as project_symmetric
 
 SETS = ("activable", "constant")
 SOLVERS = ("exact", "osqp")
@@ -51,7 +51,7 @@ def project(
             the result is certified strictly.
         relative_margin: the same as a multiple of ||(w, b)||; the two add up.
         threshold: "exact", "uniform" or "normal"; for "constant".
-        **solver_options: of `morphax.projection.qp.project_osqp` (tolerance, max_iterations,
+        **solver_options: of `morphax.projection._qp.project_osqp` (tolerance, max_iterations,
             processes, candidates).
 
     Returns:
@@ -70,13 +70,13 @@ def project(
         >>> near.selem.tolist(), int(near.operation)
         ([True, True, False, False], 1)
     """
-    _check.one_of("onto", onto, SETS)
-    _check.one_of("solver", solver, SOLVERS)
+    _checks.one_of("onto", onto, SETS)
+    _checks.one_of("solver", solver, SOLVERS)
     exact = solver == "exact"
-    _check.require(not (exact and solver_options), "solver_options", "none for solver 'exact'",
+    _checks.require(not (exact and solver_options), "solver_options", "none for solver 'exact'",
                    sorted(solver_options))  # fmt: skip
     if onto == "constant":
-        _check.require(exact, "solver", "'exact' for constant sets", solver)
+        _checks.require(exact, "solver", "'exact' for constant sets", solver)
         return project_constant(weights, bias, threshold=threshold)
     options: dict[str, Any] = {
         "operation": operation,
@@ -86,10 +86,10 @@ def project(
         "relative_margin": relative_margin,
     }
     if symmetric:
-        _check.require(exact, "solver", "'exact' for symmetric neurons", solver)
+        _checks.require(exact, "solver", "'exact' for symmetric neurons", solver)
         return project_symmetric(weights, bias, **options)
     if exact:
         return project_exact(weights, bias, **options)
-    from morphax.projection.qp import project_osqp  # loads nothing heavy until it is called
+    from morphax.projection._qp import project_osqp
 
     return project_osqp(weights, bias, **options, **solver_options)

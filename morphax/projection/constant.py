@@ -14,9 +14,9 @@ Weight Networks (arXiv 1605.04711).
 import jax
 import jax.numpy as jnp
 
-from morphax import _check
-from morphax.neurons import guess_erosion
-from morphax.projection.banks import sort_descending
+from morphax import _checks
+from morphax.neurons.forward import guess_erosion
+from morphax.projection._banks import sort_descending
 from morphax.projection.result import DEGENERATE, INVALID, OK, Projection
 
 THRESHOLDS = ("exact", "uniform", "normal")
@@ -40,7 +40,7 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
         >>> constant_selem(jnp.array([0.3] * 8 + [1.0])).tolist() == [True] * 9
         True
     """
-    _check.one_of("threshold", threshold, THRESHOLDS)
+    _checks.one_of("threshold", threshold, THRESHOLDS)
     if threshold == "exact":
         ordered = sort_descending(weights)
         count = jnp.arange(1, weights.shape[-1] + 1, dtype=weights.dtype)
@@ -77,9 +77,9 @@ def project_constant(
         >>> result.selem.tolist(), round(float(result.distance), 3)
         ([True, False, True], 0.141)
     """
-    _check.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
+    _checks.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
                    weights.shape)  # fmt: skip
-    _check.require(
+    _checks.require(
         bias.shape == weights.shape[:-1], "bias", f"shape {weights.shape[:-1]}", bias.shape
     )
     selem = constant_selem(weights, threshold=threshold)

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from morphax.describe import name_selem, nearly
 from morphax.explain import neurons_in_words
+from morphax.explain.describe import name_selem, nearly
 from morphax.explain.expression import UNNAMED
 from morphax.program import Op, Program
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 
 SET, UNSET, GRID = "#1f4e79", "#f4f4f2", "#c9c9c4"
 RIGHT, WRONG = "#00604a", "#a83c00"  # of words
@@ -18,7 +18,7 @@ def figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise _check.extra("matplotlib", "viz") from error
+        raise _checks.extra("matplotlib", "viz") from error
     return Figure
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from morphax import _check
+from morphax import _checks
 from morphax.explain import explain, input_names
 from morphax.program import Program, build, simplify
 from morphax.viz._boxes import Box, boxes_of, picture_size, side
@@ -53,7 +53,7 @@ def network_figure(
         'y = erosion by square(3)'
     """
     made = figure_class()
-    _check.require(most >= 1, "most", "1 or more", most)
+    _checks.require(most >= 1, "most", "1 or more", most)
     program = network if isinstance(network, Program) else simplify(build(*network))
     given = input_names(names, channels=program.ops[0].shape[0])
     layout = boxes_of(program, names=given, most=most)

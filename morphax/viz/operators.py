@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check
-from morphax.certificate import Certificate, certify_node, structuring_element
-from morphax.describe import SPATIAL, check_unstacked, operation_name, row_name
-from morphax.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
+from morphax import _checks
+from morphax.certificates.neuron import Certificate, certify_node, structuring_element
+from morphax.explain.describe import SPATIAL, check_unstacked, operation_name, row_name
+from morphax.neurons.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
 from morphax.viz._draw import RIGHT, SET, UNSET, WRONG, figure_class, frame, show, show_selem
 
 _NEURONS_A_BANK = 16
@@ -58,7 +58,7 @@ def operator_figure(
     banks = _banks(params, binary, certificates)
     rows = [(bank, index) for bank in banks for index in _indices(bank.twin)]
     spatial = sum(len(index) > 0 for _, index in rows)
-    _check.require(targets is None or len(targets) == spatial, "targets",
+    _checks.require(targets is None or len(targets) == spatial, "targets",
                    f"one (operation, selem) for each of {spatial} spatial neurons",
                    targets and len(targets))  # fmt: skip
     columns = 2 if targets is None else 3
@@ -91,8 +91,8 @@ class _Bank(NamedTuple):
 def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | None) -> list[_Bank]:
     """Every bank of a network beside its binary twin and its certificate."""
     real, twins = named_nodes(params), named_nodes(binary)
-    _check.require(bool(real), "params", "a tree that holds banks of neurons", params)
-    _check.require(list(real) == list(twins), "binary", f"banks {list(real)}", list(twins))
+    _checks.require(bool(real), "params", "a tree that holds banks of neurons", params)
+    _checks.require(list(real) == list(twins), "binary", f"banks {list(real)}", list(twins))
     banks = []
     for path, node in real.items():
         twin = twins[path]

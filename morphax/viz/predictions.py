@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check
+from morphax import _checks
 from morphax.viz._draw import RIGHT, WRONG, figure_class, show
 
 _MISSED, _ADDED, _KEPT, _EMPTY = "#e66100", "#2b6cd4", "#bdbdbd", "#ffffff"  # of pixels
@@ -43,13 +43,13 @@ def prediction_figure(
         'difference'
     """
     made = figure_class()
-    _check.require(n >= 1, "n", "1 or more", n)
+    _checks.require(n >= 1, "n", "1 or more", n)
     planes = [np.asarray(part) for part in (images, targets, predictions)]
     shape = planes[0].shape
     for argument, plane in zip(("images", "targets", "predictions"), planes, strict=True):
         fits = plane.shape == shape and plane.ndim == 4 and plane.dtype == bool
         fits = fits and shape[-1] == 1 and len(plane) > 0
-        _check.require(fits, argument, "bool (N, H, W, 1), all of one shape",
+        _checks.require(fits, argument, "bool (N, H, W, 1), all of one shape",
                        f"{plane.dtype} {plane.shape}")  # fmt: skip
     source, target, prediction = (plane[..., 0] for plane in planes)
     errors = (target != prediction).sum((1, 2))

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _check
-from morphax.certificate import structuring_element
-from morphax.describe import name_selem
-from morphax.models import bisel
-from morphax.neurons import apply
+from morphax import _checks
+from morphax.certificates.neuron import structuring_element
+from morphax.explain.describe import name_selem
+from morphax.neurons.forward import apply
+from morphax.neurons.models import bisel
 from morphax.viz._draw import figure_class
 
 _MISSED, _ADDED = (0.17, 0.42, 0.83), (0.9, 0.38, 0.0)
@@ -50,10 +50,10 @@ def segmentation_figure(
     made = figure_class()
     gray, masks = np.asarray(images), np.asarray(truth)
     found = {name: np.asarray(part) for name, part in predictions.items()}
-    _check.require(bool(found), "predictions", "one or more", found)
+    _checks.require(bool(found), "predictions", "one or more", found)
     for name, part in (("truth", masks), *found.items()):
         fits = part.shape == gray.shape and part.dtype == bool and part.ndim == 4 and len(part) > 0
-        _check.require(fits, name, f"bool {gray.shape}", f"{part.dtype} {part.shape}")
+        _checks.require(fits, name, f"bool {gray.shape}", f"{part.dtype} {part.shape}")
     each = {name: _each(part, masks) for name, part in found.items()}
     order = np.argsort(list(each.values())[-1], kind="stable")
     chosen = order[(np.asarray(quantiles) * (len(order) - 1)).astype(int)]
@@ -94,10 +94,10 @@ def terms_figure(
     """
     made = figure_class()
     fits = len(layers) == 2 and all("lui" in layer for layer in layers)
-    _check.require(fits, "layers", "two BiSELs with several inputs", len(layers))
+    _checks.require(fits, "layers", "two BiSELs with several inputs", len(layers))
     first, last = layers
     sets, uses = np.asarray(first["lui"].selem), np.asarray(last["lui"].selem)[:, 0]
-    _check.require(len(names) == len(sets), "names", f"{len(sets)}, one a channel", len(names))
+    _checks.require(len(names) == len(sets), "names", f"{len(sets)}, one a channel", len(names))
     maps = [m for m in range(len(uses)) if uses[m]]
     gray, masks, stack = np.asarray(image), np.asarray(truth), jnp.asarray(channels)[None]
     found = np.asarray(bisel(first, stack))[0]

@@ -1,0 +1,238 @@
+"""What a user reads of a params tree: a table, a line per bank of neurons, and what the network computes.
+
+The table needs the parameters alone. The expression, the operations and the memory of the network need
+its wiring too: they come with `apply` and `input_shape`, or where the tree is plainly a BiMoNN's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from morphax import _checks
+from morphax.binarization import binarize, nearest
+from morphax.certificates.neuron import certify_node
+from morphax.explain import Explanation, explain
+from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, leaves, named_nodes
+from morphax.program import Cost, Program, build, count, simplify
+from morphax.program.cost import scratch
+
+_SIDE = 64  # of the images for which a BiMoNN is counted when no size is given
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bank of neurons.
+
+    Attributes:
+        name: path in the params tree.
+        shape: of its weight.
+        neurons: how many.
+        certified: how many are certified, each by itself on binary inputs; -1 for a binary bank.
+        operations: operation -> how many neurons of the binary bank; "not ..." is complemented.
+        distance: mean distance of the uncertified neurons to what they become; 0 without any.
+        bits: of the binary bank: one for each weight, two for each neuron.
+        binary_operations: AND, OR and NOT for one output position, all outputs together.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    neurons: int
+    certified: int
+    operations: dict[str, int]
+    distance: float
+    bits: int
+    binary_operations: int
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """What the wiring of a network adds to its table.
+
+    Attributes:
+        title: how the wiring is known, and the size of the images that is counted for.
+        explanation: what the binary network computes.
+        plain: cost of the program as built, for one image.
+        simplified: cost of the simplified one.
+        scratch: bits of planes that are alive at once, of the two programs.
+    """
+
+    title: str
+    explanation: Explanation
+    plain: Cost
+    simplified: Cost
+    scratch: tuple[int, int]
+
+    def __str__(self) -> str:
+        head = ("bit operations", "AND/px", "OR/px", "NOT/px", "all/px", "per image", "wiring bits",
+                "scratch bits")  # fmt: skip
+        lines: list[tuple[str, ...]] = [head]
+        for name, cost, bits in zip(
+            ("as built", "simplified"), (self.plain, self.simplified), self.scratch, strict=True
+        ):
+            pixels = cost.total / cost.per_pixel if cost.total else 1
+            each = (_short(part / pixels) for part in (*cost[:3], cost.total))
+            lines.append((name, *each, f"{cost.total:,}", f"{cost.wiring:,}", f"{bits:,}"))
+        return f"{self.title}:\n{self.explanation}\n\n" + "\n".join(_aligned(lines, left=(0,)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows of `summary`; its text is a table, and what the network computes where that is known."""
+
+    rows: tuple[Row, ...]
+    network: NetworkSummary | None = None
+
+    def __str__(self) -> str:
+        head = (
+            "bank",
+            "weight",
+            "neurons",
+            "certified",
+            "operations",
+            "distance",
+            "bits",
+            "ops/px",
+        )
+        lines = [head, *(self._line(row) for row in self.rows), self._total()]
+        texts = _aligned(lines, left=(0, 1, 4))
+        rule = "-" * len(texts[0])
+        table = "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
+        return table if self.network is None else f"{table}\n\n{self.network}"
+
+    @staticmethod
+    def _line(row: Row) -> tuple[str, ...]:
+        found = ", ".join(f"{count} {name}" for name, count in row.operations.items())
+        certified = "-" if row.certified < 0 else f"{row.certified}/{row.neurons}"
+        return (row.name, "x".join(map(str, row.shape)), str(row.neurons), certified, found,
+                f"{row.distance:.3f}", str(row.bits), str(row.binary_operations))  # fmt: skip
+
+    def _total(self) -> tuple[str, ...]:
+        neurons = sum(row.neurons for row in self.rows)
+        real = all(row.certified >= 0 for row in self.rows)
+        certified = sum(row.certified for row in self.rows)
+        return ("total", "", str(neurons), f"{certified / max(neurons, 1):.1%}" if real else "-", "", "",
+                str(sum(row.bits for row in self.rows)),
+                str(sum(row.binary_operations for row in self.rows)))  # fmt: skip
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
+
+
+def _aligned(lines: Sequence[tuple[str, ...]], *, left: Sequence[int]) -> list[str]:
+    """Rows of cells as lines of one length; the columns `left` are aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+
+
+def summary(
+    params: Any,
+    *,
+    apply: Callable[[Any, Any], Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    method: str = "projection",
+) -> Summary:
+    """Summarise a params tree, real or binary; with its wiring, also what the network computes.
+
+    The second part says the binary network as an expression (`morphax.explain`), and what it costs,
+    plainly and after `morphax.program.simplify`: bit operations, bits of wiring, bits of the planes that are
+    alive at once. A list of BiSELs is taken for a BiMoNN, as `morphax.models.bimonn` runs it.
+
+    Args:
+        params: any pytree holding `BiSE` or `BinaryBiSE` nodes.
+        apply: `(params, x) -> y`, as for `morphax.trace`; give `input_shape` too.
+        input_shape: shape of x, batch included.
+        names: of the input channels, such as ["x ≥ 10", "x ≥ 37"].
+        method: how uncertified neurons are binarised (`morphax.binarize`).
+
+    Returns:
+        A `Summary`; print it.
+
+    Raises:
+        ValueError: unknown method, `apply` without `input_shape`, a model that is no binary network,
+            or names that do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from morphax.neurons.nodes import Spec
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 0.5), jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> summary({"union": node}).rows[0].operations
+        {'dilation': 1}
+    """
+    both = apply is None or input_shape is not None
+    _checks.require(both, "input_shape", "a shape beside apply, batch included", input_shape)
+    binary = binarize(params, method=method)
+    twins = named_nodes(binary)
+    rows = tuple(
+        _row(name, node, twins[name], method) for name, node in named_nodes(params).items()
+    )
+    title = "binary network"
+    if apply is None and _is_bimonn(binary):
+        apply, title = models.bimonn, "binary network, taken for a BiMoNN"
+        channels = leaves(binary[0]["bise"])[0].shape[2]
+        input_shape = input_shape or (1, _SIDE, _SIDE, channels)
+    if apply is None or input_shape is None:
+        _checks.require(names is None, "names", "None where the wiring is not known", names)
+        return Summary(rows)
+    size = " x ".join(map(str, input_shape[1:]))
+    return Summary(rows, _network(f"{title}, on {size}", build(apply, binary, input_shape), names))
+
+
+def _network(title: str, program: Program, names: Sequence[str] | None) -> NetworkSummary:
+    small = simplify(program)
+    explanation = explain(small, names=names)
+    if not explanation.outputs:
+        explanation = explain(program, names=names)  # whose layers are those of the model
+    return NetworkSummary(
+        title, explanation, count(program), count(small), (scratch(program), scratch(small))
+    )
+
+
+def _is_bimonn(params: Any) -> bool:
+    """Whether a tree is laid out as `morphax.models.init_bimonn` does: BiSELs whose channels fit."""
+    shapes = []
+    for layer in params if isinstance(params, (list, tuple)) else ():
+        if not isinstance(layer, Mapping) or not {"bise"} <= set(layer) <= {"bise", "lui"}:
+            return False
+        nodes = {name: node for name, node in layer.items() if isinstance(node, BinaryBiSE)}
+        shape = np.shape(leaves(nodes["bise"])[0]) if "bise" in nodes else ()
+        roles = {name: node.spec.role for name, node in nodes.items()}
+        expected = {"bise": "spatial"} | (
+            {"lui": "lui"} if len(shape) == 4 and shape[2] > 1 else {}
+        )
+        if len(shape) != 4 or roles != expected or len(nodes) != len(layer):
+            return False
+        if "lui" in nodes and np.shape(leaves(nodes["lui"])[0]) != shape[2:]:
+            return False
+        shapes.append(shape)
+    return bool(shapes) and all(one[3] == other[2] for one, other in pairwise(shapes))
+
+
+def _row(name: str, node: Node, binary: Node, method: str) -> Row:
+    certified, distance = -1, 0.0
+    if isinstance(node, BiSE):
+        exact = np.asarray(certify_node(node)[0].exact)
+        certified = int(exact.sum())
+        if not exact.all():
+            distance = float(np.asarray(nearest(node, method=method).distance)[~exact].mean())
+    selem, erosion, complement = (np.asarray(leaf) for leaf in leaves(binary))
+    count = int(erosion.size)
+    kinds: dict[str, int] = {}
+    for e, c in zip(erosion.ravel(), complement.ravel(), strict=True):
+        kind = ("not " if c else "") + ("erosion" if e else "dilation")
+        kinds[kind] = kinds.get(kind, 0) + 1
+    # |S| - 1 to join the pixels of S, one more to complement.
+    operations = int(selem.sum()) - count + int(complement.sum())
+    return Row(name, selem.shape, count, certified, dict(sorted(kinds.items())), distance,
+               selem.size + 2 * count, operations)  # fmt: skip

@@ -1,0 +1,204 @@
+"""The C of the ops in the batch layout: templates, filled in by `_batch`.
+
+`$name` and `$NAME` are the user's prefix; `L` is the number of lanes, a constant when the C is compiled.
+"""
+
+INDEX = "typedef $kind index_type;"
+
+COMPLEMENT = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+{
+    size_t i;
+    for (i = 0; i < $words * L; ++i)
+        out[i] = ~x[i];
+}
+"""
+
+CONSTANT = """
+static void op$n(uint64_t *out)
+{
+    size_t w, i;
+    for (w = 0; w < $words; ++w)
+        for (i = 0; i < L; ++i)
+            *out++ = (uint64_t)0 - (uint64_t)op${n}_bits[w];
+}
+"""
+
+MOVE = """
+/* Word (or plane) moves[k][1] becomes word moves[k][0]; `unit` words each. */
+static void move(const uint64_t *restrict x, uint64_t *restrict out, const uint32_t (*moves)[2],
+                 size_t count, size_t unit)
+{
+    size_t k;
+    for (k = 0; k < count; ++k)
+        memcpy(out + moves[k][0] * unit, x + moves[k][1] * unit, unit * sizeof *out);
+}
+"""
+
+JOIN = """
+/* d = the words x + index[k] * unit joined by $sign, $chunk pixels of them; four k at a time. */
+static void ${what}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
+                  size_t quads, size_t unit, uint64_t flip)
+{
+    uint64_t t[$chunk * L];
+    size_t i;
+    for (i = 0; i < $chunk * L; ++i)
+        t[i] = $start;
+    for (; quads > 0; --quads, index += 4) {
+        const uint64_t *a = x + index[0] * unit, *b = x + index[1] * unit;
+        const uint64_t *c = x + index[2] * unit, *e = x + index[3] * unit;
+        for (i = 0; i < $chunk * L; ++i)
+            t[i] $sign= a[i] $sign b[i] $sign c[i] $sign e[i];
+    }
+    for (i = 0; i < $chunk * L; ++i)
+        d[i] = t[i] ^ flip;
+}
+"""
+
+COMBINE_LINES = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+{
+    size_t i;
+$unused    for (i = 0; i < $words * L; ++i) {
+$lines
+    }
+}
+"""
+
+FRAME = """
+/* pad = x ^ flip with rows and columns around it, of `fill` or of the nearest pixel. */
+static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t height, size_t width,
+                  size_t rows, size_t columns, int replicate, uint64_t fill, uint64_t flip)
+{
+    const size_t stride = (width + 2 * columns) * L, last = (width - 1) * L;
+    size_t y, i;
+    for (y = 0; y < height + 2 * rows; ++y, pad += stride) {
+        const size_t above = y < rows ? 0 : y - rows;
+        const uint64_t *row = x + (above < height ? above : height - 1) * width * L;
+        if (!replicate && (y < rows || above >= height)) {
+            for (i = 0; i < stride; ++i)
+                pad[i] = fill;
+            continue;
+        }
+        for (i = 0; i < width * L; ++i)
+            pad[columns * L + i] = row[i] ^ flip;
+        for (i = 0; i < columns * L; ++i) {
+            pad[i] = replicate ? row[i % L] ^ flip : fill;
+            pad[(columns + width) * L + i] = replicate ? row[last + i % L] ^ flip : fill;
+        }
+    }
+}
+"""
+
+SPATIAL_LINES = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
+{
+    size_t y, i;
+$lines
+}
+"""
+
+FRAMED = """
+    frame(x + $x * L, pad, $height, $width, $rows, $columns, $replicate, $fill, $flip);
+"""
+
+WINDOW = """
+    for (y = 0; y < $height; ++y) {
+        const uint64_t *p = pad + y * ($stride * L);
+        uint64_t *d = out + ($o + y * $width) * L;
+$unused        for (i = 0; i < $width * L; ++i)
+$line
+    }
+"""
+
+SPATIAL_TABLE = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
+{
+    const index_type *index = op${n}_index;
+    size_t k, y, w;
+    /* A window: plane read, erosion, plane written, complemented, quads. */
+    for (k = 0; k < $count; ++k) {
+        const uint32_t *window = op${n}_windows[k];
+        const uint64_t flip = (uint64_t)0 - (uint64_t)window[1];
+        if (k == 0 || window[0] != op${n}_windows[k - 1][0] || window[1] != op${n}_windows[k - 1][1])
+            frame(x + window[0] * ($area * L), pad, $height, $width, $rows, $columns, $replicate,
+                  $fill, flip);
+        for (y = 0; y < $height; ++y)
+            for (w = 0; w < $width * L; w += $chunk * L)
+                any_$chunk(pad + y * ($stride * L) + w,
+                      out + window[2] * ($area * L) + y * ($width * L) + w, index, window[4], L,
+                      (uint64_t)0 - (uint64_t)window[3]);
+        index += (size_t)4 * window[4];
+    }
+}
+"""
+
+POOL = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+{
+    size_t o, y, column, a, b, i;
+    for (o = 0; o < $planes; ++o, x += $height * $width * L)
+        for (y = 0; y < $out_height; ++y)
+            for (column = 0; column < $out_width; ++column, out += L) {
+                for (i = 0; i < L; ++i)
+                    out[i] = 0;
+                for (a = 0; a < $rows; ++a)
+                    for (b = 0; b < $columns; ++b) {
+                        const uint64_t *p =
+                            x + ((y * $down + a) * $width + column * $across + b) * L;
+                        for (i = 0; i < L; ++i)
+                            out[i] |= p[i];
+                    }
+            }
+}
+"""
+
+COUNT = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+{
+    size_t k, j, i;
+    memset(out, 0, $classes * $bits * L * sizeof *out);
+    for (k = 0; k < $classes; ++k) {
+        uint64_t *restrict n = out + k * ($bits * L);
+$lines
+    }
+}
+"""
+
+# Seven full adders make one carry of weight 8 from eight words and the three lowest bits.
+COUNT_EIGHT = """
+        for (j = 0; j < $eights; j += 8, x += 8 * L)
+            for (i = 0; i < L; ++i) {
+                uint64_t c, a0, a1, a2, a3, b0, b1, $names;
+                $load
+                ADD(s0, x[i], x[L + i], a0)
+                ADD(s0, x[2 * L + i], x[3 * L + i], a1)
+                ADD(s0, x[4 * L + i], x[5 * L + i], a2)
+                ADD(s0, x[6 * L + i], x[7 * L + i], a3)
+                ADD(s1, a0, a1, b0)
+                ADD(s1, a2, a3, b1)
+                ADD(s2, b0, b1, c)
+                $ripple_eights
+                $store
+            }
+"""
+
+COUNT_ONE = """
+        for (j = $eights; j < $per; ++j, x += L)
+            for (i = 0; i < L; ++i) {
+                uint64_t c = x[i], $names;
+                $load
+                $ripple
+                $store
+            }
+"""
+
+ADD = """
+/* A full adder: s becomes the sum of s, a and b, carry their carry. */
+#define ADD(s, a, b, carry) \\
+    { \\
+        const uint64_t p_ = (a), q_ = (b), r_ = s ^ p_; \\
+        carry = (s & p_) | (r_ & q_); \\
+        s = r_ ^ q_; \\
+    }
+"""

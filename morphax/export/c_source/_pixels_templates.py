@@ -1,0 +1,256 @@
+"""The C of the pixel layout: templates, filled in by `_pixels`.
+
+A plane is `height` rows of `words` words; bit x % 64 of word x / 64 of a row is its pixel x. Bits beyond
+the width hold anything until the end. `$name` and `$NAME` are the user's prefix.
+"""
+
+HEADER = """
+#define ${NAME}_PLANES_IN $planes_in
+#define ${NAME}_PLANES_OUT $planes_out
+
+/* Words of one row, of one plane (of the input or output) and of the workspace. */
+size_t ${name}_row_words(size_t width);
+size_t ${name}_plane_words(size_t width, size_t height);
+size_t ${name}_workspace_words(size_t width, size_t height);
+
+/* An image of height x width x ${NAME}_PLANES_IN bytes (0 is 0, anything else 1) into words. */
+void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *in);
+
+/* The network, on one image of any size. The three arrays must not overlap. Bits of `in` beyond the
+   width do not matter; those of `out` are 0. */
+void ${name}_run(const uint64_t *in, uint64_t *out, size_t width, size_t height,
+         uint64_t *workspace);
+
+/* The result, of height x width x ${NAME}_PLANES_OUT bytes of 0 or 1. */
+void ${name}_unpack(const uint64_t *out, size_t width, size_t height, uint8_t *image);
+"""
+
+PRELUDE = """
+#include "$name.h"
+
+${stdio}#include <string.h>
+
+#define BLOCK 512 /* words of the rows that are worked on together: they stay in the first cache */
+
+size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
+
+size_t ${name}_plane_words(size_t width, size_t height)
+{
+    return height * ${name}_row_words(width);
+}
+
+size_t ${name}_workspace_words(size_t width, size_t height)
+{
+    const size_t framed = ${name}_row_words(width) + 2 * $margin;
+    return $planes * ${name}_plane_words(width, height) + (height + 2 * $rows) * framed +
+           4 * (BLOCK + framed) + 5 * (2 * $margin + 2);
+}
+"""
+
+RUN = """
+void ${name}_run(const uint64_t *in, uint64_t *out, size_t width, size_t height,
+         uint64_t *workspace)
+{
+    const size_t row = ${name}_row_words(width), words = height * row;
+    const uint64_t inside = ~(uint64_t)0 >> (63 - (width + 63) % 64);
+    size_t i;
+    if (words == 0)
+        return;
+$calls
+    for (i = row - 1; i < $planes_out * words; i += row)
+        out[i] &= inside;
+}
+"""
+
+COMPLEMENT = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
+{
+    size_t i;
+    for (i = 0; i < $planes * words; ++i)
+        out[i] = ~x[i];
+}
+"""
+
+JOIN = """
+/* d = the planes x + index[k] * unit joined by $sign, n words of them; four k at a time. */
+static void ${what}_of(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
+                   size_t quads, size_t unit, size_t n, uint64_t flip)
+{
+    size_t i;
+    for (i = 0; i < n; ++i)
+        d[i] = $start;
+    for (; quads > 0; --quads, index += 4) {
+        const uint64_t *a = x + index[0] * unit, *b = x + index[1] * unit;
+        const uint64_t *c = x + index[2] * unit, *e = x + index[3] * unit;
+        for (i = 0; i < n; ++i)
+            d[i] $sign= a[i] $sign b[i] $sign c[i] $sign e[i];
+    }
+    for (i = 0; i < n; ++i)
+        d[i] ^= flip;
+}
+"""
+
+COMBINE_LINES = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
+{
+    size_t i;
+$unused    for (i = 0; i < words; ++i) {
+$lines
+    }
+}
+"""
+
+WINDOWS = """
+/* The plane x ^ flip with `rows` rows around it and `margin` words left and right, filled with
+   `fill` or with the nearest pixel. */
+static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t width, size_t height,
+                  size_t rows, size_t margin, int replicate, uint64_t fill, uint64_t flip)
+{
+    const size_t words = (width + 63) / 64, stride = words + 2 * margin;
+    const uint64_t inside = ~(uint64_t)0 >> (63 - (width + 63) % 64);
+    size_t y, i;
+    for (y = 0; y < height + 2 * rows; ++y, pad += stride) {
+        const size_t above = y < rows ? 0 : y - rows;
+        const uint64_t *row = x + (above < height ? above : height - 1) * words;
+        uint64_t left = fill, right = fill;
+        if (!replicate && (y < rows || above >= height)) {
+            for (i = 0; i < stride; ++i)
+                pad[i] = fill;
+            continue;
+        }
+        if (replicate) {
+            left = (uint64_t)0 - ((row[0] ^ flip) & 1);
+            right = (uint64_t)0 - ((row[words - 1] ^ flip) >> ((width - 1) % 64) & 1);
+        }
+        for (i = 0; i < words; ++i)
+            pad[margin + i] = row[i] ^ flip;
+        pad[margin + words - 1] = (pad[margin + words - 1] & inside) | (right & ~inside);
+        for (i = 0; i < margin; ++i) {
+            pad[i] = left;
+            pad[margin + words + i] = right;
+        }
+    }
+    for (i = 0; i < 2 * margin + 2; ++i)
+        pad[i] = 0; /* read, never used */
+}
+
+/* d = e | the words s moved by r < 64 pixels; d is no part of the two others. */
+static void join(uint64_t *restrict d, const uint64_t *e, const uint64_t *s, size_t n, unsigned r)
+{
+    size_t i;
+    if (r == 0)
+        for (i = 0; i < n; ++i)
+            d[i] = e[i] | s[i];
+    else
+        for (i = 0; i < n; ++i)
+            d[i] = e[i] | s[i] >> r | s[i + 1] << (64 - r);
+}
+
+/* d |= the words s moved by r < 64 pixels. */
+static void add(uint64_t *restrict d, const uint64_t *restrict s, size_t n, unsigned r)
+{
+    size_t i;
+    if (r == 0)
+        for (i = 0; i < n; ++i)
+            d[i] |= s[i];
+    else
+        for (i = 0; i < n; ++i)
+            d[i] |= s[i] >> r | s[i + 1] << (64 - r);
+}
+
+/* A dilation. `code`: for each group of columns that hold the same rows, the number of rows and the
+   rows, the number of runs and (first column, columns) of each; rows and columns from the corner of
+   the framed plane. */
+static void dilate(const uint64_t *pad, uint64_t *out, size_t words, size_t height, size_t margin,
+                   const uint16_t *code, size_t groups, uint64_t flip, uint64_t *scratch)
+{
+    const size_t stride = words + 2 * margin, slack = 2 * margin + 2;
+    const size_t rows = stride < BLOCK ? BLOCK / stride : 1;
+    size_t y, i, j, g;
+    for (y = 0; y < height; y += rows, pad += rows * stride) {
+        const size_t count = height - y < rows ? height - y : rows, n = count * stride;
+        uint64_t *d = scratch, *t = d + n, *u = t + n + slack, *v = u + n + slack;
+        const uint16_t *c = code;
+        memset(d, 0, n * sizeof *d);
+        for (g = 0; g < groups; ++g) {
+            const uint16_t *row = c + 1;
+            const uint64_t *column = pad + row[0] * stride;
+            if (c[0] > 1) {
+                for (i = 0; i < n + slack; ++i)
+                    t[i] = column[i] | pad[row[1] * stride + i];
+                for (j = 2; j < c[0]; ++j)
+                    for (i = 0; i < n + slack; ++i)
+                        t[i] |= pad[row[j] * stride + i];
+                column = t;
+            }
+            c = row + c[0];
+            for (j = *c++; j > 0; --j, c += 2) {
+                const uint64_t *run = column;
+                size_t covered = 1;
+                while (covered < c[1]) { /* twice as many columns, until all are there */
+                    const size_t step = covered < c[1] - covered ? covered : c[1] - covered;
+                    uint64_t *next = run == u ? v : u;
+                    join(next, run, run + step / 64, n + slack - step / 64 - 1, step % 64);
+                    for (i = n + slack - step / 64 - 1; i < n + slack; ++i)
+                        next[i] = run[i];
+                    run = next;
+                    covered += step;
+                }
+                add(d, run + c[0] / 64, n, c[0] % 64);
+            }
+        }
+        for (i = 0; i < count; ++i, out += words)
+            for (j = 0; j < words; ++j)
+                out[j] = d[i * stride + j] ^ flip;
+    }
+}
+"""
+
+SPATIAL = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t width, size_t height,
+         uint64_t *restrict pad)
+{
+    const size_t words = (width + 63) / 64, area = words * height;
+    uint64_t *scratch = pad + (height + 2 * $rows) * (words + 2 * $margin) + 2 * $margin + 2;
+    const uint16_t *code = op${n}_code;
+    size_t k;
+    /* A window: plane read, erosion, plane written, complemented, groups, length of their code. */
+    for (k = 0; k < $count; ++k) {
+        const uint32_t *window = op${n}_windows[k];
+        const uint64_t flip = (uint64_t)0 - (uint64_t)window[1];
+        if (k == 0 || window[0] != op${n}_windows[k - 1][0] || window[1] != op${n}_windows[k - 1][1])
+            frame(x + window[0] * area, pad, width, height, $rows, $margin, $replicate, $fill, flip);
+        dilate(pad, out + window[2] * area, words, height, $margin, code, window[4],
+               (uint64_t)0 - (uint64_t)window[3], scratch);
+        code += window[5];
+    }
+}
+"""
+
+PACK = """
+void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *in)
+{
+    size_t o, y, x, i;
+    for (o = 0; o < $planes_in; ++o)
+        for (y = 0; y < height; ++y) {
+            const uint8_t *b = image + y * width * $planes_in + o;
+            for (x = 0; x < width; x += 64) {
+                const size_t n = width - x < 64 ? width - x : 64;
+                uint64_t word = 0;
+                for (i = 0; i < n; ++i, b += $planes_in)
+                    word |= (uint64_t)(*b != 0) << i;
+                *in++ = word;
+            }
+        }
+}
+
+void ${name}_unpack(const uint64_t *out, size_t width, size_t height, uint8_t *image)
+{
+    const size_t row = ${name}_row_words(width);
+    size_t o, y, x;
+    for (o = 0; o < $planes_out; ++o)
+        for (y = 0; y < height; ++y, out += row)
+            for (x = 0; x < width; ++x)
+                image[(y * width + x) * $planes_out + o] = (uint8_t)(out[x / 64] >> (x % 64) & 1);
+}
+"""

@@ -1,0 +1,129 @@
+"""Neurons as lines of C or as tables of indices, for both layouts of words.
+
+A list of indices is read four at a time: the last one is repeated until four divides their number, as
+x | x = x & x = x. Neurons of one kind and size stand side by side, so that loops run without surprises.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+import numpy as np
+
+from morphax.export.c_source import _text
+from morphax.program import Op
+
+
+def index_lists(op: Op) -> list[np.ndarray]:
+    """The planes that each neuron of a "combine" op reads."""
+    ends = op.arrays["offsets"]
+    return [op.arrays["indices"][a:b] for a, b in pairwise(ends)]
+
+
+def is_small(op: Op) -> bool:
+    """Whether the neurons of an op are written out one by one, rather than as tables."""
+    return op.shape[0] + _text.work(op)[1] <= _text.UNROLLED
+
+
+def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) -> str:
+    """A "combine" op as assignments: `to(o)` is the word of plane o, `term(k)` that of plane k read."""
+    lines = []
+    for o, (part, erosion, complement) in enumerate(
+        zip(index_lists(op), op.arrays["erosion"], op.arrays["complement"], strict=True)
+    ):
+        terms = [term(k) for k in part.tolist()]
+        value = _text.joined(terms, erosion=bool(erosion), complement=bool(complement))
+        lines.append(_text.statement(f"{to(o)} = {value};", 8))
+    return "\n".join(lines)
+
+
+_COMBINE = """
+static void op$n(const uint64_t *restrict x, uint64_t *restrict out$extra)
+{
+    const index_type *index = op${n}_index, *plane = op${n}_plane;
+    size_t r, k, w;
+    /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
+    for (r = 0; r < $runs; ++r) {
+        const uint32_t *run = op${n}_runs[r];
+        const uint64_t flip = (uint64_t)0 - (uint64_t)(run[2] >> 1);
+        for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
+            uint64_t *d = out + *plane * $unit;
+            for (w = 0; w < $unit; w += $block) {
+                if (run[2] & 1)
+                    all_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
+                else
+                    any_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
+            }
+        }
+    }
+}
+"""
+
+
+def combine_by_table(
+    number: int, op: Op, *, extra: str, unit: str, block: str, of: object, size: str
+) -> str:
+    """The tables of a "combine" op, and the function that runs it by them.
+
+    Args:
+        number: of the op.
+        op: the op.
+        extra: arguments of the function beside x and out.
+        unit: words of a plane, as an expression of C.
+        block: words that are worked on together.
+        of: end of the names of the helpers, `any_...` and `all_...`.
+        size: argument of the helpers that says how many words are left, with a comma; or nothing.
+
+    Returns:
+        Definitions.
+    """
+    filled = quads(index_lists(op))
+    sizes = np.array([len(part) // 4 for part in filled])
+    erosion, complement = (op.arrays[k].astype(int) for k in ("erosion", "complement"))
+    order = np.lexsort((sizes, complement, erosion))
+    kinds = np.stack([sizes, erosion + 2 * complement], axis=1)[order]
+    starts = np.flatnonzero(np.r_[True, (kinds[1:] != kinds[:-1]).any(1)])
+    counts = np.diff(np.r_[starts, len(order)])
+    index = np.concatenate([filled[o] for o in order])
+    tables = [
+        _text.table("index_type", f"op{number}_index", index),
+        _text.table("index_type", f"op{number}_plane", order),
+        _text.table("uint32_t", f"op{number}_runs", np.column_stack([counts, kinds[starts]])),
+    ]
+    names = {"n": number, "extra": extra, "unit": unit, "block": block, "of": of, "size": size}
+    return "\n\n".join([*tables, _text.fill(_COMBINE, runs=len(starts), **names)])
+
+
+def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Each list, filled up to a multiple of four by its last entry: x | x = x & x = x.
+
+    >>> [part.tolist() for part in quads([np.arange(5), np.arange(0)])]
+    [[0, 1, 2, 3, 4, 4, 4, 4], []]
+    """
+    return [
+        np.concatenate([part, np.repeat(part[-1:], -len(part) % 4)]).astype(int) for part in lists
+    ]
+
+
+def chunk(pixels: int) -> int:
+    """The largest divisor of a number of pixels up to 16: how many are worked on at once.
+
+    >>> chunk(28 * 28), chunk(1), chunk(49)
+    (16, 1, 7)
+    """
+    return max(d for d in range(1, 17) if pixels % d == 0)
+
+
+def offsets(window: np.ndarray) -> np.ndarray:
+    """The pixels of a window as (dy, dx) from its centre, int `(|S|, 2)`."""
+    return np.argwhere(window) - np.array(window.shape) // 2
+
+
+def reach(op: Op) -> tuple[int, int]:
+    """How far the windows of a "spatial" op reach: (rows, columns)."""
+    away = np.abs(offsets(np.logical_or.reduce(op.arrays["selem"])))
+    return tuple(int(n) for n in away.max(0, initial=0))  # type: ignore[return-value]
+
+
+def spatial_order(op: Op) -> list[int]:
+    """The planes of a "spatial" op, those that share a framed plane side by side."""
+    return np.lexsort((op.arrays["erosion"], op.arrays["source"])).tolist()

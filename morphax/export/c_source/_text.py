@@ -1,0 +1,247 @@
+"""C as text: names, tables, comments, and where the results of a program's ops lie in memory.
+
+Nothing here knows the layout of words; `_batch` and `_pixels` do.
+"""
+
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from string import Template
+
+import numpy as np
+
+from morphax import _checks
+from morphax._version import __version__
+from morphax.program import Op, Program
+
+UNROLLED = 256
+"""Ops that read at most so many planes or window pixels are written out; others become tables."""
+
+# C99, C11, C23 and C++, whose compilers read the header too.
+_KEYWORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t
+class co_await co_return co_yield compl complex concept const const_cast consteval constexpr constinit
+continue decltype default delete do double dynamic_cast else enum explicit export extern false float for
+friend goto if imaginary inline int long mutable namespace new noexcept not not_eq nullptr operator or
+or_eq private protected public register reinterpret_cast requires restrict return short signed sizeof
+static static_assert static_cast struct switch template this thread_local throw true try typedef typeid
+typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
+
+
+def checked_name(name: str) -> str:
+    """`name`, if the functions and files of a model can begin with it; else `ValueError`.
+
+    >>> checked_name("digits")
+    'digits'
+    """
+    legal = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,39}", name)
+    expected = "a C identifier of at most 40 letters, digits and _, a letter first"
+    _checks.require(bool(legal), "name", expected, name)
+    _checks.require(name not in _KEYWORDS.split(), "name", "no keyword of C or C++", name)
+    return name
+
+
+def fill(template: str, **names: object) -> str:
+    """A C template with its `$names` filled in.
+
+    >>> fill("x[$i] = 0;", i=3)
+    'x[3] = 0;'
+    """
+    return Template(template.strip("\n")).substitute({k: str(v) for k, v in names.items()})
+
+
+def comment(text: str) -> str:
+    """Text from outside, such as a path of a params tree, that cannot end a comment.
+
+    >>> comment("layers/0 */ #")
+    'layers/0 _/ _'
+    """
+    return re.sub(r"[^A-Za-z0-9 _.,:/()=|+-]", "_", text)[:120]
+
+
+def table(kind: str, name: str, values: np.ndarray) -> str:
+    """A constant table; of rows, where `values` has two axes. Never empty, as C wants it.
+
+    >>> print(table("uint8_t", "bits", np.array([1, 0])))
+    static const uint8_t bits[] = {
+        1, 0
+    };
+    """
+    rows = values.ndim == 2
+    cells = ["{" + ", ".join(map(str, row)) + "}" if rows else str(row) for row in values.tolist()]
+    many = 94 // (max(map(len, cells), default=1) + 2) or 1
+    lines = [", ".join(cells[i : i + many]) for i in range(0, len(cells), many)] or ["0"]
+    size = f"[][{values.shape[1]}]" if rows else "[]"
+    body = ",\n    ".join(lines)
+    return f"static const {kind} {name}{size} = {{\n    {body}\n}};"
+
+
+def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
+    """The intersection (`erosion`) or union of terms, complemented or not, as an expression.
+
+    >>> joined(["a", "b"], erosion=True, complement=True)
+    '~(a & b)'
+    """
+    if not terms:
+        return "~(uint64_t)0" if erosion != complement else "0"
+    text = (" & " if erosion else " | ").join(terms)
+    if complement:
+        return f"~({text})" if len(terms) > 1 else f"~{text}"
+    return text
+
+
+def statement(text: str, indent: int) -> str:
+    """One statement, wrapped to lines of at most about 100 characters."""
+    start, rest = " " * indent, " " * (indent + 4)
+    return textwrap.fill(text, 99, initial_indent=start, subsequent_indent=rest,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+
+
+def unused(calls: Sequence[str]) -> list[str]:
+    """Statements that tell compilers which arguments of a run function these calls do not need.
+
+    >>> unused(["    op1(in, out);"])
+    ['    (void)workspace;']
+    """
+    code = " ".join(call for call in calls if not call.lstrip().startswith("/*"))
+    return [
+        f"    (void){name};" for name in ("in", "workspace") if not re.search(rf"\b{name}\b", code)
+    ]
+
+
+def places(program: Program, size: Callable[[Op], int]) -> tuple[dict[int, int], int]:
+    """Where the result of each op lies in a workspace; room is used again once it is free.
+
+    Args:
+        program: its first op lies in the caller's input, its last in the caller's output.
+        size: room that the result of an op takes.
+
+    Returns:
+        (number of the op -> place, room for all of them).
+    """
+    last_use = {i: n for n, op in enumerate(program.ops) for i in op.inputs}
+    live: list[tuple[int, int, int]] = []  # place, end, number of the op
+    found, total = {}, 0
+    for number, op in enumerate(program.ops[1:-1], 1):
+        live = sorted(entry for entry in live if last_use.get(entry[2], 0) >= number)
+        place = 0
+        for start, end, _ in live:
+            if place + size(op) <= start:
+                break
+            place = max(place, end)
+        found[number] = place
+        live.append((place, place + size(op), number))
+        total = max(total, place + size(op))
+    return found, total
+
+
+def work(op: Op) -> tuple[int, int]:
+    """(operations on bits, planes or window pixels read) of the neurons of an op, for an image."""
+    if op.kind not in ("spatial", "combine"):
+        return 0, 0
+    arrays = op.arrays
+    sizes = arrays["selem"].sum((1, 2)) if op.kind == "spatial" else np.diff(arrays["offsets"])
+    each = np.maximum(sizes - 1, 0).sum() + arrays["complement"].sum()
+    return int(each) * op.shape[1] * op.shape[2], int(sizes.sum())
+
+
+def noted(number: int, op: Op) -> str:
+    """The comment above the function of an op."""
+    return textwrap.fill(f"/* {about(number, op)} */", 100, subsequent_indent="   ")
+
+
+def about(number: int, op: Op) -> str:
+    """One line on an op, for a comment."""
+    planes, height, width = op.shape
+    text = f"op {number}: {op.kind}, {planes} of {height} x {width}"
+    if op.kind in ("spatial", "combine"):
+        erosions = int(op.arrays["erosion"].sum())
+        names = ("erosions", "dilations") if op.kind == "spatial" else ("intersections", "unions")
+        text += (
+            f": {erosions} {names[0]}, {planes - erosions} {names[1]}, "
+            f"{int(op.arrays['complement'].sum())} complemented, |S| {work(op)[1] / planes:.1f} on "
+            "average"
+        )
+    options = ", ".join(f"{key} {value}" for key, value in op.options.items())
+    return comment(", ".join(part for part in (text, options, op.path) if part))
+
+
+STDIO = """
+#include <stdio.h>
+#include <stdlib.h>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
+"""
+
+BINARY = """
+#ifdef _WIN32
+    _setmode(0, _O_BINARY);
+    _setmode(1, _O_BINARY);
+#endif
+"""
+"""For `main`: what Windows wants before bytes may come and go as they are."""
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, 96, subsequent_indent=indent) or [""]
+
+
+def header(program: Program, name: str, layout: str, usage: str, declared: str) -> str:
+    """The header file: what the network is and does, and the declarations."""
+    operations = sum(work(op)[0] for op in program.ops)
+    lines = [
+        f"{name}: a binary network, written by morphax {__version__}, layout {layout!r}.",
+        "",
+        f"Input {program.input_shape}, output {program.output_shape}: flat, or (height, width, "
+        "channels). Windows are looked at as they are, not reflected.",
+        f"{operations} operations on bits for an image of that size:",
+        *(f"- {about(number, op)}" for number, op in enumerate(program.ops)),
+        "",
+        *_WORDS[layout],
+        "Workspaces are the caller's: nothing is allocated, nothing is kept between calls, and calls "
+        "on different workspaces may run at the same time.",
+        *(["", *usage.split("\n")] if usage else []),
+    ]
+    wrapped = [part for line in lines for part in _wrapped(line)]
+    above = "\n".join(f" * {line}".rstrip() for line in wrapped)
+    return fill(_HEADER, above=above, NAME=name.upper(), declared=declared)
+
+
+_WORDS = {
+    "batch": [
+        "A word holds one pixel of 64 images. Word (plane * height + row) * width + column of a signal "
+        "is an array of LANES words, the lanes; image i is bit i % 64 of lane i / 64. Counts are "
+        "bit-sliced: plane class * COUNT_BITS + b holds bit b of the count.",
+    ],
+    "pixels": [
+        "A word holds 64 pixels of a row, for images of any size: pixel x is bit x % 64 of word x / 64. "
+        "A plane is height rows; planes (channels) lie one after the other.",
+    ],
+}
+
+_HEADER = """
+/*
+$above
+ */
+#ifndef ${NAME}_H
+#define ${NAME}_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+$declared
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""

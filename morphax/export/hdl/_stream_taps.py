@@ -1,0 +1,178 @@
+"""The taps of a stream as text: delayed nets, and what stands for them beyond the frame.
+
+While gates are written they ask for delays, positions and wires; `Text` collects what is to be declared.
+"""
+
+from dataclasses import dataclass, field
+
+from morphax.export.hdl._stream_gates import Gate, Stream, Tap, Time, time_of
+from morphax.export.hdl._text import TRUE, joined, statement
+
+VALID = 0  # the number of the net `in_valid`, which is delayed like a plane
+_SIDES = {"top": ("y", 1), "bottom": ("y", -1), "left": ("x", 1), "right": ("x", -1)}
+
+
+@dataclass
+class Text:
+    """What the gates ask for while they are written.
+
+    Attributes:
+        stream: the operator.
+        rows: (net, row) -> its bit of the line memory.
+        columns: (net, row) -> length of the shift register behind that row.
+        wires: name -> declaration, in the order of need.
+        positions: times at which the position of the middle pixel is counted.
+    """
+
+    stream: Stream
+    rows: dict[tuple[int, int], int] = field(default_factory=dict)
+    columns: dict[tuple[int, int], int] = field(default_factory=dict)
+    wires: dict[str, str] = field(default_factory=dict)
+    positions: dict[Time, None] = field(default_factory=dict)
+
+    def head(self, net: int, row: int) -> str:
+        """A net, `row` rows later."""
+        if row == 0:
+            gate = net - self.stream.inputs
+            return (
+                "in_valid" if net == VALID else f"n{gate}" if gate > 0 else f"in_pixel[{net - 1}]"
+            )
+        if (net, row) not in self.rows:
+            self.head(net, row - 1)
+            self.rows[net, row] = len(self.rows)
+        return f"line_out[{self.rows[net, row]}]"
+
+    def delayed(self, net: int, rows: int, columns: int) -> str:
+        """A net, `rows * WIDTH + columns` steps later."""
+        head = self.head(net, rows)
+        if columns == 0:
+            return head
+        self.columns[net, rows] = max(columns, self.columns.get((net, rows), 0))
+        return f"{register(net, rows)}[{columns}]"
+
+    def wire(self, name: str, value: str) -> str:
+        """A wire of that name, declared once."""
+        self.wires.setdefault(name, statement(f"wire {name} = {value};"))
+        return name
+
+
+def register(net: int, row: int) -> str:
+    """The name of a shift register: bit k is k steps behind its row.
+
+    >>> register(3, 1)
+    'd3_1'
+    """
+    return f"d{net}_{row}" if net != VALID else f"dv_{row}"
+
+
+def shown(text: Text, literal: int, time: Time, place: tuple[int, int]) -> str:
+    """A literal as it is `place` (down, right) from the pixel that is in the middle at `time`.
+
+    Args:
+        text: what is asked for grows.
+        literal: of a plane.
+        time: of the pixel in the middle.
+        place: where to look.
+
+    Returns:
+        An expression of one bit.
+    """
+    if literal <= TRUE:
+        return f"1'b{literal}"
+    since = time_of(text.stream.inputs, text.stream.gates, literal)
+    rows, columns = (t - s - p for t, s, p in zip(time, since, place, strict=True))
+    return ("~" if literal % 2 else "") + text.delayed(literal // 2, rows, columns)
+
+
+def formula(text: Text, gate: Gate) -> str:
+    """What a gate computes.
+
+    Args:
+        text: what is asked for grows.
+        gate: of `text.stream`.
+
+    Returns:
+        An expression.
+    """
+    terms = [_term(text, gate, tap) for tap in gate.taps]
+    return joined(terms, erosion=gate.erosion, complement=gate.complement)
+
+
+def _term(text: Text, gate: Gate, tap: Tap) -> str:
+    """A tap with its border."""
+    literal, down, right = tap
+    if gate.border == "replicate":
+        return _nearest(text, gate.time, literal, down, right)
+    raw = shown(text, literal, gate.time, (down, right))
+    outside = [
+        _flag(text, gate.time, side, distance)
+        for side, distance in (("top", -down), ("bottom", down), ("left", -right), ("right", right))
+        if distance > 0
+    ]
+    if not outside:
+        return raw
+    ones = gate.erosion and gate.border == "ignore"
+    beyond = " | ".join(outside)
+    value = f"{raw} | {beyond}" if ones else f"{raw} & ~({beyond})"
+    return text.wire(_named("m1" if ones else "m0", gate.time, literal, down, right), value)
+
+
+def _nearest(text: Text, time: Time, literal: int, down: int, right: int) -> str:
+    """The pixel at a place, or the nearest one inside: one step towards the middle at a time."""
+    if right:
+        inner = right - (1 if right > 0 else -1)
+        outside = _flag(text, time, "right" if right > 0 else "left", abs(right))
+        near = _nearest(text, time, literal, down, inner)
+        here = _nearest_row(text, time, literal, down, right)
+        value = f"{outside} ? {near} : {here}"
+        return text.wire(_named("c", time, literal, down, right), value)
+    return _nearest_row(text, time, literal, down, right)
+
+
+def _nearest_row(text: Text, time: Time, literal: int, down: int, right: int) -> str:
+    here = shown(text, literal, time, (down, right))
+    if not down:
+        return here
+    inner = down - (1 if down > 0 else -1)
+    outside = _flag(text, time, "bottom" if down > 0 else "top", abs(down))
+    near = _nearest_row(text, time, literal, inner, right)
+    return text.wire(_named("r", time, literal, down, right), f"{outside} ? {near} : {here}")
+
+
+def _named(kind: str, time: Time, literal: int, down: int, right: int) -> str:
+    """A name for a tap: its border, literal, place and time."""
+    numbers = (literal, down, right, *time)
+    return "_".join([kind, *(f"{-n}m" if n < 0 else f"{n}" for n in numbers)])
+
+
+def _flag(text: Text, time: Time, side: str, distance: int) -> str:
+    """Whether the place at that distance lies beyond a side of the frame."""
+    text.positions[time] = None
+    axis, sign = _SIDES[side]
+    position, size = f"{axis}_{time[0]}_{time[1]}", "W" if axis == "x" else "H"
+    value = f"{position} < 16'd{distance}"
+    if sign < 0:  # a bit more, so that nothing overflows
+        value = f"{{1'b0, {position}}} + 17'd{distance} >= {{1'b0, {size}}}"
+    return text.wire(f"{side}{distance}_{time[0]}_{time[1]}", value)
+
+
+def valid(text: Text, time: Time) -> str:
+    """Whether there is a pixel in the middle at `time`; what the memory held at reset is ignored.
+
+    >>> valid(Text(Stream(1, (), (), ())), (0, 2))
+    'valid_0_2'
+    """
+    if time == (0, 0):
+        return "in_valid"
+    full = f"filled >= {clocks(time)}"
+    return text.wire(f"valid_{time[0]}_{time[1]}", f"{text.delayed(VALID, *time)} & ({full})")
+
+
+def clocks(time: Time) -> str:
+    """A time as a constant expression of 32 bits.
+
+    >>> clocks((0, 3))
+    "32'd3"
+    """
+    columns = f"32'd{time[1]}"
+    return f"32'd{time[0]} * WIDTH + {columns}" if time[0] else columns

@@ -1,0 +1,267 @@
+"""A binary network as one combinational Verilog module: every pixel of every plane is a gate.
+
+Meant for dense and small networks; image operators of any size are `morphax.export.verilog_stream`'s.
+Ports: `x`, the input, and `y`, the output, one bit a pixel; or, where the network ends in counts,
+`counts` and `label`. Bit `(plane * H + row) * W + column` is a pixel; planes are numbered as in
+`morphax.program` (row-major over the channel axes), so a flat signal of n features is bits 0 to n - 1.
+`counts` holds the counts one after the other, the first in the lowest bits; `label` is the number of
+the largest, the first of them in case of a tie.
+
+Verilog-2001 without vendor primitives. Equal gates are written once, gates that nothing reads not at all.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from morphax import _checks
+from morphax.export.hdl._counts import counts_and_label
+from morphax.export.hdl._text import (
+    FALSE,
+    TRUE,
+    Model,
+    comment,
+    finish,
+    input_port,
+    joined,
+    program_of,
+    statement,
+)
+from morphax.program import Op, Program
+
+LIMIT = 200_000
+
+
+@dataclass
+class _Netlist:
+    """Gates by number; a gate is (intersection?, literals). Those below `inputs` are input bits."""
+
+    inputs: int
+    limit: int
+    gates: dict[int, tuple[bool, tuple[int, ...]]] = field(default_factory=dict)
+    known: dict[tuple[bool, tuple[int, ...]], int] = field(default_factory=dict)
+    sums: list[tuple[int, ...]] = field(default_factory=list)  # the literals that a count counts
+    size: int = 0
+
+    def grow(self, size: int) -> None:
+        """Count operands written so far."""
+        self.size += size
+        if self.size > self.limit:
+            raise ValueError(
+                f"limit: expected at least {self.size} for this program (operands of gates; it grows "
+                f"with pixels times elements of the windows; for image operators there is "
+                f"verilog_stream), got {self.limit}"
+            )
+
+    def gate(self, erosion: bool, complement: bool, literals: np.ndarray) -> int:
+        """The literal of an intersection or union of literals."""
+        neutral, decisive = (TRUE, FALSE) if erosion else (FALSE, TRUE)
+        found = set(literals.tolist()) - {neutral}
+        flip = int(complement)
+        if decisive in found or any(literal ^ 1 in found for literal in found):
+            return decisive ^ flip
+        if len(found) < 2:
+            return (found.pop() if found else neutral) ^ flip
+        key = (erosion, tuple(sorted(found)))
+        if key not in self.known:
+            self.grow(len(found))
+            self.known[key] = self.inputs + len(self.gates) + 1
+            self.gates[self.known[key]] = key
+        return 2 * self.known[key] ^ flip
+
+
+def verilog(
+    program: Program | Model,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    limit: int = LIMIT,
+) -> str:
+    """Write a binary network as a combinational Verilog module.
+
+    Args:
+        program: of `morphax.program.build`, or what that takes: (apply, binary_params, input_shape).
+        path: where to write the module; it is written whole or not at all. None: nowhere.
+        name: of the module; by default that of the file without its suffix, as linters want it, or
+            "model".
+        limit: largest allowed number of operands of gates; an opening of a 16 x 16 image by a 3 x 3
+            square has about 4,400. A module of 200,000 is a file of some megabytes.
+
+    Returns:
+        The text of the module.
+
+    Raises:
+        ValueError: `name` is no free identifier of Verilog, the module would exceed `limit`, or the
+            program is damaged.
+        OSError: the file cannot be written; one that was there is untouched.
+
+    Example:
+        >>> from morphax.program import Op, Program
+        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
+        >>> print(verilog(flip, name="flip").split("module ")[1])
+        flip (
+          input wire [1:0] x,
+          output wire [1:0] y
+        );
+          wire x_0 = x[0];
+          wire x_1 = x[1];
+          assign y[0] = ~x_0;
+          assign y[1] = ~x_1;
+        endmodule
+    """
+    program = program_of(program)
+    net, planes, first = _elaborate(program, limit)
+    output = planes[-1].reshape(-1)
+    counted = _is_counts(program, len(program.ops) - 1)
+    needed = [x for i in output.tolist() for x in net.sums[i]] if counted else output.tolist()
+    alive = _alive(net, needed)
+    body = list(_gates(program, net, alive, first))
+    if counted:
+        ports, lines = counts_and_label(
+            [[_text(net, x) for x in net.sums[i]] for i in output.tolist()]
+        )
+    else:
+        ports = [f"  output wire [{output.size - 1}:0] y"]
+        lines = [f"  assign y[{i}] = {_text(net, x)};" for i, x in enumerate(output.tolist())]
+    used = {n - 1 for n in alive if n <= net.inputs}
+    # One wire a bit: Icarus takes minutes for thousands of gates that select bits of one vector.
+    wires = [f"  wire x_{bit} = x[{bit}];" for bit in sorted(used)]
+    start = ["(", *input_port("x", net.inputs, used), *ports, ");", *wires]
+    shape = "x".join(map(str, program.ops[-1].shape))
+    header = [
+        "Written by morphax: a binary network as combinational logic.",
+        "Bit (plane * H + row) * W + column is a pixel; planes x H x W: "
+        f"input {'x'.join(map(str, program.ops[0].shape))}, output {shape}.",
+    ]
+    return finish(name, header, [*start, *body, *lines], path)
+
+
+def _elaborate(program: Program, limit: int) -> tuple[_Netlist, list[np.ndarray], dict[int, int]]:
+    """The netlist, the literals of each op (planes, H, W), and gate -> the op it is of."""
+    net = _Netlist(int(np.prod(program.ops[0].shape)), limit)
+    planes: list[np.ndarray] = []
+    owner: dict[int, int] = {}
+    for i, op in enumerate(program.ops):
+        inputs = [planes[j] for j in op.inputs]
+        before = len(net.gates)
+        moves = op.kind in ("select", "rearrange")
+        plain = moves or not any(_is_counts(program, j) for j in op.inputs)
+        _checks.require(plain, "program", "nothing but moves after group_sum", op.kind)
+        planes.append(_planes(net, op, inputs))
+        owner.update(
+            dict.fromkeys(range(net.inputs + before + 1, net.inputs + len(net.gates) + 1), i)
+        )
+    return net, planes, owner
+
+
+def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    """The literals of one op (its counts, for "group_sum"), of its shape."""
+    arrays = op.arrays
+    if op.kind == "input":
+        return 2 * np.arange(1, net.inputs + 1).reshape(op.shape)
+    if op.kind == "constant":
+        return np.where(arrays["bits"], TRUE, FALSE).reshape(op.shape)
+    if op.kind == "complement":
+        return inputs[0] ^ 1
+    if op.kind == "select":
+        return np.concatenate(inputs)[arrays["source"]]
+    if op.kind == "rearrange":
+        return np.concatenate([x.reshape(-1) for x in inputs])[arrays["index"]]
+    if op.kind == "spatial":
+        return _spatial(net, op, inputs[0])
+    if op.kind == "combine":
+        return _combine(net, op, inputs[0])
+    if op.kind == "union_pool":
+        return _pool(net, op, inputs[0])
+    _checks.require(op.kind == "group_sum", "program", "ops of morphax.program", op.kind)
+    groups = inputs[0].reshape(int(np.prod(op.shape)), -1).tolist()
+    net.grow(sum(map(len, groups)))
+    net.sums += [tuple(group) for group in groups]
+    return np.arange(len(net.sums) - len(groups), len(net.sums)).reshape(op.shape)
+
+
+def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    windows, erosion, flip = (op.arrays[k] for k in ("selem", "erosion", "complement"))
+    kh, kw = windows.shape[1:]
+    sides = ((kh // 2, kh // 2), (kw // 2, kw // 2))
+    out = np.empty(op.shape, int)
+    for o, source in enumerate(op.arrays["source"].tolist()):
+        if op.options["border"] == "replicate":
+            padded = np.pad(planes[source], sides, mode="edge")
+        else:  # under "ignore" the frame never decides: it is neutral
+            ones = bool(erosion[o]) and op.options["border"] == "ignore"
+            padded = np.pad(planes[source], sides, constant_values=TRUE if ones else FALSE)
+        views = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw))
+        for y in range(len(views)):  # by rows: the limit is met before memory is
+            out[o, y] = _each(net, bool(erosion[o]), bool(flip[o]), views[y][:, windows[o]])
+    return out
+
+
+def _combine(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    offsets, erosion, flip = (op.arrays[k] for k in ("offsets", "erosion", "complement"))
+    out = np.empty(op.shape, int)
+    for o in range(op.shape[0]):
+        read = planes[op.arrays["indices"][offsets[o] : offsets[o + 1]]]
+        out[o] = _each(net, bool(erosion[o]), bool(flip[o]), np.moveaxis(read, 0, -1))
+    return out
+
+
+def _pool(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    window = tuple(op.options["window"])
+    down, across = op.options.get("strides") or window
+    views = np.lib.stride_tricks.sliding_window_view(planes, window, axis=(1, 2))
+    views = views[:, ::down, ::across]
+    return _each(net, False, False, views.reshape(*op.shape, -1))
+
+
+def _each(net: _Netlist, erosion: bool, complement: bool, seen: np.ndarray) -> np.ndarray:
+    """A gate for each row of literals `(..., n)`."""
+    rows = seen.reshape(int(np.prod(seen.shape[:-1])), seen.shape[-1])
+    return np.array([net.gate(erosion, complement, row) for row in rows], int).reshape(
+        seen.shape[:-1]
+    )
+
+
+def _is_counts(program: Program, number: int) -> bool:
+    """Whether an op holds counts: it is a "group_sum", or moves one."""
+    op = program.ops[number]
+    if op.kind in ("select", "rearrange"):
+        return any(_is_counts(program, i) for i in op.inputs)
+    return op.kind == "group_sum"
+
+
+def _alive(net: _Netlist, outputs: list[int]) -> set[int]:
+    """Numbers of the nets that the outputs depend on."""
+    alive: set[int] = set()
+    waiting = [x // 2 for x in outputs if x > TRUE]
+    while waiting:
+        number = waiting.pop()
+        if number not in alive:
+            alive.add(number)
+            waiting += [x // 2 for x in net.gates[number][1]] if number > net.inputs else []
+    return alive
+
+
+def _text(net: _Netlist, literal: int) -> str:
+    if literal <= TRUE:
+        return f"1'b{literal}"
+    number, sign = literal // 2, "~" if literal % 2 else ""
+    return f"{sign}x_{number - 1}" if number <= net.inputs else f"{sign}n{number - net.inputs}"
+
+
+def _gates(
+    program: Program, net: _Netlist, alive: set[int], owner: dict[int, int]
+) -> Iterator[str]:
+    current = -1
+    for number, (erosion, literals) in net.gates.items():
+        if number not in alive:
+            continue
+        if owner[number] != current:
+            current = owner[number]
+            op = program.ops[current]
+            yield f"  // op {current}: {comment(f'{op.kind} {op.path}')}".rstrip()
+        terms = [_text(net, x) for x in literals]
+        value = joined(terms, erosion=erosion, complement=False)
+        yield statement(f"wire {_text(net, 2 * number)} = {value};")

@@ -1,0 +1,219 @@
+"""An image operator as a streaming Verilog module: one pixel a clock in raster order, line buffers.
+
+    module operator #(parameter [31:0] WIDTH, HEIGHT)
+      (input clk, rst, in_valid, input [C-1:0] in_pixel, output out_valid, output [P-1:0] out_pixel);
+
+A pixel, all its channels at once (channel c is bit c), enters at a rising edge with `in_valid`, which
+may be low at any time, for any time; images may follow each other without a gap. Each image gives
+`WIDTH * HEIGHT` pixels with `out_valid`, in the same order. There is no back pressure. `rst` is
+synchronous and needed once, at the start; later it drops what is inside.
+
+How it works. Everything moves in *steps*: one for each pixel that enters, and between images, while the
+last pixels of an image are still inside, one for each clock without a pixel. A plane is delayed by
+`(rows, columns)`, that is `rows * WIDTH + columns` steps: rows in one line memory that all planes
+share, columns in registers. The taps of all windows and the alignment of parallel branches are such
+delays, and each is made once. Unions and intersections are registered, one step each. What a tap sees
+beyond the frame is masked by the position of the pixel in the middle; "replicate" chooses the
+nearest tap inside. So every WIDTH and HEIGHT from 1 to 65535 works, windows larger than the image too.
+"""
+
+import os
+from collections.abc import Iterator
+
+from morphax import _checks
+from morphax.export.hdl._stream_gates import Time, alive, elaborate, later, time_of
+from morphax.export.hdl._stream_taps import Text, clocks, formula, register, shown, valid
+from morphax.export.hdl._text import Model, comment, finish, input_port, program_of, statement
+from morphax.program import Program
+
+
+def verilog_stream(
+    program: Program | Model,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+) -> str:
+    """Write an image operator as a streaming Verilog module (see the module for its interface).
+
+    Args:
+        program: of `morphax.program.build`, or what that takes: (apply, binary_params, input_shape).
+            All planes have the size of the image. The module applies the same windows to images of any
+            size; give it a program as it was built, for a simplified one holds for its own size.
+        path: where to write the module; it is written whole or not at all. None: nowhere.
+        name: of the module; by default that of the file without its suffix, as linters want it, or
+            "model".
+        width: default of the parameter WIDTH, 1 to 65535; by default that of the program.
+        height: default of HEIGHT.
+
+    Returns:
+        The text of the module. Its header tells the latency: clocks from a pixel to the same
+        pixel of the result, if pixels come without a gap.
+
+    Raises:
+        ValueError: `name` is no free identifier of Verilog, a size is out of range, or the program
+            is damaged, changes the size of the image (union_pool), moves pixels, or counts.
+        OSError: the file cannot be written; one that was there is untouched.
+
+    Example:
+        >>> from morphax.program import Op, Program
+        >>> shape = (1, 48, 64)
+        >>> ops = (Op("input", (), shape), Op("complement", (0,), shape))
+        >>> program = Program(ops, (48, 64, 1), (48, 64, 1))
+        >>> print(verilog_stream(program, name="flip").split("module ")[1].split(")")[0])
+        flip #(
+          parameter [31:0] WIDTH = 64, HEIGHT = 48
+    """
+    program = program_of(program)
+    stream = elaborate(program)
+    _, own_height, own_width = program.ops[0].shape
+    sizes = {
+        "width": own_width if width is None else width,
+        "height": own_height if height is None else height,
+    }
+    for argument, size in sizes.items():
+        fits = isinstance(size, int) and 0 < size < 2**16
+        _checks.require(fits, argument, "an integer from 1 to 65535", size)
+    nets = sorted(alive(stream))
+    used = {n - 1 for n in nets if n <= stream.inputs}
+    text = Text(stream)
+    gates = {
+        n: formula(text, stream.gates[n - stream.inputs - 1]) for n in nets if n > stream.inputs
+    }
+    rows, columns = later([time_of(stream.inputs, stream.gates, x) for x in stream.outputs])
+    total = rows, max(columns, 1 - rows)  # a step at least, so that there is something to count
+    outputs = [shown(text, x, total, (0, 0)) for x in stream.outputs]
+    positions = sorted({(0, 0), *text.positions})
+    there = [valid(text, time) for time in (*positions, total)][-1]
+    body = [
+        f"#(\n  parameter [31:0] WIDTH = {sizes['width']}, HEIGHT = {sizes['height']}\n) (",
+        "  input wire clk,",
+        "  input wire rst,",
+        "  input wire in_valid,",
+        *input_port("in_pixel", stream.inputs, used),
+        "  output reg out_valid,",
+        f"  output reg [{len(outputs) - 1}:0] out_pixel",
+        ");",
+        *_steps(total),
+        *(f"  reg n{n - stream.inputs};" for n in gates),
+        *(f"  reg [{length}:1] {register(*at)};" for at, length in text.columns.items()),
+        *(f"  reg [15:0] {_at('x', time)}, {_at('y', time)};" for time in positions[1:]),
+        *_lines(text),
+        *text.wires.values(),
+        *(_position(text, time) for time in positions),
+        *_registers(program, text, gates),
+        "  always @(posedge clk) begin",
+        "    if (rst) out_valid <= 1'b0;",
+        f"    else out_valid <= step & {there};",
+        "    if (step)",
+        statement(f"out_pixel <= {{{', '.join(reversed(outputs))}}};", indent=6),
+        "  end",
+    ]
+    header = [
+        "Written by morphax: an image operator, one pixel a clock in raster order.",
+        f"Latency: {total[0]} * WIDTH + {total[1] + 1} clocks. Line buffers: {len(text.rows)} lines "
+        "of one bit a pixel.",
+        "in_valid may be low at any time; between images the last pixels come out by themselves,",
+        "or with the pixels of the next image. rst is synchronous.",
+    ]
+    return finish(name, header, body, path)
+
+
+def _steps(total: Time) -> Iterator[str]:
+    yield f"""  localparam [15:0] W = WIDTH[15:0], H = HEIGHT[15:0];
+  generate
+    if (WIDTH < 1 || WIDTH > 65535 || HEIGHT < 1 || HEIGHT > 65535) begin : check
+      WIDTH_and_HEIGHT_are_from_1_to_65535 stop();
+    end
+  endgenerate
+  // a step: a pixel enters, or between two images the last ones move on
+  localparam [31:0] TOTAL = {clocks(total)};
+  reg [31:0] filled; // steps since reset
+  reg [31:0] idle; // steps since the last pixel
+  reg [15:0] x_0_0, y_0_0; // the column and row of the pixel that enters
+  wire drain = x_0_0 == 16'd0 && y_0_0 == 16'd0 && idle != TOTAL;
+  wire step = in_valid | drain;
+  always @(posedge clk)
+    if (rst) begin
+      filled <= 32'd0;
+      idle <= TOTAL;
+    end else begin
+      if (step && filled != TOTAL) filled <= filled + 32'd1;
+      if (in_valid) idle <= 32'd0;
+      else if (drain) idle <= idle + 32'd1;
+    end"""
+
+
+def _at(axis: str, time: Time) -> str:
+    return f"{axis}_{time[0]}_{time[1]}"
+
+
+def _position(text: Text, time: Time) -> str:
+    """The counters of the position of the pixel in the middle at `time`."""
+    x, y = _at("x", time), _at("y", time)
+    return f"""  always @(posedge clk)
+    if (rst) begin
+      {x} <= 16'd0;
+      {y} <= 16'd0;
+    end else if (step && {valid(text, time)}) begin
+      {x} <= {x} == W - 16'd1 ? 16'd0 : {x} + 16'd1;
+      if ({x} == W - 16'd1) {y} <= {y} == H - 16'd1 ? 16'd0 : {y} + 16'd1;
+    end"""
+
+
+def _lines(text: Text) -> Iterator[str]:
+    """The line memory: every bit of `line_out` is that of `line_in`, WIDTH steps later."""
+    if not text.rows:
+        return
+    bits = f"[{len(text.rows) - 1}:0]"
+    heads = [text.head(net, row - 1) for net, row in text.rows]
+    yield "  // the line memory: line_out is line_in, WIDTH steps later"
+    yield f"  reg {bits} line_out;"
+    yield statement(f"wire {bits} line_in = {{{', '.join(reversed(heads))}}};")
+    yield f"""  function integer bits_of;
+    input integer value;
+    begin
+      bits_of = 1;
+      while (value >> bits_of > 0) bits_of = bits_of + 1;
+    end
+  endfunction
+  generate
+    if (WIDTH > 1) begin : lines
+      localparam [15:0] LAST = W - 16'd2;
+      localparam integer ADDRESS = bits_of({{16'd0, LAST}});
+      reg {bits} memory [0:W-2];
+      reg [ADDRESS-1:0] at;
+      always @(posedge clk)
+        if (rst) at <= {{ADDRESS{{1'b0}}}};
+        else if (step) at <= at == LAST[ADDRESS-1:0] ? {{ADDRESS{{1'b0}}}} : at + 1'b1;
+      always @(posedge clk)
+        if (step) begin
+          line_out <= memory[at];
+          memory[at] <= line_in;
+        end
+    end else begin : no_lines
+      always @(posedge clk) if (step) line_out <= line_in;
+    end
+  endgenerate"""
+
+
+def _registers(program: Program, text: Text, gates: dict[int, str]) -> Iterator[str]:
+    """What moves on at each step: the gates, by op, and the shift registers."""
+    yield "  always @(posedge clk)"
+    yield "    if (step) begin"
+    current = -1
+    for net, value in gates.items():
+        number = net - text.stream.inputs
+        if text.stream.owner[number - 1] != current:
+            current = text.stream.owner[number - 1]
+            op = program.ops[current]
+            yield f"      // op {current}: {comment(f'{op.kind} {op.path}')}".rstrip()
+        yield statement(f"n{number} <= {value};", indent=6)
+    if text.columns:
+        yield "      // columns"
+    for (net, row), length in text.columns.items():
+        name, head = register(net, row), text.head(net, row)
+        value = f"{{{name}[{length - 1}:1], {head}}}" if length > 1 else head
+        yield f"      {name} <= {value};"
+    yield "    end"

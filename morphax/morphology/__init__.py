@@ -1,0 +1,7 @@
+"""Textbook morphology on binary images: operators, structuring elements, level sets of gray images.
+
+`operators` has erosion, dilation and what is made of them; `elements` has structuring elements;
+`levelsets` turns gray and colour images into binary channels and back; `contrast` computes local contrast
+and colour differences, in whole numbers, to take level sets of. `shift` is the one primitive that moves an
+image, and `bit_arrays` says which array types hold binary images.
+"""

@@ -1,0 +1,78 @@
+"""What carries bits: bool arrays, or words with an image in each of their bits.
+
+Words are uint32, or uint64 under x64, and nothing else: a uint8 image is not taken for them. What a
+word does to its bits are `&`, `|`, `^` and `~`; a bool that decides for all images at once (a pixel of
+a window, an operation) meets words as a mask, all ones or all zeros.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from morphax import _checks
+
+_STEP = 16  # inputs that `or_product` joins in one turn of its loop
+
+
+def is_words(x: jax.Array | np.ndarray) -> bool:
+    """Whether an array has the dtype of words."""
+    # Without x64, jax would cut uint64 to 32 bits without a sound.
+    wide = jax.dtypes.canonicalize_dtype(np.uint64) == np.uint64
+    return x.dtype == np.uint32 or (x.dtype == np.uint64 and wide)
+
+
+def check_bits(argument: str, x: jax.Array | np.ndarray) -> None:
+    """Raise `ValueError` unless `x` is bool or words."""
+    expected = f"bool ({argument} > 0.5 makes it) or uint32 words (morphax.pack makes them)"
+    if x.dtype == np.uint64:
+        expected += "; uint64 words need jax_enable_x64"
+    _checks.require(x.dtype == bool or is_words(x), argument, expected, f"dtype {x.dtype}")
+
+
+def check_carrier(argument: str, x: jax.Array | np.ndarray) -> None:
+    """Raise `ValueError` unless `x` is floats, bool or words: what a network's signals are."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        check_bits(argument, x)
+
+
+def mask(bits: jax.Array, like: jax.Array) -> jax.Array:
+    """Bools as something to `&` and `^` with `like`: themselves, or all-ones and all-zeros words."""
+    if like.dtype == bool:
+        return bits
+    zero = jnp.zeros((), like.dtype)
+    return jnp.where(bits, ~zero, zero)
+
+
+def any_of(x: jax.Array, axis: int) -> jax.Array:
+    """OR along an axis."""
+    return lax.reduce(x, np.zeros((), x.dtype), lax.bitwise_or, (axis % x.ndim,))
+
+
+def or_product(x: jax.Array, selem: jax.Array, erosion: jax.Array) -> jax.Array:
+    """`out[..., o] = OR_i selem[i, o] & (x[..., i] ^ erosion[o])` on words, a few inputs at a time.
+
+    Args:
+        x: words `(..., n)`.
+        selem: bool `(n, out)`.
+        erosion: bool `(out,)`.
+
+    Returns:
+        Words `(..., out)`.
+    """
+    n, outputs = selem.shape
+    columns = x.reshape(-1, n).T
+    step = min(_STEP, n)
+    fill = ((0, -n % step if step else 0), (0, 0))
+    # A turn of the loop reads `step` inputs: larger blocks spill, single ones wait for the memory.
+    chunks = jnp.pad(columns, fill).reshape(-1, step, columns.shape[1], 1)
+    masks = jnp.pad(selem, fill).reshape(-1, step, 1, outputs)
+    flip = mask(erosion, x).reshape(1, 1, -1)
+
+    def join(found: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        values, chosen = chunk
+        return found | any_of((values ^ flip) & mask(chosen, x), 0), None
+
+    start = jnp.zeros((columns.shape[1], outputs), x.dtype)
+    found = lax.scan(join, start, (chunks, masks))[0] if n else start
+    return found.reshape(*x.shape[:-1], outputs)

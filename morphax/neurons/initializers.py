@@ -1,0 +1,136 @@
+"""Initialisations of banks of neurons: a `key`, a shape and a `Spec` in, a `BiSE` node out.
+
+Variance-preserving: the potential p (w x - b) has the spread of the input, so a deep stack starts with
+signals that still differ. With a = xi^-1(0.95), s = sqrt(3) + 2 and n inputs per neuron: mean weight
+2 a / n, uniform relative half-width 0.668, bias = input_mean * sum(w), and the scale that goes with
+them p = s sqrt(n) / (8 a).
+
+Source: Aouad & Talbot, arXiv 2401.03830, appendix on initialisation; DGMM 2022 for the symmetric one.
+"""
+
+import math
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from morphax import _checks
+from morphax.neurons import reparam
+from morphax.neurons.nodes import ROLES, BiSE, Spec, bank
+from morphax.neurons.thresholds import threshold_inverse
+
+_S = math.sqrt(3) + 2
+_HALF_WIDTH = math.sqrt(3 * (16 / _S**2 - 1))
+WEIGHTS = ("uniform", "constant")
+
+
+def variance_preserving(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    spec: Spec,
+    *,
+    input_mean: float = 0.5,
+    weights: str = "uniform",
+    bias_noise: float = 0.01,
+    scale: float | None = None,
+    dtype: jnp.dtype | type = jnp.float32,
+) -> BiSE:
+    """A variance-preserving bank of neurons.
+
+    Args:
+        key: PRNG key.
+        shape: of the weight, laid out by `spec.role` (`morphax.neurons.nodes`).
+        spec: what is static; its `factor` is set here when the weight map is "dual".
+        input_mean: expected mean of the inputs, in [0, 1] ([-1, 1] for symmetric neurons).
+        weights: "uniform" around the mean, or "constant" (the papers' choice for LUIs).
+        bias_noise: the bias is multiplied by 1 + u, one u in +-bias_noise per bank.
+        scale: initial p; the variance-preserving one by default (the papers start from 0, which
+            trains p alone on the first step).
+        dtype: of the arrays.
+
+    Returns:
+        A `BiSE` node.
+
+    Raises:
+        ValueError: unknown `weights`, or a weight shape of the wrong rank.
+
+    Example:
+        >>> node = variance_preserving(jax.random.key(0), (7, 7, 1, 2), Spec())
+        >>> node.bias.shape
+        (1, 2)
+    """
+    _checks.one_of("weights", weights, WEIGHTS)
+    axes = ROLES[spec.role]
+    _checks.require(len(shape) == max(-a for a in axes), "shape", f"rank {max(-a for a in axes)} for role "
+                   f"{spec.role!r}", shape)  # fmt: skip
+    n = math.prod(shape[a] for a in axes)
+    if spec.symmetric:
+        mean = (1 + math.sqrt(3 / 4)) / (2 * math.sqrt(n))
+        half_width = math.sqrt(3 * max(1 / n - mean**2, 0.0)) / mean
+        preserving = 1.0
+    else:
+        with jax.ensure_compile_time_eval():  # a constant, also when the caller is being traced
+            a = float(threshold_inverse(jnp.float32(0.95), spec.threshold))
+        mean, half_width, preserving = 2 * a / n, _HALF_WIDTH, _S * math.sqrt(n) / (8 * a)
+    weight_key, bias_key = jax.random.split(key)
+    spread = jax.random.uniform(weight_key, shape, dtype, -half_width, half_width)
+    drawn = mean * (1 + (spread if weights == "uniform" else jnp.zeros_like(spread)))
+    if spec.weight_map == "dual":
+        spec = replace(spec, factor=mean * n)
+    latent = reparam.latent_weights(drawn, spec.weight_map)
+    reduced = tuple(shape[i] for i in range(len(shape)) if i - len(shape) not in axes)
+    node = BiSE(latent, jnp.zeros(reduced, dtype), jnp.zeros(reduced, dtype), spec)
+    effective = reparam.effective_weights(bank(node, latent), spec.weight_map, factor=spec.factor)
+    noise = jax.random.uniform(bias_key, (), dtype, -bias_noise, bias_noise)
+    bias = input_mean * effective.sum(-1) * (1 + noise)
+    return BiSE(
+        latent,
+        reparam.latent_bias(bias, spec.bias_map, effective, offset=spec.offset),
+        jnp.full(reduced, preserving if scale is None else scale, dtype),
+        spec,
+    )
+
+
+def heuristic(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    spec: Spec,
+    *,
+    bias: float = 1.0,
+    input_mean: float = 0.5,
+    scale: float = 1.0,
+    dtype: jnp.dtype | type = jnp.float32,
+) -> BiSE:
+    """A bank with a given bias and weights uniform in m (1 +- 0.5), m = bias / (input_mean n).
+
+    Args:
+        key: PRNG key.
+        shape: of the weight, laid out by `spec.role`.
+        spec: what is static.
+        bias: initial effective bias b.
+        input_mean: expected mean of the inputs.
+        scale: initial p.
+        dtype: of the arrays.
+
+    Returns:
+        A `BiSE` node whose neurons start half-way between dilation and erosion.
+
+    Example:
+        >>> node = heuristic(jax.random.key(0), (4, 2), Spec(role="lui"))
+        >>> node.weight.shape
+        (4, 2)
+    """
+    axes = ROLES[spec.role]
+    n = math.prod(shape[a] for a in axes)
+    drawn = bias / (input_mean * n) * jax.random.uniform(key, shape, dtype, 0.5, 1.5)
+    reduced = tuple(shape[i] for i in range(len(shape)) if i - len(shape) not in axes)
+    if spec.weight_map == "dual":
+        spec = replace(spec, factor=bias / input_mean)
+    full, scales = jnp.full(reduced, bias, dtype), jnp.full(reduced, scale, dtype)
+    node = BiSE(reparam.latent_weights(drawn, spec.weight_map), full, scales, spec)
+    effective = reparam.effective_weights(
+        bank(node, node.weight), spec.weight_map, factor=spec.factor
+    )
+    return replace(
+        node, bias=reparam.latent_bias(full, spec.bias_map, effective, offset=spec.offset)
+    )

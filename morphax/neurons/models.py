@@ -1,0 +1,233 @@
+"""Models as plain functions of a params tree: `init_*` makes the tree, the bare name runs it.
+
+The Flax layers (`morphax.layers`) are shells around these. A params tree here is made of dicts and
+lists of nodes; the same function runs real and binary trees.
+
+Source: Aouad & Talbot, "Binary Multi Channel Morphological Neural Network" (DGMM 2022, arXiv
+2204.08768) for BiSEL and BiMoNN.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from morphax import _checks
+from morphax.neurons.forward import apply
+from morphax.neurons.initializers import variance_preserving
+from morphax.neurons.nodes import Node, Spec
+
+Bisel = Mapping[str, Node]
+
+
+def window(kernel_size: int | Sequence[int]) -> tuple[int, int]:
+    """A kernel size as (height, width), both odd.
+
+    Example:
+        >>> window(7)
+        (7, 7)
+    """
+    sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    odd = len(sides) == 2 and all(isinstance(k, int) and k > 0 and k % 2 for k in sides)
+    _checks.require(
+        odd, "kernel_size", "an odd number or two (an even window has no centre)", kernel_size
+    )
+    return sides  # type: ignore[return-value]
+
+
+def init_bise(
+    key: jax.Array, features: int, *, kernel_size: int | Sequence[int] = 7, **options: Any
+) -> Node:
+    """A bank of single BiSE neurons, one for each channel: weight `(kh, kw, features, 1)`.
+
+    Args:
+        key: PRNG key.
+        features: channels of the image; each keeps to itself.
+        kernel_size: odd side, or (height, width).
+        **options: of `Spec` (threshold, weight_map, bias_map, border, symmetric, offset) and of
+            `variance_preserving` (input_mean, bias_noise, scale, dtype).
+
+    Returns:
+        A `BiSE` node.
+    """
+    spec, init = _split(options)
+    return variance_preserving(
+        key, (*window(kernel_size), features, 1), Spec("spatial", **spec), **init
+    )
+
+
+def bise(node: Node, x: jax.Array) -> jax.Array:
+    """Apply single BiSE neurons, channel by channel: `(batch, H, W, C)` to the same shape.
+
+    Example:
+        >>> bise(init_bise(jax.random.key(0), 2), jax.numpy.zeros((1, 9, 8, 2))).shape
+        (1, 9, 8, 2)
+    """
+    return apply(node, x)[..., 0]
+
+
+def init_dense_lui(key: jax.Array, in_features: int, out_features: int, **options: Any) -> Node:
+    """A DenseLUI: each output a union or intersection of a subset of a flat vector.
+
+    Args:
+        key: PRNG key.
+        in_features: n.
+        out_features: neurons.
+        **options: as for `init_bise`.
+
+    Returns:
+        A `BiSE` node with weight `(in_features, out_features)`; run it with `morphax.apply` on
+        `(..., in_features)`. It also serves as a LUI over the channels of an image.
+    """
+    spec, init = _split(options)
+    return variance_preserving(key, (in_features, out_features), Spec("dense", **spec), **init)
+
+
+def init_bisel(
+    key: jax.Array,
+    in_features: int,
+    out_features: int,
+    *,
+    kernel_size: int | Sequence[int] = 7,
+    **options: Any,
+) -> dict[str, Node]:
+    """A BiSEL: one BiSE for each pair of channels, then one LUI for each output channel.
+
+    Args:
+        key: PRNG key.
+        in_features: input channels.
+        out_features: output channels.
+        kernel_size: odd side, or (height, width).
+        **options: as for `init_bise`; they go to both banks.
+
+    Returns:
+        `{"bise": node, "lui": node}`; without "lui" when `in_features` is 1, where it would do nothing.
+
+    Raises:
+        ValueError: even kernel, or an unknown option.
+
+    Example:
+        >>> sorted(init_bisel(jax.random.key(0), 2, 3))
+        ['bise', 'lui']
+    """
+    spec, init = _split(options)
+    bise_key, lui_key = jax.random.split(key)
+    shape = (*window(kernel_size), in_features, out_features)
+    layer = {"bise": variance_preserving(bise_key, shape, Spec("spatial", **spec), **init)}
+    if in_features > 1:
+        init["input_mean"] = 0.0 if spec.get("symmetric") else 0.5
+        layer["lui"] = variance_preserving(
+            lui_key, (in_features, out_features), Spec("lui", **spec), weights="constant", **init
+        )
+    return layer  # type: ignore[return-value]
+
+
+def bisel(layer: Bisel, x: jax.Array) -> jax.Array:
+    """Apply a BiSEL: `(batch, H, W, in)` to `(batch, H, W, out)`, real or binary.
+
+    Example:
+        >>> bisel(init_bisel(jax.random.key(0), 1, 3), jax.numpy.zeros((2, 9, 8, 1))).shape
+        (2, 9, 8, 3)
+    """
+    maps = apply(layer["bise"], x)
+    return apply(layer["lui"], maps) if "lui" in layer else maps[..., 0, :]
+
+
+def init_bimonn(
+    key: jax.Array,
+    channels: Sequence[int],
+    *,
+    kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7,
+    **options: Any,
+) -> list[dict[str, Node]]:
+    """A BiMoNN: a sequence of BiSELs.
+
+    Args:
+        key: PRNG key.
+        channels: of the input and of each layer, such as [1, 1, 1] for an opening, [1, 2, 1] for a
+            top-hat.
+        kernel_size: one size for all layers, or a list with one size (or pair) a layer.
+        **options: as for `init_bise`.
+
+    Returns:
+        A list of BiSELs.
+
+    Raises:
+        ValueError: fewer than two entries in `channels`, or sizes that do not fit.
+
+    Example:
+        >>> len(init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=5))
+        2
+    """
+    sizes = _windows(channels, kernel_size)
+    depth = len(sizes)
+    keys = jax.random.split(key, depth)
+    first = options.pop("input_mean", None)
+    means = [{} if first is None or i else {"input_mean": first} for i in range(depth)]
+    return [
+        init_bisel(
+            keys[i], channels[i], channels[i + 1], kernel_size=sizes[i], **means[i], **options
+        )
+        for i in range(depth)
+    ]
+
+
+def reach(
+    channels: Sequence[int], *, kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7
+) -> tuple[int, int]:
+    """How far from a pixel a BiMoNN looks.
+
+    Args:
+        channels, kernel_size: of `init_bimonn`.
+
+    Returns:
+        (rows, columns) to either side.
+
+    Raises:
+        ValueError: as `init_bimonn` does.
+
+    Example:
+        >>> reach([1, 3, 1], kernel_size=7)
+        (6, 6)
+    """
+    rows, columns = zip(*_windows(channels, kernel_size), strict=True)
+    return sum(k // 2 for k in rows), sum(k // 2 for k in columns)
+
+
+def _windows(channels: Sequence[int], kernel_size: Any) -> list[tuple[int, int]]:
+    """(height, width) of the windows of each layer."""
+    _checks.require(len(channels) >= 2, "channels", "two entries or more (input, layers)", channels)
+    depth = len(channels) - 1
+    sizes = [kernel_size] * depth if isinstance(kernel_size, int) else list(kernel_size)
+    _checks.require(len(sizes) == depth, "kernel_size", f"one size, or {depth}", kernel_size)
+    return [window(size) for size in sizes]
+
+
+def bimonn(layers: Sequence[Bisel], x: jax.Array) -> jax.Array:
+    """Apply a BiMoNN: `(batch, H, W, channels[0])` to `(batch, H, W, channels[-1])`.
+
+    Example:
+        >>> params = init_bimonn(jax.random.key(0), [1, 2, 1])
+        >>> bimonn(params, jax.numpy.zeros((2, 9, 8, 1))).shape
+        (2, 9, 8, 1)
+    """
+    for layer in layers:
+        x = bisel(layer, x)
+    return x
+
+
+def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of the `Spec` and of the initialiser; anything else is an error."""
+    init = ("input_mean", "bias_noise", "scale", "dtype", "weights")
+    known = ("weight_map", "bias_map", "threshold", "border", "symmetric", "offset", *init)
+    unknown = sorted(set(options) - set(known))
+    _checks.require(not unknown, "options", "only " + ", ".join(known), unknown)
+    spec = {name: value for name, value in options.items() if name not in init}
+    if spec.get("symmetric") or spec.get("weight_map") == "identity":
+        spec.setdefault("bias_map", "raw")
+    if spec.get("symmetric"):
+        spec.setdefault("weight_map", "identity")
+    given = {name: options[name] for name in init if name in options}
+    if spec.get("symmetric"):
+        given.setdefault("input_mean", 0.0)
+    return spec, given

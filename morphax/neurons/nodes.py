@@ -1,0 +1,214 @@
+"""Parameter nodes: a bank of neurons is one pytree node, real (`BiSE`) or binary (`BinaryBiSE`).
+
+The two have mirrored fields (same shapes, same order), so one can take the place of the other in any
+params tree. Layout of a bank, by role (leading axes, from `nn.scan` or a vmapped sweep, are free):
+
+| role      | weight               | bias, scale  | a neuron is                                      |
+|-----------|----------------------|--------------|--------------------------------------------------|
+| "spatial" | `(kh, kw, in, out)`  | `(in, out)`  | one window, one for each (in, out) pair          |
+| "lui"     | `(in, out)`          | `(out,)`     | union/intersection of the `in` maps of output o  |
+| "dense"   | `(in, out)`          | `(out,)`     | union/intersection of a flat vector of features  |
+
+`bank` moves a node to `(..., n)`, the layout of certificates and projections; `unbank` moves an
+array back.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from morphax import _checks
+from morphax.morphology.shift import BORDERS
+from morphax.neurons import reparam, thresholds
+
+ROLES = {"spatial": (-4, -3), "lui": (-2,), "dense": (-2,)}
+"""Role of a bank -> the axes of the weight that run over the inputs of one neuron."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is static about a bank of neurons.
+
+    Attributes:
+        role: one of `ROLES`.
+        weight_map, bias_map: reparametrisations (`morphax.neurons.reparam`).
+        threshold: smooth threshold (`morphax.neurons.thresholds`).
+        border: "ignore" (the frame counts as 1 for an erosion, as 0 for a dilation), "constant" (0)
+            or "replicate" (the nearest pixel); read by spatial banks.
+        symmetric: SyBiSE on images in {-1, 1} instead of BiSE on {0, 1}.
+        factor: sum of the weights of a neuron under the "dual" map.
+        offset: least bias under the "positive" bias map.
+
+    Raises:
+        ValueError: unknown option, or identity weights with a bias map other than "raw".
+    """
+
+    role: str = "spatial"
+    weight_map: str = "positive"
+    bias_map: str = "positive"
+    threshold: str = "tanh"
+    border: str = "ignore"
+    symmetric: bool = False
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.one_of("role", self.role, ROLES)
+        _checks.one_of("weight_map", self.weight_map, reparam.WEIGHT_MAPS)
+        _checks.one_of("bias_map", self.bias_map, reparam.BIAS_MAPS)
+        _checks.one_of("threshold", self.threshold, thresholds.THRESHOLDS)
+        _checks.one_of("border", self.border, BORDERS)
+        if self.weight_map == "identity" or self.symmetric:
+            fits = self.bias_map in ("raw", "centred")
+            expected = "'raw' or 'centred' for identity weights and symmetric neurons"
+            _checks.require(fits, "bias_map", expected, self.bias_map)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class BiSE:
+    """A bank of trainable neurons xi(p (sum_i w_i x_i - b)).
+
+    Attributes:
+        weight: latent weights W, float, laid out by role (module docstring).
+        bias: latent bias B, float.
+        scale: p, float, of the shape of `bias`; p < 0 complements, p = 0 is constant.
+        spec: what is static.
+    """
+
+    weight: Any
+    bias: Any
+    scale: Any
+    spec: Spec = field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class BinaryBiSE:
+    """A bank of binary neurons: erosions and dilations, complemented or not. Real bits.
+
+    Attributes:
+        selem: S, bool, the window that is looked at (a correlation), laid out as `BiSE.weight`;
+            `morphax.structuring_element` gives the textbook set.
+        erosion: bool, laid out as `BiSE.bias`: erosion where true, dilation where false.
+        complement: bool, laid out as `BiSE.scale`: whether the output is complemented.
+        spec: what is static.
+    """
+
+    selem: Any
+    erosion: Any
+    complement: Any
+    spec: Spec = field(metadata={"static": True})
+
+
+Node = BiSE | BinaryBiSE
+
+
+def is_node(x: Any) -> bool:
+    """Whether `x` is a bank of neurons."""
+    return isinstance(x, Node)
+
+
+def leaves(node: Node) -> tuple[Any, Any, Any]:
+    """The three arrays of a node, in the order that both kinds share."""
+    return tuple(getattr(node, f.name) for f in fields(node)[:3])  # type: ignore[return-value]
+
+
+def check_shapes(node: Node, name: str = "node") -> None:
+    """Raise `ValueError` unless the three arrays of a node are real and fit each other and its role."""
+    for part in fields(node)[:3]:
+        dtype = getattr(getattr(node, part.name), "dtype", None)
+        real = dtype is None or not jnp.issubdtype(dtype, jnp.complexfloating)
+        _checks.require(real, f"{name}.{part.name}", "real numbers", dtype)
+    weight, bias, scale = (jnp.shape(leaf) for leaf in leaves(node))
+    axes = ROLES[node.spec.role]
+    rank = max(-axis for axis in axes)
+    _checks.require(len(weight) >= rank, f"{name}.weight", f"rank {rank} or more", weight)
+    expected = weight[:-rank] + tuple(weight[a] for a in range(-rank, 0) if a not in axes)
+    _checks.require(
+        bias == expected, f"{name}.bias", f"shape {expected} beside weights {weight}", bias
+    )
+    _checks.require(scale == expected, f"{name}.scale", f"shape {expected}", scale)
+    if node.spec.role == "spatial":
+        odd = weight[-4] % 2 == 1 and weight[-3] % 2 == 1
+        _checks.require(
+            odd, f"{name}.weight", "odd window sides (an even one has no centre)", weight[-4:-2]
+        )
+
+
+def bank(node: Node, array: jax.Array) -> jax.Array:
+    """Move an array laid out as the weight of `node` to `(..., n)`, the n inputs last."""
+    axes = ROLES[node.spec.role]
+    moved = jnp.moveaxis(array, axes, tuple(range(-len(axes), 0)))
+    return moved.reshape(*moved.shape[: -len(axes)], math.prod(moved.shape[-len(axes) :]))
+
+
+def unbank(node: Node, array: jax.Array) -> jax.Array:
+    """Move an array `(..., n)` back to the layout of the weight of `node`; inverse of `bank`."""
+    axes = ROLES[node.spec.role]
+    window = tuple(leaves(node)[0].shape[a] for a in axes)
+    return jnp.moveaxis(
+        array.reshape(*array.shape[:-1], *window), tuple(range(-len(axes), 0)), axes
+    )
+
+
+def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Effective parameters of a bank: weights `(..., n)`, bias `(...)` and scale `(...)`.
+
+    Example:
+        >>> node = BiSE(jnp.zeros((3, 3, 1, 2)), jnp.zeros((1, 2)), jnp.ones((1, 2)), Spec())
+        >>> weights, bias, scale = effective(node)
+        >>> weights.shape, bias.shape, scale.shape
+        ((1, 2, 9), (1, 2), (1, 2))
+    """
+    spec = node.spec
+    # The map first: when a forward pass moves the bank back, the two moves cancel, and nothing is read
+    # across its rows.
+    mapped = reparam.effective_weights(
+        jnp.asarray(node.weight), spec.weight_map, factor=spec.factor, axis=ROLES[spec.role]
+    )
+    weights = bank(node, mapped)
+    return (
+        weights,
+        reparam.effective_bias(node.bias, spec.bias_map, weights, offset=spec.offset),
+        node.scale,
+    )
+
+
+def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
+    """Apply `function` to every `BiSE` node of a params tree; everything else is kept as it is.
+
+    Args:
+        function: `(node, *others) -> anything`.
+        params: any pytree holding `BiSE` nodes (Linen dict, NNX state, list, ...).
+        *rest: trees of the same structure down to the nodes.
+
+    Returns:
+        The tree with each node replaced.
+    """
+    return jax.tree.map(
+        lambda leaf, *others: function(leaf, *others) if isinstance(leaf, BiSE) else leaf,
+        params,
+        *rest,
+        is_leaf=is_node,
+    )
+
+
+def named_nodes(params: Any) -> dict[str, Node]:
+    """Every bank of a params tree by its path, such as `"layers_0/bise"`, in tree order."""
+    flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
+    named = [(path_name(path), leaf) for path, leaf in flat if is_node(leaf)]
+    names = [name for name, _ in named]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    _checks.require(not twice, "params", "another path for each bank of neurons", twice)
+    return dict(named)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """A tree path as text: keys joined by "/" (NNX's wrapper key `.value` is left out)."""
+    keys = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path]
+    return "/".join(k for k in keys if k not in ("value", "raw_value"))

@@ -1,0 +1,1 @@
+"""Functions that training minimises and figures of merit: `losses`, `regularizers`, `metrics`."""

@@ -1,0 +1,93 @@
+"""Metrics of binary images and of binary networks.
+
+Images are bool `(batch, ...)`; a metric of images is a mean over the batch, a float32 scalar.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from morphax.certificates.neuron import Certificate, certify
+
+
+def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Dice (2 |P and T| + 1e-6) / (|P| + |T| + 1e-6), an image at a time, then the mean.
+
+    Example:
+        >>> float(dice(jnp.ones((2, 3, 3), bool), jnp.ones((2, 3, 3), bool)))
+        1.0
+    """
+    axes = tuple(range(1, prediction.ndim))
+    both = (prediction & target).sum(axes)
+    return ((2 * both + 1e-6) / (prediction.sum(axes) + target.sum(axes) + 1e-6)).mean()
+
+
+def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Intersection over union (1 where both are empty), an image at a time, then the mean.
+
+    Example:
+        >>> float(iou(jnp.array([[True, True]]), jnp.array([[True, False]])))
+        0.5
+    """
+    axes = tuple(range(1, prediction.ndim))
+    both, either = (prediction & target).sum(axes), (prediction | target).sum(axes)
+    return jnp.where(either > 0, both / jnp.maximum(either, 1), 1.0).mean()
+
+
+def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    """Share of rows whose largest score is the label: scores `(batch, classes)`, labels `(batch,)`.
+
+    Example:
+        >>> float(accuracy(jnp.eye(2), jnp.array([0, 1])))
+        1.0
+    """
+    return (scores.argmax(-1) == labels).mean()
+
+
+def soft_hard_gap(prediction: jax.Array, binary: jax.Array, *, threshold: float = 0.5) -> jax.Array:
+    """Share of pixels where the thresholded float output differs from the binary network's.
+
+    Example:
+        >>> float(soft_hard_gap(jnp.array([0.9, 0.2]), jnp.array([True, True])))
+        0.5
+    """
+    return ((prediction > threshold) != binary).mean()
+
+
+def certified_share(params: Any) -> jax.Array:
+    """Share of the neurons of a params tree that are certified, each by itself on binary inputs.
+
+    Example:
+        >>> from morphax.neurons.nodes import BiSE, Spec
+        >>> node = BiSE(jnp.ones((1, 1)), jnp.full(1, 0.5), jnp.ones(1),
+        ...             Spec("dense", "identity", "raw"))
+        >>> float(certified_share([node]))
+        1.0
+    """
+    found = jax.tree.leaves(certify(params), is_leaf=lambda leaf: isinstance(leaf, Certificate))
+    verdicts = [leaf.exact.ravel() for leaf in found if isinstance(leaf, Certificate)]
+    return jnp.concatenate(verdicts).astype(jnp.float32).mean()
+
+
+def f_measure(prediction: jax.Array, target: jax.Array, *, beta: float = 1.0) -> jax.Array:
+    """F_beta of all pixels of a batch together; `beta` is how many times more recall counts.
+
+    Args:
+        prediction: floats in [0, 1] or bool, any shape.
+        target: the same shape.
+        beta: positive.
+
+    Returns:
+        A float32 scalar in [0, 1], differentiable in float predictions; F_1 is the Dice coefficient.
+
+    Example:
+        >>> half = jnp.array([1.0, 0.0])  # finds one of two pixels, nothing else
+        >>> f = [f_measure(half, jnp.ones(2), beta=beta) for beta in (0.5, 1.0)]
+        >>> [round(float(value), 3) for value in f]
+        [0.833, 0.667]
+    """
+    prediction, target = prediction.astype(jnp.float32), target.astype(jnp.float32)
+    weight = beta**2
+    hits = (prediction * target).sum()
+    return (1 + weight) * hits / (weight * target.sum() + prediction.sum() + 1e-6)

@@ -1,0 +1,208 @@
+"""Whether a `Program` makes sense, checked before it is written and after it is read.
+
+Everything that `morphax.program.run`, or a compiled form of it, takes for granted: ops read only
+earlier ops, arrays have the dtypes and shapes of their kind, indices point inside what they index.
+Nothing of the size of a result is allocated.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from morphax import _checks
+from morphax.morphology.shift import BORDERS
+from morphax.program import Op, Program, plane_shape
+
+Shape = tuple[int, int, int]
+
+MAX_SIDE = 2**31 - 1
+"""Largest side of an array: indices are int32."""
+
+# Kind -> its arrays: dtype and axes (P, H, W: of the result; "?": free; "P+1").
+ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
+    "input": {},
+    "constant": {"bits": ("bool", ("P", "H", "W"))},
+    "spatial": {
+        "source": ("int32", ("P",)),
+        "selem": ("bool", ("P", "?", "?")),
+        "erosion": ("bool", ("P",)),
+        "complement": ("bool", ("P",)),
+    },
+    "combine": {
+        "offsets": ("int32", ("P+1",)),
+        "indices": ("int32", ("?",)),
+        "erosion": ("bool", ("P",)),
+        "complement": ("bool", ("P",)),
+    },
+    "complement": {},
+    "union_pool": {},
+    "select": {"source": ("int32", ("P",))},
+    "rearrange": {"index": ("int32", ("P", "H", "W"))},
+    "group_sum": {},
+}
+OPTIONS = {"spatial": {"border"}, "union_pool": {"window", "strides"}, "group_sum": {"per"}}
+_READS = {"input": 0, "constant": 0, "select": None, "rearrange": None}  # else 1; None: 1 or more
+
+
+def check_program(program: Program) -> None:
+    """Raise `ValueError`, naming the place, unless a program can run."""
+    ops = program.ops
+    _checks.require(len(ops) > 0, "ops", "one op or more", ops)
+    for i, op in enumerate(ops):
+        _check_op(f"ops[{i}]", i, op, ops)
+    ends = (
+        ("input_shape", program.input_shape, ops[0]),
+        ("output_shape", program.output_shape, ops[-1]),
+    )
+    for name, shape, op in ends:
+        planes = plane_shape(sizes(name, shape, low=1))
+        _checks.require(planes == op.shape, name, f"the planes {op.shape} of its op", shape)
+
+
+def _check_op(name: str, number: int, op: Op, ops: Sequence[Op]) -> None:
+    kind = op.kind
+    _checks.require(isinstance(kind, str), f"{name}.kind", "text", kind)
+    _checks.one_of(f"{name}.kind", kind, ARRAYS)
+    _checks.require(
+        (kind == "input") == (number == 0), f"{name}.kind", "one input, the first op", kind
+    )
+    reads = _READS.get(kind, 1)
+    integers = all(type(i) is int and 0 <= i < number for i in op.inputs)
+    _checks.require(integers, f"{name}.inputs", f"earlier ops, 0 to {number - 1}", op.inputs)
+    right = len(op.inputs) == reads if reads is not None else len(op.inputs) > 0
+    _checks.require(right, f"{name}.inputs", f"{reads or '1 or more'} for {kind!r}", op.inputs)
+    counted = [i for i in op.inputs if ops[i].kind == "group_sum"]
+    _checks.require(not counted, f"{name}.inputs", "no op after the counts", counted)
+    shape = sizes(f"{name}.shape", op.shape, low=1)
+    fits = len(shape) == 3 and math.prod(shape) <= MAX_SIDE
+    _checks.require(fits, f"{name}.shape", f"three sizes, at most {MAX_SIDE} pixels", shape)
+    _checks.require(isinstance(op.path, str), f"{name}.path", "text", op.path)
+    _check_arrays(name, op)
+    options = OPTIONS.get(kind, set())
+    _checks.require(set(op.options) == options, f"{name}.options", f"{sorted(options)}", op.options)
+    if kind in _RULES:
+        _RULES[kind](name, op, [ops[i].shape for i in op.inputs])
+
+
+def _check_arrays(name: str, op: Op) -> None:
+    wanted = ARRAYS[op.kind]
+    _checks.require(
+        set(op.arrays) == set(wanted), f"{name}.arrays", f"{sorted(wanted)}", sorted(op.arrays)
+    )
+    known: dict[str, int | None] = dict(zip("PHW", op.shape, strict=True))
+    known |= {"P+1": op.shape[0] + 1, "?": None}
+    for array, (dtype, axes) in wanted.items():
+        value = op.arrays[array]
+        right = isinstance(value, np.ndarray) and value.dtype == np.dtype(dtype)
+        came = getattr(value, "dtype", type(value))
+        _checks.require(right, f"{name}.{array}", f"a numpy array of {dtype}", came)
+        shape = tuple(known[axis] for axis in axes)
+        right = len(shape) == value.ndim
+        right = right and all(s in (None, v) for s, v in zip(shape, value.shape, strict=True))
+        text = str(shape).replace("None", "any")
+        _checks.require(right, f"{name}.{array}", f"shape {text}", value.shape)
+
+
+def _inside(argument: str, indices: np.ndarray, limit: int) -> None:
+    outside = indices[(indices < 0) | (indices >= limit)]
+    _checks.require(
+        not outside.size, argument, f"indices from 0 to {limit - 1}", outside[:4].tolist()
+    )
+
+
+def _same_frame(name: str, op: Op, shapes: list[Shape]) -> None:
+    for shape in shapes:
+        _checks.require(
+            shape[1:] == op.shape[1:], f"{name}.shape", f"the frame {shape[1:]}", op.shape
+        )
+
+
+def _spatial(name: str, op: Op, shapes: list[Shape]) -> None:
+    _same_frame(name, op, shapes)
+    _inside(f"{name}.source", op.arrays["source"], shapes[0][0])
+    window = op.arrays["selem"].shape[1:]
+    _checks.require(all(side % 2 for side in window), f"{name}.selem", "odd window sides", window)
+    border = op.options["border"]
+    _checks.require(isinstance(border, str), f"{name}.border", "text", border)
+    _checks.one_of(f"{name}.border", border, BORDERS)
+
+
+def _combine(name: str, op: Op, shapes: list[Shape]) -> None:
+    _same_frame(name, op, shapes)
+    offsets, indices = op.arrays["offsets"], op.arrays["indices"]
+    rising = (
+        offsets[0] == 0
+        and offsets[-1] == len(indices)
+        and bool((offsets[1:] >= offsets[:-1]).all())
+    )
+    _checks.require(
+        rising, f"{name}.offsets", f"rising from 0 to {len(indices)}", offsets[:4].tolist()
+    )
+    _inside(f"{name}.indices", indices, shapes[0][0])
+
+
+def _pool(name: str, op: Op, shapes: list[Shape]) -> None:
+    (planes, height, width) = shapes[0]
+    steps = {}
+    for option in ("window", "strides"):
+        steps[option] = sizes(f"{name}.{option}", op.options[option], low=1)
+        _checks.require(
+            len(steps[option]) == 2, f"{name}.{option}", "two sizes", op.options[option]
+        )
+    (a, b), (down, across) = steps["window"], steps["strides"]
+    _checks.require(
+        a <= height and b <= width, f"{name}.window", f"at most {(height, width)}", (a, b)
+    )
+    expected = (planes, (height - a) // down + 1, (width - b) // across + 1)
+    _checks.require(op.shape == expected, f"{name}.shape", f"{expected}", op.shape)
+
+
+def _select(name: str, op: Op, shapes: list[Shape]) -> None:
+    _same_frame(name, op, shapes)
+    _inside(f"{name}.source", op.arrays["source"], sum(shape[0] for shape in shapes))
+
+
+def _rearrange(name: str, op: Op, shapes: list[Shape]) -> None:
+    _inside(f"{name}.index", op.arrays["index"], sum(math.prod(shape) for shape in shapes))
+
+
+def _complement(name: str, op: Op, shapes: list[Shape]) -> None:
+    _checks.require(op.shape == shapes[0], f"{name}.shape", f"{shapes[0]}", op.shape)
+
+
+def _group_sum(name: str, op: Op, shapes: list[Shape]) -> None:
+    per = op.options["per"]
+    _checks.require(type(per) is int and per > 0, f"{name}.per", "an integer, 1 or more", per)
+    _same_frame(name, op, shapes)
+    fits = op.shape[0] * per == shapes[0][0]
+    _checks.require(fits, f"{name}.shape", f"{shapes[0][0]} / {per} planes", op.shape)
+
+
+_RULES: dict[str, Callable[[str, Op, list[Shape]], Any]] = {
+    "spatial": _spatial,
+    "combine": _combine,
+    "complement": _complement,
+    "union_pool": _pool,
+    "select": _select,
+    "rearrange": _rearrange,
+    "group_sum": _group_sum,
+}
+
+
+def sizes(argument: str, value: Any, *, low: int) -> tuple[int, ...]:
+    """A shape from JSON: integers from `low` to `MAX_SIDE`, at most 32.
+
+    Args:
+        argument: its name, for the error.
+        value: what came.
+        low: smallest size.
+
+    Returns:
+        A tuple of integers.
+    """
+    good = isinstance(value, list | tuple) and len(value) <= 32
+    good = good and all(type(side) is int and low <= side <= MAX_SIDE for side in value)
+    _checks.require(good, argument, f"a list of integers from {low} to {MAX_SIDE}", value)
+    return tuple(value)

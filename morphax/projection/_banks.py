@@ -1,0 +1,133 @@
+"""What the solvers of banks share: checks, chunks under `jit` and `vmap`, exact scaling and sorting.
+
+Neurons are solved in float64 inside `jax.enable_x64`, whatever the dtype of the bank, in chunks of
+equal size, so the extra memory does not grow with the bank.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from morphax._checks import one_of, require
+from morphax.projection.result import Projection
+
+OPERATIONS = ("erosion", "dilation", "both")
+
+
+def check(
+    weights: jax.Array,
+    bias: jax.Array,
+    operation: str,
+    bias_weight: float,
+    margin: float,
+    relative_margin: float,
+) -> tuple[jax.Array, ...]:
+    """The bank and its scalars, one value a neuron: weights, bias, rho and the two margins.
+
+    Raises:
+        ValueError: wrong shapes, dtypes or options.
+    """
+    weights, bias = jnp.asarray(weights), jnp.asarray(bias)
+    shape = weights.shape
+    one_of("operation", operation, OPERATIONS)
+    require(len(shape) >= 1 and shape[-1] >= 1, "weights", "shape (..., n) with n >= 1", shape)
+    require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]} (weights {shape})", bias.shape)
+    for name, array in (("weights", weights), ("bias", bias)):
+        require(jnp.issubdtype(array.dtype, jnp.floating), name, "a float dtype", array.dtype)
+    require(0 < bias_weight < math.inf, "bias_weight", "a finite number > 0", bias_weight)
+    for name, x in (("margin", margin), ("relative_margin", relative_margin)):
+        require(0 <= x < math.inf, name, "a finite number >= 0", x)
+    dtype = jnp.promote_types(weights.dtype, jnp.float32)
+    options = (jnp.full(bias.shape, x, dtype) for x in (bias_weight, margin, relative_margin))
+    return weights, bias.astype(weights.dtype), *options
+
+
+def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: int) -> Any:
+    """Make a solver of `(N, n)` chunks one of banks `(..., n)`.
+
+    Args:
+        solve: `(weights (N, n), *scalars (N,)) -> Projection`, run with float64 enabled.
+        limit: weights in a chunk, by backend.
+        default: the same for other backends.
+
+    Returns:
+        `(weights (..., n), *scalars (...)) -> Projection`, jitted; `vmap` makes the bank larger
+        instead of batching the solver's loops.
+    """
+
+    def solve_wide(chunk: Any) -> Projection:
+        with jax.enable_x64(True):
+            return solve(*chunk)
+
+    @jax.jit
+    def run(weights: jax.Array, *scalars: jax.Array) -> Projection:
+        *lead, n = weights.shape
+        count = math.prod(lead)
+        if count == 0:
+            empty = jnp.zeros(lead, weights.dtype)
+            small = empty.astype(jnp.int8)
+            return Projection(weights, empty, weights > 0, small, empty, small)
+        chunks = -(-count // max(1, limit.get(jax.default_backend(), default) // n))
+        size = -(-count // chunks)
+
+        def cut(x):  # the last neuron fills up the last chunk
+            x = x.reshape(count, *x.shape[len(lead) :])
+            pad = ((0, chunks * size - count), *((0, 0) for _ in x.shape[1:]))
+            return jnp.pad(x, pad, mode="edge").reshape(chunks, size, *x.shape[1:])
+
+        def uncut(x):
+            return x.reshape(-1, *x.shape[2:])[:count].reshape(*lead, *x.shape[2:])
+
+        return jax.tree.map(uncut, jax.lax.map(solve_wide, (cut(weights), *map(cut, scalars))))
+
+    project: Any = jax.custom_batching.custom_vmap(run)
+
+    @project.def_vmap
+    def _larger(size, batched, *bank):
+        bank = (
+            x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
+            for x, is_batched in zip(bank, batched, strict=True)
+        )
+        return project(*bank), Projection._make((True,) * 6)
+
+    return project
+
+
+def power_above(x: jax.Array) -> jax.Array:
+    """The least power of two above each x >= 0 (1 for x = 0), from the bits of its exponent.
+
+    `jnp.frexp` is lowered later than it is traced, outside of `enable_x64`, and then loses its bits.
+    """
+    info = jnp.finfo(x.dtype)
+    kind = {32: jnp.int32, 64: jnp.int64}[info.bits]
+    exponent = jax.lax.bitcast_convert_type(x, kind) >> jnp.array(info.nmant, kind)
+    above = (exponent + jnp.array(1, kind)) << jnp.array(info.nmant, kind)
+    return jnp.where(x > 0, jax.lax.bitcast_convert_type(above, x.dtype), 1)
+
+
+def sort_descending(w: jax.Array) -> jax.Array:
+    """Finite floats, largest first, sorted as integers: 4 times faster than XLA's own order."""
+    bits = 8 * w.dtype.itemsize
+    kind = {16: jnp.int16, 32: jnp.int32, 64: jnp.int64}[bits]
+
+    def fold(i):  # its own inverse; makes the order of the integers that of the floats
+        return i ^ ((i >> (bits - 1)) & jnp.array(jnp.iinfo(kind).max, kind))
+
+    key = ~fold(jax.lax.bitcast_convert_type(w, kind))
+    return jax.lax.bitcast_convert_type(fold(~jax.lax.sort(key)), w.dtype)
+
+
+def largest(w: jax.Array, descending: jax.Array, k: jax.Array) -> jax.Array:
+    """Mask of the k largest weights, in the order of `w`; of a tie, the first ones."""
+    smallest = jnp.take_along_axis(descending, k[:, None] - 1, -1)
+    room = (k - jnp.sum(descending > smallest, -1, dtype=jnp.int32))[:, None]
+    tied = jnp.sum(descending == smallest, -1, keepdims=True, dtype=jnp.int32)
+
+    def split():
+        tie = w == smallest
+        return (w > smallest) | (tie & (jnp.cumsum(tie, -1, dtype=jnp.int32) <= room))
+
+    return jax.lax.cond(jnp.all(tied == room), lambda: w >= smallest, split)

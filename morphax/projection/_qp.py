@@ -1,0 +1,199 @@
+r"""The exact projection as quadratic programs, solved by OSQP and certified by weak duality.
+
+An independent second road to what `morphax.projection._exact` computes (the problem: Aouad & Talbot,
+"A foundation for exact binarized morphological neural networks", arXiv 2401.03830). The best
+structuring element S of a neuron is an upper level set of its weights, so with the weights sorted
+in decreasing order there is one quadratic program per operation and per size k = |S| = 1..n:
+
+$$\min_{x, \beta} \tfrac12 \|x - w\|^2 + \tfrac\rho2 (\beta - b)^2 \quad \text{such that}$$
+
+- dilation: $\sum_{\bar S} x^+ + \epsilon \le \beta$ and
+  $\beta + \sum_{\bar S} x^- + \epsilon \le x_j$ for j in S;
+- erosion: $\beta + \sum_{\bar S} x^- + \epsilon \le \sum_S x$ and
+  $\sum_S x + \sum_{\bar S} x^+ + \epsilon - x_j \le \beta$ for j in S.
+
+How 2n programs a neuron are made affordable:
+
+- sorted, the constraints of candidate (operation, k) are the same for every neuron. cvxpy compiles
+  one parametrised model per (n, operation, sign); its matrices for many k are stacked into one
+  block-diagonal OSQP problem, set up once; a neuron only replaces the vectors q and u;
+- any solution, however rough, is repaired into a feasible point (an upper bound on the distance),
+  and its multipliers give a lower bound. So a first rough pass over all candidates leaves a
+  handful that could still win, and only these are solved accurately;
+- a neuron is OK only when the lower bounds of *all* candidates prove its answer optimal.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from morphax.projection._qp_candidates import DILATION, EROSION, Bank, import_solvers
+from morphax.projection._qp_search import runner, search
+
+from .. import _check
+from .result import INVALID, NOT_CONVERGED, OK, Projection
+
+_OPERATIONS = {"erosion": (EROSION,), "dilation": (DILATION,), "both": (DILATION, EROSION)}
+
+
+def project_osqp(
+    weights: ArrayLike,
+    bias: ArrayLike,
+    *,
+    operation: str = "both",
+    nonnegative: bool = True,
+    bias_weight: float = 1.0,
+    margin: float = 0.0,
+    relative_margin: float = 0.0,
+    candidates: Iterable[int] | None = None,
+    tolerance: float = 1e-6,
+    max_iterations: int = 20_000,
+    processes: int | None = None,
+) -> Projection:
+    r"""Project neurons onto the activable ones by quadratic programming (extra `solvers`).
+
+    Works under `jit` and `vmap` (through a host callback; no gradient).
+
+    Args:
+        weights: effective weights, real `(..., n)`, any scale.
+        bias: thresholds that are subtracted, real `(...)`.
+        operation: `"erosion"`, `"dilation"` or `"both"` (the nearer of the two).
+        nonnegative: require projected weights >= 0; otherwise weights outside S keep free signs.
+        bias_weight: $\rho > 0$ of the metric $|x - w|^2 + \rho (\beta - b)^2$.
+        margin: safety margin >= 0 in units of the bias.
+        relative_margin: further margin >= 0, as a multiple of the input norm $\|(w, b)\|$.
+        candidates: sizes |S| in 1..n to try; all of them by default.
+        tolerance: relative gap between the squared distance and its proven lower bound at which a
+            neuron counts as solved, > 0 (or 1e-13 of the squared input norm, if that is more).
+        max_iterations: limit of OSQP iterations for one program (or stack of programs).
+        processes: worker processes (spawned: scripts need the `if __name__ == "__main__"` guard;
+            a worker takes seconds to start); by default none, everything runs in this one.
+            The result does not depend on it.
+
+    The solver adapts as it goes, so a neuron's result may depend, within `tolerance`, on its bank.
+
+    Returns:
+        A `Projection` with the shapes and dtype of the input. Constraints hold in float64, before
+        the result is rounded to the input's dtype. Status: `OK`; `INVALID` with NaN outputs for a
+        neuron that is not finite; `NOT_CONVERGED` when optimality was not proven (the point is
+        still feasible, perhaps not the nearest).
+
+    Raises:
+        ImportError: cvxpy or osqp is missing.
+        ValueError: bad shapes or options.
+
+    Example:
+        >>> import morphax.projection._qp as qp
+        >>> nearest = qp.project_osqp([[0.9, 0.8, 0.3]], [0.5])
+        >>> nearest.selem.tolist(), int(nearest.operation[0])
+        ([[True, True, False]], 1)
+        >>> float(nearest.distance[0])
+        0.0
+    """
+    import_solvers()
+    _check.one_of("operation", operation, _OPERATIONS)
+    weights, bias = jnp.asarray(weights), jnp.asarray(bias)
+    dtype = jnp.result_type(weights, bias, 0.0)
+    _check.require(jnp.issubdtype(dtype, jnp.floating), "weights, bias", "real dtypes", dtype)
+    expected = "weights of shape (..., n), n >= 1, and bias of shape (...)"
+    shapes_fit = weights.ndim > 0 and weights.shape[-1] > 0 and weights.shape[:-1] == bias.shape
+    _check.require(shapes_fit, "weights, bias", expected, (weights.shape, bias.shape))
+    n = weights.shape[-1]
+    sizes = tuple(range(1, n + 1)) if candidates is None else tuple(sorted(set(candidates)))
+    inside = len(sizes) > 0 and sizes[0] >= 1 and sizes[-1] <= n
+    _check.require(inside, "candidates", f"sizes between 1 and {n}", candidates)
+    for name, value in {"margin": margin, "relative_margin": relative_margin}.items():
+        _check.require(0 <= value < np.inf, name, "a finite number >= 0", value)
+    for name, value in {"max_iterations": max_iterations, "processes": processes or 1}.items():
+        _check.require(value >= 1, name, "an integer >= 1", value)
+    for name, value in {"bias_weight": bias_weight, "tolerance": tolerance}.items():
+        _check.require(0 < value < np.inf, name, "a finite number > 0", value)
+    project = functools.partial(
+        _project_host,
+        operations=_OPERATIONS[operation],
+        nonnegative=bool(nonnegative),
+        bias_weight=float(bias_weight),
+        margin=float(margin),
+        relative_margin=float(relative_margin),
+        sizes=sizes,
+        tolerance=float(tolerance),
+        max_iterations=int(max_iterations),
+        processes=1 if processes is None else int(processes),
+        dtype=np.dtype(dtype),
+    )
+    vector, scalar = weights.shape, bias.shape
+    kinds = ((vector, dtype), (scalar, dtype), (vector, bool), (scalar, jnp.int8))
+    kinds += ((scalar, dtype), (scalar, jnp.int8))  # in the order of the fields
+    shapes = Projection._make(jax.ShapeDtypeStruct(*kind) for kind in kinds)
+    return jax.pure_callback(project, shapes, weights, bias, vmap_method="broadcast_all")
+
+
+def _project_host(weights: Any, bias: Any, *, dtype: np.dtype, **options: Any) -> Projection:
+    """`project_osqp` on numpy arrays, computed in float64."""
+    weights, bias = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
+    flat = weights.reshape(-1, weights.shape[-1])
+    point, beta, selem, operation, distance, status = _project(flat, bias.reshape(-1), **options)
+    return Projection._make(
+        (
+            point.reshape(weights.shape).astype(dtype),
+            beta.reshape(bias.shape).astype(dtype),
+            selem.reshape(weights.shape),
+            operation.reshape(bias.shape).astype(np.int8),
+            distance.reshape(bias.shape).astype(dtype),
+            status.reshape(bias.shape).astype(np.int8),
+        )
+    )
+
+
+def _project(
+    weights: np.ndarray,
+    bias: np.ndarray,
+    *,
+    operations: Sequence[int],
+    nonnegative: bool,
+    bias_weight: float,
+    margin: float,
+    relative_margin: float,
+    sizes: Sequence[int],
+    tolerance: float,
+    max_iterations: int,
+    processes: int,
+) -> tuple[np.ndarray, ...]:
+    """Normalise, sort, search, and undo both; weights `(N, n)`, bias `(N,)`."""
+    valid = np.isfinite(weights).all(1) & np.isfinite(bias)
+    w, b = np.where(valid[:, None], weights, 0.0), np.where(valid, bias, 0.0)
+    peak = np.maximum(np.abs(w).max(1, initial=0.0), np.abs(b))
+    peak = np.where(peak > 0, peak, 1.0)  # squares of tiny or huge numbers must not under/overflow
+    norm = peak * np.sqrt(((w / peak[:, None]) ** 2).sum(1) + (b / peak) ** 2)
+    scale = np.where(norm + margin > 0, norm + margin, 1.0)
+    order = np.argsort(-w, axis=1, kind="stable")
+    bank = Bank(
+        weights=np.take_along_axis(w, order, 1) / scale[:, None],
+        bias=b / scale,
+        margin=(margin + relative_margin * norm) / scale,
+        nonnegative=nonnegative,
+        bias_weight=bias_weight,
+    )
+    grid = [(operation, k) for operation in operations for k in sizes]
+    with runner(bank, processes) as run:
+        best, value, point, beta, proven = search(bank, grid, run, valid, tolerance, max_iterations)
+    operation, size = np.asarray(grid, int).reshape(-1, 2)[best].T
+    if len(operations) == 2:  # |S| = 1 is both: the rule of the certificate names it
+        dilates = beta <= np.maximum(point, 0).sum(1) / 2
+        operation = np.where(size == 1, np.where(dilates, DILATION, EROSION), operation)
+    rank = np.argsort(order, axis=1, kind="stable")
+    status = np.where(valid, np.where(proven, OK, NOT_CONVERGED), INVALID)
+    nan = np.where(valid, 1.0, np.nan)
+    return (
+        np.take_along_axis(point, rank, 1) * (scale * nan)[:, None],
+        beta * scale * nan,
+        (rank < size[:, None]) & valid[:, None],
+        np.where(valid, operation, EROSION),
+        np.sqrt(value) * scale * nan,
+        status,
+    )

@@ -1,0 +1,184 @@
+"""Changes of a binary BiMoNN, a few bits each, ranked by the gradient through the binary network itself.
+
+A neuron one input away from changing its output is where a derivative is not zero; whether it can rise
+or fall there differs, so two derivatives are carried: of the loss when a signal rises, and when it
+falls. They are exact, to first order of the loss, for a change that meets no other on its way out.
+
+Elements stay symmetric: the pixels of an orbit of the eight turns and mirrors change together.
+`morphax.recipes.bits` trains with them. Sources: Helwegen et al., "Latent weights do not exist" (NeurIPS
+2019) for descent on bits without latent weights; Nguyen et al., "BOLD" (NeurIPS 2024) for variations of
+Boolean functions.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from morphax.binarization import realize
+from morphax.neurons.forward import apply
+from morphax.neurons.nodes import ROLES, BiSE, is_node
+
+_SCALE = 4.0  # steep enough: at 3/2 from the threshold the slope is 1/3000 of that at 1/2
+_SLOPE = _SCALE / 2 / np.cosh(_SCALE / 2) ** 2
+
+
+class Change(NamedTuple):
+    """A change of one neuron: input `part` of a union, or the orbit `part` of a window."""
+
+    layer: int
+    bank: str
+    part: int
+    neuron: tuple[int, ...]
+    erosion: bool
+
+
+@jax.jit
+def slopes(layers: Any, x: jax.Array, y: jax.Array) -> tuple[Any, Any]:
+    """Derivatives of the mean Dice loss by the weights and biases of a binary BiMoNN.
+
+    Args:
+        layers: a BiMoNN of `BinaryBiSE` nodes.
+        x: bool `(N, H, W, C)`.
+        y: bool, of the shape of the output.
+
+    Returns:
+        Two trees of `BiSE` (weight and *subtracted* bias): for changes that raise the potential of a
+        neuron, and for those that lower it.
+
+    Example:
+        >>> from morphax import binarize, models
+        >>> layers = binarize(models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3))
+        >>> x = jnp.zeros((1, 8, 8, 1), bool).at[0, 4, 4].set(True)
+        >>> slopes(layers, x, x)[0][0]["bise"].weight.shape
+        (3, 3, 1, 1)
+    """
+    real = realize(layers, scale=_SCALE)
+
+    def lifted(value: jax.Array) -> jax.Array:  # zero, with the slope of a potential at 1/2
+        return (value - jax.lax.stop_gradient(value)) / _SLOPE
+
+    def total(up: Any, down: Any) -> jax.Array:
+        rise = fall = x.astype(jnp.float32)
+        for bits, raised, lowered in zip(layers, up, down, strict=True):
+            for name in ("bise", "lui"):
+                if name not in bits:
+                    rise, fall = rise[..., 0, :], fall[..., 0, :]
+                    continue
+                a, b = apply(raised[name], rise), apply(lowered[name], fall)
+                out = (jax.lax.stop_gradient(a) > 0.5).astype(jnp.float32)
+                flag = bits[name].complement
+                flag = flag.reshape((1,) * (out.ndim - flag.ndim) + flag.shape) ^ jnp.zeros(
+                    out.shape, bool
+                )
+                # A complemented neuron falls where its potential rises. 0 can rise, 1 can fall.
+                rise = out + (1 - out) * lifted(jnp.where(flag, b, a))
+                fall = out + out * lifted(jnp.where(flag, a, b))
+        truth = y.astype(jnp.float32)
+        axes = (1, 2, 3)
+
+        def loss(out: jax.Array) -> jax.Array:
+            return -(2 * (out * truth).sum(axes) / (out.sum(axes) + truth.sum(axes) + 1)).mean()
+
+        by_pixel = jax.grad(loss)(jax.lax.stop_gradient(rise))
+        return (by_pixel * (rise + fall)).sum()
+
+    def raw(node: BiSE) -> BiSE:  # centred: the bias moves with half the weights
+        half = node.bias.reshape((1,) * (node.weight.ndim - node.bias.ndim) + node.bias.shape) / 2
+        if node.spec.role == "lui":
+            half = node.bias[None] / 2
+        return BiSE(node.weight - half, node.bias, node.scale, node.spec)
+
+    found = jax.grad(total, argnums=(0, 1))(real, real)
+    return jax.tree.map(raw, found, is_leaf=is_node)
+
+
+def orbits(side: int) -> np.ndarray:
+    """Bool `(orbits, side, side)`: pixels of a square window that turns and mirrors exchange.
+
+    Example:
+        >>> orbits(3).sum((1, 2)).tolist()
+        [4, 4, 1]
+    """
+    far = np.abs(np.arange(side) - side // 2)
+    low, high = np.minimum(far[:, None], far[None]), np.maximum(far[:, None], far[None])
+    key = high * side + low
+    return key[None] == np.unique(key)[::-1, None, None]
+
+
+def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]:
+    """All changes of one orbit or one input, with the fall of the loss to first order, best first.
+
+    Args:
+        layers: a BiMoNN of `BinaryBiSE` nodes with square windows, as numpy or JAX arrays.
+        gradient: of `slopes`.
+
+    Returns:
+        (expected fall, change) pairs. No change empties a set; a set of one pixel may become either
+        operation.
+    """
+    falls, where = [], []
+    for number, layer in enumerate(layers):
+        for bank, node in layer.items():
+            up, down = (jax.tree.map(np.asarray, part[number][bank]) for part in gradient)
+            selem, erosion = np.asarray(node.selem), np.asarray(node.erosion)
+            spatial = node.spec.role == "spatial"
+            axes = ROLES[node.spec.role]
+            sets = orbits(selem.shape[0]) if spatial else np.eye(len(selem), dtype=bool)[..., None]
+            flat = (-1, *erosion.shape)
+            parts = sets.reshape(len(sets), -1).astype(float)
+            inside, size = selem.reshape(flat), selem.sum(axes)
+            held = np.tensordot(parts, inside, 1)  # pixels of the part in the set
+            for kind in (False, True):
+                # Adding i: x_i for a dilation, x_i - 1 for an erosion; removing it: the opposite.
+                add, drop = (down, up) if kind else (up, down)
+                change = np.where(inside, -1, 1) * np.where(
+                    inside,
+                    drop.weight.reshape(flat) + kind * drop.bias,
+                    add.weight.reshape(flat) + kind * add.bias,
+                )
+                fall = -np.tensordot(parts, change, 1)
+                allowed = (size > held) & ((erosion == kind) | ((size == 1) & spatial))
+                for k, *neuron in np.argwhere(allowed):
+                    falls.append(fall[(k, *neuron)])
+                    where.append(Change(number, bank, int(k), tuple(map(int, neuron)), kind))
+    order = np.argsort(np.negative(falls), kind="stable")
+    return [(float(falls[i]), where[i]) for i in order]
+
+
+def changed(layers: Any, changes: tuple[Change, ...]) -> Any:
+    """The layers (numpy arrays) with these changes made; each toggles its orbit or input."""
+    made = [
+        {bank: jax.tree.map(np.array, node) for bank, node in layer.items()} for layer in layers
+    ]
+    for change in changes:
+        node = made[change.layer][change.bank]
+        if node.spec.role == "spatial":
+            node.selem[(..., *change.neuron)] ^= orbits(node.selem.shape[0])[change.part]
+            node.erosion[change.neuron] = change.erosion
+        else:
+            node.selem[(change.part, *change.neuron)] ^= True
+    return made
+
+
+def exchanges(layers: Any) -> list[tuple[Change, ...]]:
+    """Pairs of changes that move an intersection or union to the next or previous of its inputs.
+
+    For neighbouring level sets that is a threshold one step higher or lower, which no single change is.
+    """
+    found = []
+    for number, layer in enumerate(layers):
+        if "lui" in layer:
+            selem, erosion = np.asarray(layer["lui"].selem), np.asarray(layer["lui"].erosion)
+            signs = np.asarray(layer["bise"].complement)
+            for step in (-1, 1):
+                for i, o in np.argwhere(selem):
+                    j = i + step
+                    if 0 <= j < len(selem) and not selem[j, o] and signs[i, o] == signs[j, o]:
+                        made = [
+                            Change(number, "lui", int(k), (int(o),), bool(erosion[o]))
+                            for k in (i, j)
+                        ]
+                        found.append(tuple(made))
+    return found

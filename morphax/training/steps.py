@@ -1,0 +1,208 @@
+"""Steps of training: one, many in one program, and the metrics that tell how far a run has come.
+
+A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; targets have the shape of
+the output. `morphax.training` runs them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from morphax import _checks
+from morphax.binarization import binarize
+from morphax.certificates.network import certify_network
+from morphax.neurons.nodes import named_nodes
+from morphax.objectives import metrics
+from morphax.objectives.losses import loss_named
+from morphax.training import distributed
+from morphax.training.loop import Record, TrainState
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+Data = tuple[jax.Array, jax.Array]
+Evaluate = Callable[[Any, Data], Record]
+Step = Callable[[TrainState, Data], tuple[TrainState, jax.Array]]
+Chunk = Callable[[jax.Array, TrainState, Data], tuple[TrainState, jax.Array]]
+Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(prediction, target, images, step) -> scalar."""
+
+
+def make_step(
+    apply: Apply,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss: str | Loss = "mse",
+    penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
+) -> Step:
+    """One optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
+
+    Args:
+        apply: `(params, x) -> prediction`.
+        optimizer: any Optax transformation.
+        loss: "mse", "bce", "dice", or a function of (prediction, target, x, step), all in [0, 1].
+        penalty: `(params, step) -> scalar`, added to the loss.
+
+    Returns:
+        The step; x and y are cast to float here, bool ones to {-1, 1} for symmetric neurons.
+
+    Raises:
+        ValueError: unknown loss.
+    """
+    measure = loss_named(loss) if isinstance(loss, str) else None
+
+    def total(params: Any, x: jax.Array, y: jax.Array, step: jax.Array) -> jax.Array:
+        prediction, target = as_unit(apply, params, x, y)
+        if measure is None:
+            value = loss(prediction, target, x.astype(jnp.float32), step)  # type: ignore[operator]
+        else:
+            value = measure(prediction, target)
+        return value if penalty is None else value + penalty(params, step)
+
+    def train_step(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
+        value, gradient = jax.value_and_grad(total)(state.params, *batch, state.step)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, state.step + 1), value
+
+    return train_step
+
+
+def is_symmetric(params: Any) -> bool:
+    """Whether the neurons of a params tree work on {-1, 1}."""
+    return any(node.spec.symmetric for node in named_nodes(params).values())
+
+
+def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Prediction and target of a real network, both float in [0, 1].
+
+    Args:
+        apply: `(params, x) -> prediction`.
+        params: params tree; symmetric neurons get x in [-1, 1].
+        x: images, bool or float.
+        y: targets, bool, or float in the range of the neurons.
+
+    Returns:
+        (prediction, target), float32 or wider.
+
+    Example:
+        >>> x = jnp.zeros((1, 2), bool)
+        >>> as_unit(lambda params, x: x, [], x, ~x)[1].tolist()
+        [[1.0, 1.0]]
+    """
+    if not is_symmetric(params):
+        return apply(params, x.astype(jnp.float32)), y.astype(jnp.float32)
+    x = 2 * x.astype(jnp.float32) - 1 if x.dtype == bool else x
+    target = y.astype(jnp.float32) if y.dtype == bool else (y + 1) / 2
+    return (apply(params, x) + 1) / 2, target
+
+
+def within(images: jax.Array, frame: tuple[int, int]) -> jax.Array:
+    """Images without the pixels along their frame.
+
+    Args:
+        images: `(N, H, W, ...)`.
+        frame: rows and columns to leave out on either side.
+
+    Returns:
+        `(N, H - 2 frame[0], W - 2 frame[1], ...)`.
+
+    Example:
+        >>> within(jnp.zeros((1, 7, 5, 1)), (2, 0)).shape
+        (1, 3, 5, 1)
+    """
+    rows, columns = (
+        slice(cut, size - cut) for cut, size in zip(frame, images.shape[1:3], strict=True)
+    )
+    return images[:, rows, columns]
+
+
+def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
+    """Metrics of a params tree on binary images: the three columns that always stand together.
+
+    Args:
+        apply: `(params, x) -> prediction`, for real and binary params alike.
+        method: of `morphax.binarize`.
+
+    Returns:
+        A jitted `(params, (x, y)) -> dict` with "float" and "binary" (Dice), "gap" (share of pixels
+        where they differ), "certified" (share of neurons) and "exact" (1 where the whole network is
+        certified).
+    """
+
+    @jax.jit
+    def evaluate(params: Any, data: Data) -> Record:
+        x, y = data
+        prediction, _ = as_unit(apply, params, x, y)
+        binary = apply(binarize(params, method=method), x)
+        return {
+            "float": metrics.dice(prediction > 0.5, y),
+            "binary": metrics.dice(binary, y),
+            "gap": metrics.soft_hard_gap(prediction, binary),
+            "certified": metrics.certified_share(params),
+            "exact": certify_network(apply, params, (1, *x.shape[1:])).exact.astype(jnp.float32),
+        }
+
+    return evaluate
+
+
+def make_chunk(
+    step: Step,
+    *,
+    batch_size: int = 32,
+    length: int = 250,
+    mine: Callable[[jax.Array, Any, Data], Data] | None = None,
+    mine_every: int = 50,
+    mesh: Mesh | None = None,
+) -> Chunk:
+    """Many steps in one program: `(key, state, data) -> (state, mean loss)`, jitted.
+
+    Args:
+        step: from `make_step`.
+        batch_size: images a step, drawn with replacement; step i draws from `fold_in(key, i)`.
+        length: steps of one scan.
+        mine: draws the images of the next steps, such as `morphax.recipes._hard_examples.make_mine`.
+        mine_every: steps between two calls of `mine`; divides `length`.
+        mesh: from `morphax.distributed.mesh`: its axis "data" cuts every batch, "neurons" the banks.
+            The batches are those of a single device; only the order of the sums differs.
+
+    Returns:
+        The program; make it once to train several times.
+
+    Raises:
+        ValueError: `mine_every` does not divide `length`, or the mesh `batch_size`.
+    """
+    rounds = length // mine_every if mine else 1
+    divides = rounds * mine_every == length or not mine
+    _checks.require(divides, "mine_every", f"a divisor of {length} steps", mine_every)
+
+    def scan(
+        key: jax.Array, state: TrainState, data: Data, length: int
+    ) -> tuple[TrainState, jax.Array]:
+        def body(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
+            drawn = jax.random.randint(
+                jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
+            )
+            batch = data[0][drawn], data[1][drawn]
+            return step(*distributed.constrain(mesh, state, batch=batch))
+
+        state, losses = jax.lax.scan(body, distributed.constrain(mesh, state), length=length)
+        return distributed.constrain(mesh, state), losses.mean()
+
+    @jax.jit
+    def chunk(key: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, jax.Array]:
+        if mine is None:
+            return scan(key, state, data, length)
+
+        def round_(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
+            # Steps count from 0: the negative numbers are free for the draws of `mine`.
+            assert mine is not None
+            drawn = mine(jax.random.fold_in(key, -1 - state.step), state.params, data)
+            return scan(key, state, drawn, mine_every)
+
+        state, losses = jax.lax.scan(round_, state, length=rounds)
+        return state, losses.mean()
+
+    return chunk

@@ -1,0 +1,255 @@
+"""Optax transforms that know neurons; each finds the `BiSE` nodes in the updates by type.
+
+The constraints must be last in an `optax.chain`: they turn the update into the one that lands on the
+constraint. Leaves outside nodes pass through.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from morphax import _checks
+from morphax.neurons import reparam
+from morphax.neurons.nodes import BiSE, effective, map_nodes, named_nodes, unbank
+from morphax.objectives import regularizers
+from morphax.projection import project
+from morphax.projection.result import INVALID
+
+Schedule = Callable[[Any], Any]
+"""Step -> value, as Optax's schedules."""
+
+
+class StepState(NamedTuple):
+    """Number of updates seen, int32 `()`."""
+
+    step: jax.Array
+
+
+def _on_nodes(function: Callable[[BiSE, BiSE], BiSE]) -> optax.GradientTransformation:
+    """A stateless transform `(update node, params node) -> update node`."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
+        return map_nodes(function, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def scale_updates(
+    *, weight: float = 1.0, bias: float = 1.0, scale: float = 1.0
+) -> optax.GradientTransformation:
+    """Multiply the updates of each kind of parameter by its own factor.
+
+    A bias lives in units of a sum of n weights, so it may deserve larger steps.
+
+    Args:
+        weight, bias, scale: the factors.
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Example:
+        >>> optimizer = optax.chain(optax.adam(1e-2), scale_updates(bias=5.0))
+    """
+    return _on_nodes(lambda u, p: BiSE(u.weight * weight, u.bias * bias, u.scale * scale, u.spec))
+
+
+def keep_weights_in(low: float = 0.0, high: float = 1.0) -> optax.GradientTransformation:
+    """Constraint: latent weights stay in [low, high]. Must be last in the chain.
+
+    With "identity" weights this box is what makes learned structuring elements crisp: pixels outside S
+    reach exactly 0 and no single pixel can outgrow the others.
+
+    Args:
+        low, high: the box.
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Raises:
+        ValueError: an empty box.
+
+    Example:
+        >>> optimizer = optax.chain(optax.adam(1e-2), keep_weights_in(0.0, 1.0))
+    """
+    _checks.require(low < high, "low", f"less than high = {high}", low)
+    return _on_nodes(
+        lambda u, p: BiSE(
+            jnp.clip(p.weight + u.weight, low, high) - p.weight, u.bias, u.scale, u.spec
+        )
+    )
+
+
+def set_scale(schedule: Schedule) -> optax.GradientTransformation:
+    """Constraint: |p| of every neuron follows a schedule, its sign is kept. Must come last.
+
+    Annealing p from soft to hard lets a network settle before its thresholds bite.
+
+    Args:
+        schedule: step -> |p| > 0, such as `optax.exponential_decay` with a rate above 1.
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Example:
+        >>> optimizer = optax.chain(optax.adam(1e-2), set_scale(lambda step: 4.0))
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
+        size = schedule(state.step)
+
+        def fix(u: BiSE, p: BiSE) -> BiSE:
+            wanted = jnp.where(p.scale + u.scale < 0, -size, size).astype(p.scale.dtype)
+            return BiSE(u.weight, u.bias, wanted - p.scale, u.spec)
+
+        return map_nodes(fix, updates, params), StepState(state.step + 1)
+
+    return optax.GradientTransformation(lambda params: StepState(jnp.zeros((), jnp.int32)), update)
+
+
+PENALTIES = ("exact", "constant-exact", "constant-uniform", "constant-normal")
+
+
+def add_regularizer(
+    penalty: str,
+    coefficient: float | Schedule,
+    *,
+    delay: int = 0,
+    every: int = 1,
+    neurons: int | None = None,
+    mask: Callable[[str], bool] | None = None,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """Add the gradient of a regulariser to the updates, as `optax.add_decayed_weights` adds decay.
+
+    Put it before the optimizer to have it adapted like the loss, after it to decouple it (with a
+    negative coefficient, as updates are added).
+
+    Args:
+        penalty: "exact" (L_exact), "constant-exact", "constant-uniform" or "constant-normal".
+        coefficient: a number, or a schedule of the step.
+        delay: steps before it switches on.
+        every: evaluate it only every so many steps, that much stronger.
+        neurons: for "exact": evaluate it on a rotating block of so many neurons of each bank.
+        mask: path of a bank (such as "layers_0/bise") -> whether it is regularised.
+        **options: of `morphax.regularizers.exact` (bias_weight, margin, relative_margin).
+
+    Returns:
+        An `optax.GradientTransformation`; its state counts the steps.
+
+    Raises:
+        ValueError: unknown penalty, or `every` below 1.
+
+    Example:
+        >>> optimizer = optax.chain(add_regularizer("constant-exact", 1e-3, delay=1000), optax.adam(1e-2))
+    """
+    _checks.one_of("penalty", penalty, PENALTIES)
+    _checks.require(every >= 1, "every", "1 or more", every)
+    kind, _, threshold = penalty.partition("-")
+
+    def value(params: Any, turn: jax.Array) -> jax.Array:
+        chosen = _masked(params, mask)
+        if kind == "exact":
+            return regularizers.exact(chosen, neurons=neurons, step=turn, **options)
+        return regularizers.constant(chosen, threshold=threshold, **options)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
+        step = state.step
+        strength = every * (coefficient(step) if callable(coefficient) else coefficient)
+
+        def add(updates: Any) -> Any:
+            gradient = jax.grad(value)(params, step // every)
+            return jax.tree.map(lambda u, g: u + (strength * g).astype(u.dtype), updates, gradient)
+
+        active = (step >= delay) & (step % every == 0)
+        return jax.lax.cond(active, add, lambda updates: updates, updates), StepState(step + 1)
+
+    return optax.GradientTransformation(lambda params: StepState(jnp.zeros((), jnp.int32)), update)
+
+
+def _masked(params: Any, mask: Callable[[str], bool] | None) -> list[Any]:
+    return [node for path, node in named_nodes(params).items() if not mask or mask(path)]
+
+
+def keep_activable(
+    *, every: int = 1, relative_margin: float = 1e-3, **options: Any
+) -> optax.GradientTransformation:
+    """Constraint: every `every` steps, put all neurons onto their nearest activable parameters.
+
+    Must be last in the chain. The projection is of the effective parameters; the latent ones are then
+    solved for. Maps that cannot reach it come close: "positive" weights stay above 1e-6 of the largest
+    one, "dual" weights are projected up to the common factor that their sum fixes (weights, bias and
+    1/scale change by it, which keeps the function), and a "positive" bias stays above its offset.
+
+    Args:
+        every: steps between projections.
+        relative_margin: kept from the bounds, as a multiple of ||(w, b)||, so that neurons are
+            certified strictly.
+        **options: of `morphax.project` (operation, bias_weight, margin).
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Raises:
+        ValueError: `every` below 1.
+
+    Example:
+        >>> optimizer = optax.chain(optax.adam(1e-2), keep_activable(every=10))
+    """
+    _checks.require(every >= 1, "every", "1 or more", every)
+
+    def land(u: BiSE, p: BiSE) -> BiSE:
+        moved: BiSE = jax.tree.map(jnp.add, p, u)
+        target = _activable(moved, relative_margin, options)
+        return jax.tree.map(jnp.subtract, target, p)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
+        step = state.step + 1
+        landed = jax.lax.cond(
+            step % every == 0, lambda u: map_nodes(land, u, params), lambda u: u, updates
+        )
+        return landed, StepState(step)
+
+    return optax.GradientTransformation(lambda params: StepState(jnp.zeros((), jnp.int32)), update)
+
+
+def _activable(node: BiSE, relative_margin: float, options: dict[str, Any]) -> BiSE:
+    """The node whose effective parameters are the projection of those of `node`."""
+    spec = node.spec
+    weights, bias, scale = effective(node)
+    near = project(
+        weights,
+        bias,
+        nonnegative=spec.weight_map != "identity",
+        symmetric=spec.symmetric,
+        relative_margin=relative_margin,
+        **options,
+    )
+    fine = near.status != INVALID
+    projected = jnp.where(fine[..., None], near.weights, weights)
+    threshold = jnp.where(fine, near.bias, bias)
+    if spec.weight_map != "identity":
+        projected = jnp.maximum(projected, 1e-6 * projected.max(-1, keepdims=True) + 1e-30)
+    if spec.weight_map == "dual":
+        factor = spec.factor / projected.sum(-1)
+        projected, threshold, scale = (
+            projected * factor[..., None],
+            threshold * factor,
+            scale / factor,
+        )
+    if spec.bias_map not in ("raw", "centred"):
+        threshold = jnp.maximum(
+            threshold, (spec.offset if spec.bias_map == "positive" else 0) + 1e-6
+        )
+    return BiSE(
+        unbank(node, reparam.latent_weights(projected, spec.weight_map)),
+        reparam.latent_bias(threshold, spec.bias_map, projected, offset=spec.offset),
+        scale,
+        spec,
+    )
