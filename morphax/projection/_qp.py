@@ -32,11 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from morphax import _checks
 from morphax.projection._qp_candidates import DILATION, EROSION, Bank, import_solvers
 from morphax.projection._qp_search import runner, search
-
-from .. import _check
-from .result import INVALID, NOT_CONVERGED, OK, Projection
+from morphax.projection.result import INVALID, NOT_CONVERGED, OK, Projection
 
 _OPERATIONS = {"erosion": (EROSION,), "dilation": (DILATION,), "both": (DILATION, EROSION)}
 
@@ -96,23 +95,23 @@ def project_osqp(
         0.0
     """
     import_solvers()
-    _check.one_of("operation", operation, _OPERATIONS)
+    _checks.one_of("operation", operation, _OPERATIONS)
     weights, bias = jnp.asarray(weights), jnp.asarray(bias)
     dtype = jnp.result_type(weights, bias, 0.0)
-    _check.require(jnp.issubdtype(dtype, jnp.floating), "weights, bias", "real dtypes", dtype)
+    _checks.require(jnp.issubdtype(dtype, jnp.floating), "weights, bias", "real dtypes", dtype)
     expected = "weights of shape (..., n), n >= 1, and bias of shape (...)"
     shapes_fit = weights.ndim > 0 and weights.shape[-1] > 0 and weights.shape[:-1] == bias.shape
-    _check.require(shapes_fit, "weights, bias", expected, (weights.shape, bias.shape))
+    _checks.require(shapes_fit, "weights, bias", expected, (weights.shape, bias.shape))
     n = weights.shape[-1]
     sizes = tuple(range(1, n + 1)) if candidates is None else tuple(sorted(set(candidates)))
     inside = len(sizes) > 0 and sizes[0] >= 1 and sizes[-1] <= n
-    _check.require(inside, "candidates", f"sizes between 1 and {n}", candidates)
+    _checks.require(inside, "candidates", f"sizes between 1 and {n}", candidates)
     for name, value in {"margin": margin, "relative_margin": relative_margin}.items():
-        _check.require(0 <= value < np.inf, name, "a finite number >= 0", value)
+        _checks.require(0 <= value < np.inf, name, "a finite number >= 0", value)
     for name, value in {"max_iterations": max_iterations, "processes": processes or 1}.items():
-        _check.require(value >= 1, name, "an integer >= 1", value)
+        _checks.require(value >= 1, name, "an integer >= 1", value)
     for name, value in {"bias_weight": bias_weight, "tolerance": tolerance}.items():
-        _check.require(0 < value < np.inf, name, "a finite number > 0", value)
+        _checks.require(0 < value < np.inf, name, "a finite number > 0", value)
     project = functools.partial(
         _project_host,
         operations=_OPERATIONS[operation],

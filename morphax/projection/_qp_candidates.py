@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _check
+from morphax import _checks
 
 EROSION, DILATION = 0, 1
 
@@ -42,7 +42,7 @@ def import_solvers() -> tuple[Any, Any]:
         import cvxpy
         import osqp
     except ImportError as error:
-        raise _check.extra(error.name or "osqp", "solvers") from error
+        raise _checks.extra(error.name or "osqp", "solvers") from error
     return cvxpy, osqp
 
 
