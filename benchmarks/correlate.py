@@ -9,9 +9,9 @@ product, `error` the largest relative difference between the two.
 import argparse
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
+from _lib import common
 
 from morphax.neurons import _correlate
 

@@ -38,12 +38,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import common
-import equality_verilog
 import jax
 import jax.numpy as jnp
 import numpy as np
-from equality_forms import (
+from _lib import common, equality_verilog
+from _lib.equality_forms import (
     Absent,
     Form,
     Net,
@@ -57,7 +56,7 @@ from equality_forms import (
     stablehlo,
     words,
 )
-from equality_verilog import in_verilog, in_verilog_stream
+from _lib.equality_verilog import in_verilog, in_verilog_stream
 
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, data

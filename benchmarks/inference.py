@@ -50,10 +50,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _lib import common
 
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, data, program

@@ -22,11 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _lib import common
 
 from morphax import data, training
 from morphax.morphology import elements

@@ -15,10 +15,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import common
 import inference
 import jax
 import jax.numpy as jnp
+from _lib import common
 from jax.extend import core
 
 import morphax

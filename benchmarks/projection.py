@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import add_ratios, measure, metadata, result, skip, table, write
+from _lib.common import add_ratios, measure, metadata, result, skip, table, write
 
 from morphax.projection._exact import project_exact
 from morphax.projection._qp import project_osqp
@@ -99,7 +99,7 @@ def banks(case: dict, w: np.ndarray, b: np.ndarray, repeats: int, truth=None) ->
 
 def peers(regime: str, w: np.ndarray, b: np.ndarray, truth, samples: int, skipped: list) -> list:
     """QP solvers, candidate by candidate, on the first neuron, extrapolated to all candidates."""
-    import projection_peers
+    from _lib import projection_peers
 
     n, nonnegative = w.shape[1], regime != "free"
     winner = int(truth.operation[0]), int(truth.selem[0].sum())

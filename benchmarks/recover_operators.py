@@ -24,10 +24,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _lib import common
 
 import morphax
 from morphax import data

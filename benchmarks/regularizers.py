@@ -11,10 +11,10 @@ a turn of many steps in one program, as in training, so that what a call copies 
 import argparse
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import optax
+from _lib import common
 
 from morphax.neurons import models
 from morphax.neurons.forward import apply

@@ -7,7 +7,7 @@ computes anything but counts and ratios of what is in them. The sections are in 
 JSON is missing is left out.
 """
 
-from sections import classification, images, running, shared, speed
+from _lib.sections import classification, images, running, shared, speed
 
 BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
 HEAD = """# Results

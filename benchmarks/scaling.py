@@ -26,11 +26,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _lib import common
 
 import morphax
 from morphax.neurons import models

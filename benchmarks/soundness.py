@@ -21,11 +21,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-import soundness_cases as cases
+from _lib import common
+from _lib import soundness_cases as cases
 from scipy.special import erf
 
 from morphax.certificates._rounding import sums_of

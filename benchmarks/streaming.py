@@ -16,10 +16,10 @@ import threading
 import time
 from pathlib import Path
 
-import common
 import jax
 import numpy as np
 import optax
+from _lib import common
 
 from morphax import training
 from morphax.data.stream import DiskorectBlocks, batches

@@ -21,11 +21,11 @@ import argparse
 import os
 from pathlib import Path
 
-import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _lib import common
 
 from morphax.neurons import models, reparam
 from morphax.neurons.forward import apply

@@ -40,7 +40,7 @@ from morphax.classification import train as recipes
 from morphax.morphology import contrast, levelsets
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 # %% [markdown]
 # ## One recipe

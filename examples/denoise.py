@@ -35,7 +35,7 @@ from morphax.recipes.operators import Learned
 from morphax.recipes.unions import learn_union
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 DIRECTIONS = {"vertical": 90, "horizontal": 0, "diagonal": 135}
 SIZE = 5  # pixels of the sticks of the hand-made operator, and side of the windows

@@ -34,7 +34,7 @@ from morphax.classification import clauses, model
 from morphax.classification import train as recipes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 THRESHOLD = 128  # a pixel is set from here on
 SLOPE, SHARPNESS = (2.0, 16.0), (4.0, 32.0)

@@ -39,7 +39,7 @@ from morphax.neurons import models
 from morphax.recipes.operators import Learned, learn_operator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 # %% [markdown]
 # ## The operators, by scipy

@@ -39,8 +39,7 @@ from morphax.training import transforms
 from morphax.training.fitting import fit, make_evaluate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
-import small_cnn
+from _lib import common, small_cnn
 
 # %% [markdown]
 # ## Brightness-independent level sets

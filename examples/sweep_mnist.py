@@ -35,7 +35,7 @@ from morphax.neurons import models, reparam
 from morphax.objectives import regularizers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 # %% [markdown]
 # ## What is searched

@@ -29,7 +29,7 @@ from morphax.neurons import models
 from morphax.objectives import regularizers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import common
+from _lib import common
 
 PENALTIES = ("L_const-exact", "L_exact")
 STRENGTHS = (0.01, 0.1, 1.0)

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="number of the first input")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    import common
+    from _lib import common
 
     about = common.metadata("fuzz", unit="", reference="", smoke=options.inputs < 100_000)
     rows = []

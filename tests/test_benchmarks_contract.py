@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 @pytest.fixture
 def common(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    import common
+    from _lib import common
 
     return common
 
@@ -152,7 +152,7 @@ def test_images_that_differ_are_counted(monkeypatch):
 def test_the_report_shows_what_is_there(monkeypatch, tmp_path, common, document):
     monkeypatch.syspath_prepend(str(FOLDER))
     import report
-    from sections import shared
+    from _lib.sections import shared
 
     monkeypatch.setattr(shared, "RESULTS", tmp_path)
     assert report.results() == report.HEAD + "\n"

@@ -86,7 +86,7 @@ def test_a_row_says_its_command_and_replaces_its_older_self(script, tmp_path):
 
 def test_the_report_says_when_a_row_was_made(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1] / "benchmarks"))
-    from sections import classification
+    from _lib.sections import classification
 
     rows = [
         {"epochs": 6.0, "date": "2026-11-22T23:06:51+00:00", "commit": "7435bd0dad", "dirty": True},

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from equality_forms import Absent, Net, Output, simple
 
+from _lib.equality_forms import Absent, Net, Output, simple
 from morphax import export, program
 
 BUDGET = 600.0  # CPU seconds of a simulation; what it did not get to is left out, and said

@@ -1,6 +1,6 @@
 """Large runs and hostile input: devices, kills, streams; certificates at their bounds, fuzzing."""
 
-from sections.shared import load, table, where
+from _lib.sections.shared import load, table, where
 
 SUMS = ("neurons", "certified", "inputs", "wrong")
 

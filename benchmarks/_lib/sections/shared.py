@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import common
+from _lib import common
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "docs" / "results"
 
 

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from sections.shared import load, percent, shares, table, where
+from _lib.sections.shared import load, percent, shares, table, where
 
 CLASSES = {"dataset": "data", "road": "road", "clauses": "clauses", "epochs": "epochs",
            "float_accuracy": "float", "binary_accuracy": "binary",

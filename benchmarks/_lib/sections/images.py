@@ -1,6 +1,6 @@
 """Operators on images: recovered, learned as unions, on gray and colour values, on nuclei."""
 
-from sections.shared import load, note, shares, table, where
+from _lib.sections.shared import load, note, shares, table, where
 
 UNIONS = {"seed": "seed", "noisy": "noisy", "by_hand": "by hand", "float": "float", "binary": "binary",
           "pixels_that_differ": "pixels that differ", "certified": "certified", "exact": "network proved",

@@ -1,8 +1,7 @@
 """The forms that a network is shipped in, and what things cost."""
 
-import common
-
-from sections.shared import left_out, load, shares, table, where
+from _lib import common
+from _lib.sections.shared import left_out, load, shares, table, where
 
 EQUAL = {"network": "network", "certified": "certified", "form": "form", "images": "images",
          "bits_differ": "bits differ", "counts_differ": "counts differ", "labels_differ": "labels differ",
