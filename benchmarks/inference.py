@@ -7,7 +7,7 @@
 |---|---|
 | "opening" | channels [1, 3, 1], windows 5 x 5, on Noisti 70 x 70: the union of openings by three sticks |
 | "dense" | 784 inputs, 4000 erosions and dilations, a popcount head of 10 classes |
-| "convolutional" | `morphax.classification.model` on 28 x 28: 512 clauses of 7 x 7 and 512 of 11 x 11, votes |
+| "convolutional" | `classification.model` on 28 x 28: 512 clauses of 7 x 7, 512 of 11 x 11, votes |
 
 Wiring is random unless files are given: `--network` takes the `network.npz` that `examples/classify.py`
 writes, `--dense` an npz with `selem` (784, n) and `erosion` (n,). Random dense sets have 12 inputs on

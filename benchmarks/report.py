@@ -1,69 +1,94 @@
-"""Render what was measured: docs/results.md and the "Measured" part of the README, from JSON alone.
+"""Write docs/results and the "Measured" part of the README from JSON alone.
 
     python benchmarks/report.py
 
-Reads `docs/results/*.json` as the benchmarks and examples wrote them (copy them there), and never
-computes anything but counts and ratios of what is in them. The sections are in `sections/`; one whose
-JSON is missing is left out.
+Reads `docs/results/*.json` as the benchmarks and examples wrote them (copy them there) and computes
+nothing but counts and ratios of what is in them. Each page has a module in `_lib/pages`. A section
+whose JSON is missing is left out; a report that does not name its date and commit is an error.
 """
 
-from _lib.sections import classification, images, running, shared, speed
+import re
+import textwrap
+
+from _lib.pages import (
+    classification,
+    images,
+    inference,
+    learning,
+    operators,
+    projection,
+    running,
+    shared,
+    soundness,
+)
 
 BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
-HEAD = """# Results
-
-Written by `python benchmarks/report.py` from the JSON in `docs/results/`; nothing here is typed. Seconds
-are of two shared cores: read the ratios."""
-TAIL = "All tables, with what was lost: [docs/results.md](docs/results.md)."
-SECTIONS = (
-    images.recovered_operators,
-    images.strokes,
-    images.gray_and_colour,
-    images.nuclei,
-    classification.binary_to_the_end,
-    classification.explored,
-    classification.layer_sizes_of_the_papers,
-    classification.regularisers,
-    classification.where_neurons_fail,
-    speed.equal_forms,
-    speed.operators,
-    speed.networks,
-    speed.work,
-    speed.projection,
-    speed.penalties,
-    speed.training_step,
-    speed.correlation,
-    running.devices,
-    running.kills,
-    running.streams,
-    running.soundness,
-    running.fuzzing,
+ORIGIN = """Written by `python benchmarks/report.py` from the JSON files in this folder; nothing is
+typed by
+hand. Times are of two shared cores: compare ratios, not seconds."""
+WIDTH = 110
+TAIL = "All results, losses included: [docs/results](docs/results/README.md)."
+PAGES = (
+    learning.PAGE,
+    classification.PAGE,
+    images.PAGE,
+    soundness.PAGE,
+    inference.PAGE,
+    operators.PAGE,
+    projection.PAGE,
+    running.PAGE,
 )
-IN_SHORT = (
-    images.recovered_in_short,
-    speed.projection_in_short,
-    classification.classifiers_in_short,
-)
+IN_SHORT = (learning.in_short, projection.in_short, classification.in_short)
 
 
 def joined(parts: list[str]) -> str:
-    """The parts that are not empty, a blank line between them."""
-    return "\n\n".join(part for part in parts if part) + "\n"
+    """Return the parts that are not empty, prose wrapped, with a blank line between them."""
+    blocks = "\n\n".join(part for part in parts if part).split("\n\n")
+    return "\n\n".join(map(_wrapped, blocks)) + "\n"
 
 
-def results() -> str:
-    """The page of all results."""
-    return joined([HEAD, *(section() for section in SECTIONS)])
+def _wrapped(block: str) -> str:
+    """Return a paragraph wrapped to `WIDTH`; tables, lists, code and headings as they are."""
+    if block.startswith(("|", "-", "`", "#", "!", "<")):
+        return block
+    return textwrap.fill(block, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def page(about: shared.Page) -> str:
+    """Return the text of one page, empty if none of its JSON is there."""
+    sections = [section for write in about.sections if (section := write())]
+    if not sections:
+        return ""
+    headings = [re.findall(r"^## (.*)$", section, re.M)[0] for section in sections]
+    contents = "\n".join(f"- [{heading}](#{anchor(heading)})" for heading in headings)
+    return joined([f"# {about.title}", about.conclusion(), contents, ORIGIN, *sections])
+
+
+def files() -> dict[str, str]:
+    """Return all files of docs/results that are generated: pages, index and CSV, by name."""
+    pages = [(about, text) for about in PAGES if (text := page(about))]
+    written = {f"{about.name}.md": text for about, text in pages}
+    for about, _ in pages:
+        tables = {f"{name}.csv": rows() for name, rows in about.csv.items()}
+        written |= {name: shared.csv_text(rows) for name, rows in tables.items() if rows}
+    lines = [f"- [{about.title}]({about.name}.md). {about.conclusion()}" for about, _ in pages]
+    return written | {"README.md": joined(["# Results", ORIGIN, "\n".join(lines)])}
 
 
 def measured() -> str:
-    """The block of the README."""
+    """Return the block of the README."""
     return joined([*(section() for section in IN_SHORT), TAIL])
 
 
 def main() -> None:
-    """Write docs/results.md and the block of the README."""
-    (shared.ROOT / "docs" / "results.md").write_text(results())
+    """Write the pages and the block of the README."""
+    for name, text in files().items():
+        (shared.RESULTS / name).write_text(text)
     readme = shared.ROOT / "README.md"
     before, rest = readme.read_text().split(BEGIN)
     after = rest.split(END)[1]

@@ -11,7 +11,7 @@ Four tables in `scaling.json`, told apart by the column "table":
 - "banks": `project` and `certify_neurons` of a bank on 1 and on 8 devices: the same bits?
 - "steps": one training step of a dense classifier, its batch or its neurons cut over 8 devices: seconds,
   and the bytes of all collectives in the compiled program, beside what the model on paper says.
-- "model": that model on paper (docs/distributed.md), up to 1000 devices.
+- "model": that model on paper (docs/guides/distributed.md), up to 1000 devices.
 """
 
 import argparse

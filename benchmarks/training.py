@@ -14,7 +14,7 @@ The classifier again with 256 hidden neurons, alone and as 16 members of one pro
 and batches of its own, all at once (vmapped) and four at a time (`lax.map`): the `ratio` of those rows is
 the cost of 16 members over the cost of one.
 
-Where the time of the classifier's step goes, and what was tried: docs/classification.md.
+Where the time of the classifier's step goes, and what was tried: docs/notes/classification.md.
 """
 
 import argparse

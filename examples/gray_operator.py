@@ -14,7 +14,7 @@
 #     python examples/gray_operator.py --data-dir DIR        # or MORPHAX_DATA; TFDS folders
 #     python examples/gray_operator.py --smoke               # seconds, on made-up images
 #
-# It needs `pip install 'morphax[examples,data]'`. What was tried and what failed: docs/images.md.
+# It needs `pip install 'morphax[examples,data]'`. What was tried and what failed: docs/notes/images.md.
 
 # %%
 import argparse

@@ -10,7 +10,7 @@
 #     python examples/segment_nuclei.py --data-dir DIR      # or MORPHAX_DATA; about 10 minutes on a core
 #     python examples/segment_nuclei.py --smoke             # seconds, on made-up images
 #
-# It needs `pip install 'morphax[examples]'`. What was tried and what failed: docs/images.md.
+# It needs `pip install 'morphax[examples]'`. What was tried and what failed: docs/notes/images.md.
 
 # %%
 import argparse

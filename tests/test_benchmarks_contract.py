@@ -149,29 +149,87 @@ def test_images_that_differ_are_counted(monkeypatch):
     assert row["note"] == "50 of 70 images"
 
 
-def test_the_report_shows_what_is_there(monkeypatch, tmp_path, common, document):
+@pytest.fixture
+def report(monkeypatch, tmp_path):
+    """The report, on an empty folder of results."""
     monkeypatch.syspath_prepend(str(FOLDER))
     import report
-    from _lib.sections import shared
+    from _lib.pages import shared
 
     monkeypatch.setattr(shared, "RESULTS", tmp_path)
-    assert report.results() == report.HEAD + "\n"
+    return report
+
+
+def test_the_report_shows_what_is_there(report, tmp_path, common, document):
+    assert set(report.files()) == {"README.md"}
     assert report.measured() == report.TAIL + "\n"
     about = {**document["metadata"], "command": "python benchmarks/equality.py",
-             "goals": [{"contender": "ours", "wanted": 2, "found": 1.5, "met": False}],
+             "goals": [{"contender": "ours", "peer": "peer", "wanted": 2, "found": 1.5, "met": False,
+                        "network": "net", "unit": "times"}],
              "networks": {"net": {"made": "random", "total": 1000}}}  # fmt: skip
     row = {"network": "net", "certified": True, "form": "C", "images": 7, "bits_differ": 0,
            "counts_differ": None, "labels_differ": 3, "right": 5, "note": "few"}  # fmt: skip
-    common.write_rows(tmp_path / "equality.json", about, [row])
-    assert "| net | True | C | 7 | 0 | - | 3 | 5 | few |" in report.results()
+    common.write_rows(
+        tmp_path / "equality.json", about, [row, {**row, "labels_differ": 0, "form": "bool"}]
+    )
+    written = report.files()
+    assert set(written) == {"README.md", "inference.md", "equality.csv"}
+    page = written["inference.md"]
+    assert "| C | 3 of 7 |" in page
+    assert "- [The same network in every form](#the-same-network-in-every-form)" in page
+    assert "on 14 images: 3 differed." in " ".join(page.split())
+    assert written["equality.csv"].splitlines()[1] == "net,True,C,7,0,,3,5,few"
     timing = {"median_s": 2e-6, "iqr_s": 0.0, "repeats": 3}
     case = {"images": 1, "side": 9, "operation": "erosion", "element": "disk", "network": "net"}
-    rows = [common.result("ours", case, timing, error=0.0)]
+    rows = [
+        common.result("ours", case, timing, error=0.0),
+        common.result("specialised", case, {**timing, "median_s": 1e-6}, error=0.0),
+    ]
     common.add_ratios(rows, "ours")
     for name in ("operators", "inference"):
         common.write(tmp_path / f"{name}.json", about, rows, ["PyTorch: not there"])
-    text = report.results()
-    assert text.count("Left out: PyTorch: not there.") == 2
-    assert "| 1 | 9 | erosion | disk | ours | 2e-06 | 0 | 1 |" in text
-    assert "| ours | 2 | 1.5 | no |" in text
-    assert "| net | ours | 2e+03 | 5e+05 | 1 | 0.5 |" in text
+    written = report.files()
+    assert "| specialised | 1.00 µs (2.00) |" in written["inference.md"]
+    assert "| ours | 1.50, not met |" in written["inference.md"]
+    assert "| specialised | 2.00 |" in written["operators.md"]
+    assert "| ours | peer | 2 | 1.50 | no |" in written["operators.md"]
+    for name in ("operators.md", "inference.md"):
+        assert "Left out: PyTorch: not there." in " ".join(written[name].split())
+    assert "1,9,erosion,disk,net,ours,2e-06,0,3,1,0,False," in written["operators.csv"].splitlines()
+
+
+@pytest.mark.parametrize("key", ["date", "commit"])
+def test_a_report_without_date_or_commit_is_an_error(report, tmp_path, common, document, key):
+    document["metadata"][key] = None
+    common.write_rows(tmp_path / "fuzz.json", {**document["metadata"], "seed": 0}, [
+        {"target": "files", "inputs": 1, "right": 1, "refused": 0, "failed": 0}
+    ])  # fmt: skip
+    with pytest.raises(ValueError, match=f"no {key}"):
+        report.files()
+
+
+def test_the_pages_of_results_are_those_of_the_report(monkeypatch):
+    """What is under docs/results is what `python benchmarks/report.py` writes."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import report
+    from _lib.pages import shared
+
+    for name, text in report.files().items():
+        assert (shared.RESULTS / name).read_text() == text, name
+    assert report.measured() in (shared.ROOT / "README.md").read_text()
+
+
+def test_numbers_are_written_in_one_style(report):
+    from _lib.pages import shared
+
+    values = (None, True, 12345, 0.0, 0.012345, 2.0, 1234.5, 99.96, 1e-5)
+    assert [*map(shared.number, values)] == [
+        *("-", "yes", "12,345", "0", "0.0123", "2.00", "1,230", "100.0", "0.0000100")
+    ]
+    assert [*map(shared.seconds, (90.0, 2.5e-3, 1e-6, 2e-10))] == [
+        "90.0 s",
+        "2.50 ms",
+        "1.00 µs",
+        "0.200 ns",
+    ]
+    assert shared.octets(8572928) == "8.57 MB"

@@ -86,13 +86,13 @@ def test_a_row_says_its_command_and_replaces_its_older_self(script, tmp_path):
 
 def test_the_report_says_when_a_row_was_made(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parents[1] / "benchmarks"))
-    from _lib.sections import classification
+    from _lib.pages import classification
 
     rows = [
         {"epochs": 6.0, "date": "2026-11-22T23:06:51+00:00", "commit": "7435bd0dad", "dirty": True},
-        {"epochs": 3},
     ]
-    assert [(row["made"], row["epochs"]) for row in classification.dated(rows)] == [
-        ("2026-11-22, 7435bd0+", "6"),
-        (None, "3"),
+    assert [row["made"] for row in classification.dated(rows)] == [
+        "2026-11-22, commit 7435bd0 with local changes"
     ]
+    with pytest.raises(ValueError, match="no date and no commit"):
+        classification.dated([{"epochs": 3, "command": "python examples/classify.py"}])

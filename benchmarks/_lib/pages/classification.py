@@ -1,0 +1,288 @@
+"""Page: classifiers that are binary to the end, the papers' layer sizes, regularisers."""
+
+from statistics import median
+from typing import Any
+
+from _lib.pages.shared import Page, load, made, percent, seconds, table, timings, where
+
+CLASSES = {
+    "dataset": "data",
+    "road": "training",
+    "clauses": "clauses",
+    "epochs": "epochs",
+    "float_accuracy": "float",
+    "binary_accuracy": "binary",
+    "decisions_that_differ": "decisions that differ",
+    "certified_share": "neurons certified",
+    "network_certified": "network proved",
+    "ands": "ANDs",
+    "ors": "ORs",
+    "counted": "bits counted",
+    "seed": "seed",
+    "train_cpu_seconds": "CPU seconds",
+    "made": "made",
+}
+EXPLORED = {
+    "dataset": "data",
+    "tried": "tried",
+    "test_images": "images held out",
+    "train_accuracy": "in training",
+    "float_accuracy": "float, held out",
+    "binary_accuracy": "binary, held out",
+    "certified_share": "neurons certified",
+    "ands": "ANDs",
+    "counted": "bits counted",
+    "train_cpu_seconds": "CPU seconds",
+    "made": "made",
+}
+SHORT = (
+    *("dataset", "road", "float_accuracy", "binary_accuracy"),
+    *("certified_share", "decisions_that_differ"),
+)
+DENSE = {
+    "road": "training",
+    "head": "last layer",
+    "neurons": "hidden neurons",
+    "float_error": "float error",
+    "binary_error": "binary error",
+    "gap": "decisions that differ",
+    "certified": "neurons certified",
+    "network_certified": "network proved",
+    "operations": "bit operations",
+    "counted": "bits counted",
+    "mean_size": "mean pixels in S",
+    "epochs": "epochs",
+    "seed": "seed",
+    "cpu_seconds": "CPU seconds",
+}
+STEP = {
+    "network": "network",
+    "contender": "implementation",
+    "median_s": "a step",
+    "iqr_s": "spread",
+    "ratio": "relative to morphax",
+}
+SHARES = dict.fromkeys(
+    ("float_accuracy", "binary_accuracy", "train_accuracy", "certified_share"), percent
+)
+ERRORS = dict.fromkeys(("float_error", "binary_error", "gap", "certified"), percent)
+
+
+NAMES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar10_jpeg": "CIFAR-10 (JPEG copy)",
+}
+
+
+def _name(dataset: str) -> str:
+    """Return the usual name of a data set."""
+    return NAMES.get(dataset, dataset)
+
+
+def _whole(value: float) -> str:
+    """Return passes over the data as 6, not 6.0."""
+    return f"{value:g}"
+
+
+def dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with a column on the date and the commit that they were made on."""
+    return [{**row, "made": made(row)} for row in rows]
+
+
+def conclusion() -> str:
+    """Return the conclusion of the page."""
+    sentences = []
+    if document := load("classify"):
+        best: dict[str, float] = {}
+        for row in document["results"]:
+            name = _name(row["dataset"])
+            best[name] = max(best.get(name, 0), row["binary_accuracy"])
+        certified = min(row["certified_share"] for row in document["results"])
+        figures = ", ".join(f"{percent(value)} on {name}" for name, value in best.items())
+        sentences.append(
+            f"Classifiers that are binary to the last count of bits reach {figures}, with "
+            f"{percent(certified)} of their neurons certified and the accuracy of their float "
+            "twins."
+        )
+    if load("sweep_mnist"):
+        sentences.append(
+            "No regulariser alone makes the papers' dense classifier binarize well; biases tied "
+            "to the "
+            "weights and a late penalty on the certificate do."
+        )
+    return " ".join(sentences)
+
+
+def binary_to_the_end() -> str:
+    """Write the section on classifiers whose last layer counts bits."""
+    if not (document := load("classify")):
+        return ""
+    rows = document["results"]
+    commands = "\n".join(row["command"] for row in rows)
+    return f"""## Binary to the end
+Each row names its date and commit; commands are those of that commit.
+
+```
+{commands}
+```
+
+Accuracy on the full test sets of {rows[0]["test_images"]:,} images. An image costs the ANDs and
+ORs named, and so many bits to count.
+
+{table(dated(rows), CLASSES, dataset=_name, epochs=_whole, **SHARES)}"""
+
+
+def explored() -> str:
+    """Write the section on the short runs by which settings were chosen."""
+    if not (document := load("classify_explored")):
+        return ""
+    prefix = "python examples/classify.py "
+    rows = [
+        {**row, "tried": f"`{row['command'].removeprefix(prefix)}`".replace("|", "/")}
+        for row in dated(document["results"])
+    ]
+    return f"""## Settings tried
+Short runs of `python examples/classify.py` on few training images, judged on other training
+images; the test sets were not read. Commands are those of the row's commit; what they do not name
+is its entry in `DATASETS`. *In training* is the accuracy in the last steps, on moved images with
+features dropped.
+
+{table(rows, EXPLORED, dataset=_name, **SHARES)}"""
+
+
+def layer_sizes_of_the_papers() -> str:
+    """Write the section on the papers' layer sizes, without the gap."""
+    if not (document := load("dense_mnist")):
+        return ""
+    commands = "\n".join(document["metadata"]["commands"])
+    return f"""## The papers' layer sizes
+{where(document)}
+
+```
+{commands}
+```
+
+784 binary pixels, 4096 erosions and complemented dilations, ten outputs; the 10,000 test images of
+MNIST.
+
+{table(document["results"], DENSE, epochs=_whole, **ERRORS)}"""
+
+
+def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a line for each group of the sweep: its best float and its best binary network."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in document["results"]:
+        groups.setdefault((row["weights"], row["regularizer"]), []).append(row)
+    lines = []
+    for (weights, regularizer), rows in groups.items():
+        best = next((row for row in rows if row["best"]), {})
+        floats = next((row for row in rows if row["best_float"]), {})
+        binary = [row["test_binary_error"] for row in rows if row["test_binary_error"] is not None]
+        lines.append(
+            {
+                "weights": weights,
+                "regulariser": regularizer,
+                "best float error": percent(floats.get("test_float_error")),
+                "best binary error": percent(best.get("test_binary_error")),
+                "float error of the same": percent(
+                    best.get("test_float_error") if binary else None
+                ),
+                "decisions that differ": percent(best.get("test_gap")),
+                "neurons certified": percent(best.get("test_certified")),
+                "median binary error": percent(median(binary) if binary else None),
+                "bit operations": best.get("operations"),
+                "searches": len(rows),
+                "diverged": sum(row["diverged"] is not None for row in rows),
+            }
+        )
+    return lines
+
+
+def _protocol(document: dict[str, Any]) -> str:
+    """Return a sentence on the protocol of a sweep."""
+    about = document["metadata"]
+    s = about["settings"]
+    return (
+        f"Protocol *{about['protocol']}*: {s['hidden']} hidden neurons (the papers: 4096), "
+        f"{s['searches']} searches for each group, {s['epochs']:g} epochs of "
+        f"{about['train_images']:,} images in batches of {s['batch']} ({about['steps']:,} "
+        "steps). Penalties "
+        f"act once in {s['every']} steps with {s['every']} times their strength, "
+        f"L_exact on {s['neurons']} neurons in turn."
+    )
+
+
+def regularisers() -> str:
+    """Write the section on regularisers with equal searches."""
+    if not (document := load("sweep_mnist")):
+        return ""
+    return f"""## Regularisers, with equal searches
+`{document["metadata"]["command"]}`
+{where(document)}
+
+{_protocol(document)}
+
+For each group: the member with the least validation error as a float network, and the one with the
+least as a binary network; errors on the 10,000 test images. MLP and STE (weights and activations
++-1) have the same sizes; the last layer is real in all.
+
+{table(_groups(document))}
+
+![Float and binary error of every search](../figures/sweep_mnist.png)"""
+
+
+def where_neurons_fail() -> str:
+    """Write the section on certified shares and margins through training."""
+    if not (document := load("where_neurons_fail")):
+        return ""
+    return f"""## Where neurons fail
+`{document["metadata"]["command"]}`
+{where(document)}
+
+What the two figures show is discussed in [the note](../notes/classification.md#where-neurons-fail).
+
+![Certified share of each layer through training](../figures/where_neurons_fail.png)
+
+![Margins of each layer, and shares over strengths](../figures/where_neurons_fail_margins.png)"""
+
+
+def training_step() -> str:
+    """Write the section on the cost of a training step, against PyTorch."""
+    if not (document := load("training")):
+        return ""
+    return f"""## Cost of a training step
+`python benchmarks/training.py`
+{where(document)}
+
+Batch 64. For the 16 members in one program, the ratio is the cost of all of them over the cost of
+one.
+
+{table(timings(document), STEP, median_s=seconds, iqr_s=seconds)}"""
+
+
+def in_short() -> str:
+    """Write accuracies and certificates for the README."""
+    if not (document := load("classify")):
+        return ""
+    heads = {key: CLASSES[key] for key in SHORT}
+    return f"""Classifiers that are binary to the end, accuracy on the full test sets
+(`python examples/classify.py`):
+
+{table(dated(document["results"]), heads, dataset=_name, **SHARES)}"""
+
+
+PAGE = Page(
+    "classification",
+    "Classification",
+    conclusion,
+    (
+        binary_to_the_end,
+        explored,
+        layer_sizes_of_the_papers,
+        regularisers,
+        where_neurons_fail,
+        training_step,
+    ),
+)

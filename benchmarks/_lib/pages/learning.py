@@ -1,0 +1,170 @@
+"""Page: operators learned from image pairs, and the union of openings that removes noise."""
+
+from typing import Any
+
+from _lib.pages.shared import Page, dice, load, note, number, percent, pivot, table, where
+
+UNIONS = {
+    "seed": "seed",
+    "noisy": "noisy images",
+    "by_hand": "union made by hand",
+    "float": "float network",
+    "binary": "binary network",
+    "pixels_that_differ": "pixels where the two differ",
+    "certified": "neurons certified",
+    "exact": "network proved",
+    "sticks": "sticks found",
+    "steps": "steps",
+}
+MISSED = {
+    "dataset": "data",
+    "operation": "operation",
+    "element": "element",
+    "seed": "seed",
+    "binary": "binary Dice",
+    "certified": "neurons certified",
+    "selem": "elements",
+    "restarts": "runs",
+}
+
+
+def _success(row: dict[str, Any]) -> bool:
+    """Return whether a run is certified, has the target's elements, and no wrong pixel."""
+    return row["exact"] and row["selem"] == "exact" and row["binary"] == 1.0
+
+
+def _counts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Count the runs that were certified, exact and right, for each data set."""
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in document["results"]):
+        rows = [row for row in document["results"] if row["dataset"] == dataset]
+        lines.append(
+            {
+                "data": dataset,
+                "runs": len(rows),
+                "network certified": sum(r["exact"] for r in rows),
+                "exact elements": sum(r["selem"] == "exact" for r in rows),
+                "no wrong pixel": sum(r["binary"] == 1.0 for r in rows),
+                "all three": sum(map(_success, rows)),
+                "certified, but float and binary differ": sum(
+                    r["exact"] and not r["agree"] for r in rows
+                ),
+            }
+        )
+    return lines
+
+
+def _shares(document: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the recovered runs for each operation and element, over seeds and data sets."""
+    groups: dict[tuple[str, str, str], list[bool]] = {}
+    for row in document["results"]:
+        key = f"{row['operation'].replace('_', ' ')}, {row['element']}", row["dataset"]
+        groups.setdefault(key, []).append(_success(row))
+    return [
+        {"operator": operator, "data": data, "share": f"{sum(found)} of {len(found)}"}
+        for (operator, data), found in groups.items()
+    ]
+
+
+def conclusion() -> str:
+    """Return the conclusion of the page."""
+    sentences = []
+    if document := load("recover_operators"):
+        rows = document["results"]
+        wrong = sum(row["exact"] and not row["agree"] for row in rows)
+        sentences.append(
+            f"One fixed recipe found {sum(map(_success, rows))} of {len(rows)} known operators "
+            "from image "
+            f"pairs alone: network certified, exact structuring elements, no wrong pixel on unseen "
+            f"images; {number(wrong) if wrong else 'no'} certified network differed from its "
+            "float twin."
+        )
+    if document := load("denoise"):
+        rows = document["results"]
+        sentences.append(
+            f"A union of openings that removes noise was learned and proved in "
+            f"{sum(row['exact'] for row in rows)} of {len(rows)} runs, with a Dice of "
+            f"{dice(min(row['binary'] for row in rows))} where the union made by hand reaches "
+            f"{dice(rows[0]['by_hand'])}."
+        )
+    return " ".join(sentences)
+
+
+def recovered() -> str:
+    """Write the section on known operators, recovered from image pairs."""
+    if not (document := load("recover_operators")):
+        return ""
+    missed = [row for row in document["results"] if not _success(row)]
+    parts = [
+        f"""## Recovering known operators
+`python benchmarks/recover_operators.py --data-dir DATA`
+{where(document)}
+
+Operators with elements of side 7. In *diskorect_symmetric* the neurons are symmetric, on {{-1, 1}}.
+A run
+is *recovered* when the whole network is certified, its structuring elements are those of the target
+(up to a
+translation that cancels), and no pixel of 1000 unseen images is wrong.
+
+{table(_counts(document))}
+
+Recovered runs, over seeds:
+
+{pivot(_shares(document), "operator", "data", lambda row: row["share"], "operator and element")}"""
+    ]
+    if missed:
+        parts.append(
+            f"""Runs that were not recovered:
+
+{table(missed, MISSED, binary=dice, certified=percent)}"""
+        )
+    parts.append(
+        """[recovered-operators.csv](recovered-operators.csv) has every run: steps, Dice, elements,
+commit,
+*undetermined* (pixels of the window that change no output on the whole training set, layer by
+layer) and
+*weakest* (the number of images, of the first 8192, or 4096 for Diskorect, that show the pixel with
+the
+thinnest evidence)."""
+    )
+    return "\n\n".join(parts)
+
+
+def strokes() -> str:
+    """Write the section on the denoiser, a union of openings."""
+    if not (document := load("denoise")):
+        return ""
+    rows = [{**row, "sticks": ", ".join(row["sticks"])} for row in document["results"]]
+    styles = dict.fromkeys(("noisy", "by_hand", "float", "binary"), dice)
+    return f"""## A union of openings that removes noise
+`{document["metadata"]["command"]}`
+{where(document)}
+
+Mean Dice with the clean drawings on 500 unseen Noisti images. *Made by hand* is the union of the
+openings by
+the three sticks. A stick counts as found when the erosion of a map is by exactly this stick.
+
+{table(rows, UNIONS, certified=percent, **styles)}
+
+![Noisy, clean, by hand, learned](../figures/denoise.png)
+
+![The learned network](../figures/denoise_network.png)"""
+
+
+def in_short() -> str:
+    """Write the counts for the README."""
+    if not (document := load("recover_operators")):
+        return ""
+    return f"""Operators learned from image pairs by one fixed recipe
+(`python benchmarks/recover_operators.py`{note(document["metadata"])}):
+
+{table(_counts(document))}"""
+
+
+PAGE = Page(
+    "learning-operators",
+    "Learning operators from image pairs",
+    conclusion,
+    (recovered, strokes),
+    {"recovered-operators": lambda: load("recover_operators").get("results", [])},
+)

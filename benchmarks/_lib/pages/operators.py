@@ -1,0 +1,118 @@
+"""Page: the speed of textbook operators, and of the correlation inside a neuron."""
+
+from typing import Any
+
+from _lib.pages.shared import (
+    Page,
+    left_out,
+    load,
+    number,
+    pivot,
+    seconds,
+    table,
+    timings,
+    tiny,
+    where,
+)
+
+CHANNELS = "OpenCV or OpenCV, images as channels"
+GOALS = {
+    "contender": "form",
+    "peer": "against",
+    "wanted": "wanted, times as fast",
+    "found": "measured",
+    "met": "goal met",
+}
+CORRELATE = {
+    "contender": "method",
+    "side": "image side",
+    "in": "channels in",
+    "out": "channels out",
+    "batch": "batch",
+    "median_s": "time",
+    "ratio": "relative to banded",
+    "error": "largest difference",
+}
+
+
+def conclusion() -> str:
+    """Return the conclusion of the page."""
+    if not (document := load("operators")):
+        return ""
+    goals = {(g["contender"], g["peer"]): g["found"] for g in document["metadata"]["goals"]}
+    words, pixels = "morphax specialised, 32 images a word", "morphax specialised, 32 pixels a word"
+    packing = "morphax, 32 images a word, with packing"
+    if not {(words, "OpenCV"), (words, CHANNELS), (pixels, "OpenCV"), (packing, "OpenCV")} <= set(
+        goals
+    ):
+        return ""
+    return (
+        f"On one core an erosion by a disk is {number(goals[words, 'OpenCV'])} times as fast as OpenCV "
+        f"on 256 packed images ({number(goals[words, CHANNELS])} times where OpenCV takes images as "
+        f"channels), and {number(goals[pixels, 'OpenCV'])} times on one large packed image. That pays "
+        "only where images stay packed: with the packing of bool images, the erosion of a batch has "
+        f"{number(goals[packing, 'OpenCV'])} times OpenCV's speed."
+    )
+
+
+def operators() -> str:
+    """Write the section on textbook operators on one core."""
+    if not (document := load("operators")):
+        return ""
+    parts = []
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for row in timings(document):
+        column = f"{row['operation']}, {row['element']}"
+        groups.setdefault((row["images"], row["side"]), []).append({**row, "column": column})
+    for (images, side), rows in groups.items():
+        what = (
+            f"{images} images of {side} x {side}" if images > 1 else f"One image of {side} x {side}"
+        )
+        speeds = pivot(rows, "contender", "column", lambda r: number(1 / r["ratio"]), "form")
+        parts.append(f"{what}:\n\n{speeds}")
+    tables = "\n\n".join(parts)
+    return f"""## Textbook operators on one core
+`python benchmarks/operators.py`
+{where(document)}
+
+Speed relative to {document["metadata"]["reference"]} (larger is faster) for each operation and
+element.
+"32 images a word" and "32 pixels a word" take packed images; "with packing" takes and returns bool
+images; "specialised" is a program compiled for this operator.
+
+{tables}
+
+Goals, for the erosion by the disk of side 7:
+
+{_goals(document)}
+
+[operators.csv](operators.csv) has the seconds for a megapixel, with their spread.
+{left_out(document)}"""
+
+
+def _goals(document: dict[str, Any]) -> str:
+    """Return the table of the goals of the benchmark."""
+    goals = document["metadata"]["goals"]
+    return table(goals, GOALS) if goals else "No goal could be judged."
+
+
+def correlation() -> str:
+    """Write the section on correlating few-channel images."""
+    if not (document := load("correlate")):
+        return ""
+    return f"""## Correlation of images with few channels
+`python benchmarks/correlate.py`
+{where(document)}
+
+On CPU a spatial neuron multiplies by banded matrices instead of calling XLA's convolution:
+
+{table(timings(document), CORRELATE, median_s=seconds, error=tiny)}"""
+
+
+PAGE = Page(
+    "operators",
+    "Speed of operators",
+    conclusion,
+    (operators, correlation),
+    {"operators": lambda: timings(load("operators"))},
+)

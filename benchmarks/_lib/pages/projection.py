@@ -1,0 +1,154 @@
+"""Page: the exact projection, what it costs, and what L_exact costs in training."""
+
+from typing import Any
+
+from _lib.pages.shared import (
+    Page,
+    left_out,
+    load,
+    number,
+    pivot,
+    seconds,
+    table,
+    timings,
+    where,
+)
+
+REGIMES = {
+    "init": "as initialised, b = sum(w)/2",
+    "max": "b near the largest weight",
+    "trained": "trained-like, few large weights",
+    "free": "weights of either sign",
+}
+LAYER = {
+    "regime": "weights and bias",
+    "projection": "projection, s",
+    "sort": "jnp.sort, s",
+    "ratio": "projection / sort",
+    "memory": "extra memory, MiB",
+}
+PENALTIES = {
+    "contender": "penalty",
+    "median_s": "a step",
+    "iqr_s": "spread",
+    "ratio": "relative to the plain step",
+}
+
+
+def _layer(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the cost of the 4096 x 4096 layer beside that of a sort, for each regime."""
+    regimes: dict[str, dict[str, dict]] = {}
+    for row in document["results"]:
+        if row["case"].get("layer"):
+            regimes.setdefault(row["case"]["regime"], {})[row["contender"]] = row
+    lines = []
+    for regime, rows in regimes.items():
+        exact, sort = rows["morphax exact"], rows["jnp.sort"]
+        count = exact["case"]["neurons"]
+        extra = document["metadata"]["layer"][f"{regime} {count} x {exact['case']['n']}"]
+        lines.append(
+            {
+                "regime": REGIMES[regime],
+                "projection": exact["median_s"] * count,
+                "sort": sort["median_s"] * count,
+                "ratio": exact["median_s"] / sort["median_s"],
+                "memory": extra["extra_mib"],
+            }
+        )
+    return lines
+
+
+def _layer_table(document: dict[str, Any]) -> str:
+    """Return the table of the large layer."""
+    return table(_layer(document), LAYER)
+
+
+def _per_neuron(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows without the large layer and the growth with the number of neurons."""
+    rows = timings(document)
+    return [row for row in rows if not row.get("layer") and not row.get("growth")]
+
+
+def conclusion() -> str:
+    """Return the conclusion of the page."""
+    sentences = []
+    if document := load("projection"):
+        lines = _layer(document)
+        times = [line["projection"] for line in lines]
+        ratios = [line["ratio"] for line in lines]
+        sentences.append(
+            "A layer of 4096 neurons with 4096 inputs is projected exactly in "
+            f"{number(min(times))} to {number(max(times))} s, {number(min(ratios))} to "
+            f"{number(max(ratios))} times the time of sorting its weights (the papers: 28 days)."
+        )
+    if document := load("regularizers"):
+        costs = {row["contender"]: row["ratio"] for row in document["results"]}
+        sentences.append(
+            "As a penalty at every training step it makes the step "
+            f"{number(costs['exact, every step'])} times as long, and "
+            f"{number(costs['exact, 16 neurons a step'])} times when 16 neurons take their turn."
+        )
+    return " ".join(sentences)
+
+
+def projection() -> str:
+    """Write the section on the large layer and on growth."""
+    if not (document := load("projection")):
+        return ""
+    rows = [row for row in _per_neuron(document) if row["regime"] == "init"]
+
+    def cell(row: dict[str, Any]) -> str:
+        return ("~" if row["extrapolated"] else "") + seconds(row["median_s"])
+
+    return f"""## The cost of the projection
+`python benchmarks/projection.py`
+{where(document)}
+
+A layer of 4096 neurons with 4096 inputs, float32, all structuring elements, both operations,
+against
+`jnp.sort` of the same matrix in the same process:
+
+{_layer_table(document)}
+
+The time for one neuron against its number n of inputs, weights as initialised. The peers solve the
+2n quadratic programs of a neuron; `~` means extrapolated from some of them.
+
+{pivot(rows, "n", "contender", cell, "n")}
+
+![Cost of the projection](../figures/projection.png)
+
+[projection.csv](projection.csv) has the other regimes, the error of each answer against a float64
+reference, and the growth with the number of neurons. {left_out(document)}"""
+
+
+def penalties() -> str:
+    """Write the section on the cost of L_exact in training."""
+    if not (document := load("regularizers")):
+        return ""
+    return f"""## The cost of L_exact in training
+`python benchmarks/regularizers.py`
+{where(document)}
+
+The classifier 784-4096-10, batch 64; the penalty is on its 4096 hidden neurons.
+
+{table(document["results"], PENALTIES, median_s=seconds, iqr_s=seconds)}"""
+
+
+def in_short() -> str:
+    """Write the large layer for the README."""
+    if not (document := load("projection")):
+        return ""
+    return f"""The exact projection of a layer of 4096 neurons with 4096 inputs (the papers: 28
+days), against
+`jnp.sort` of the same matrix in the same run (`python benchmarks/projection.py`):
+
+{_layer_table(document)}"""
+
+
+PAGE = Page(
+    "projection",
+    "The exact projection",
+    conclusion,
+    (projection, penalties),
+    {"projection": lambda: timings(load("projection"))},
+)

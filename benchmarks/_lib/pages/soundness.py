@@ -1,0 +1,107 @@
+"""Page: certified neurons at the edge of their bounds, and hostile input."""
+
+from typing import Any
+
+from _lib.pages.shared import Page, load, table, where
+
+SUMS = ("neurons", "certified", "inputs", "wrong")
+BOUNDS = {
+    "n": "inputs of the neuron",
+    "neurons": "neurons",
+    "certified": "certified",
+    "inputs": "images of inputs tried",
+    "wrong": "certified, but wrong",
+    "float32": "largest error, float32",
+    "float64": "largest error, float64",
+}
+FUZZ = {
+    "target": "target",
+    "inputs": "inputs",
+    "right": "right, by an oracle",
+    "refused": "refused by the documented error",
+    "failed": "failed",
+}
+
+
+def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the sums over rows."""
+    return {key: sum(row[key] for row in rows) for key in SUMS}
+
+
+def conclusion() -> str:
+    """Return the conclusion of the page."""
+    sentences = []
+    if document := load("soundness"):
+        total = _totals(document["results"])
+        sentences.append(
+            f"Of {total['neurons']:,} neurons, most of them within a few roundings of a bound, "
+            f"{total['certified']:,} were certified, and {total['wrong'] or 'none'} of these "
+            "gave a wrong "
+            f"bit on any of {total['inputs']:,} inputs."
+        )
+    if document := load("fuzz"):
+        rows = document["results"]
+        failed = sum(row["failed"] for row in rows)
+        sentences.append(
+            f"{sum(row['inputs'] for row in rows):,} damaged or hostile archives, images and "
+            "parameters all "
+            f"ended in a right answer or in the documented error"
+            f"{f', except {failed}' if failed else ''}."
+        )
+    return " ".join(sentences)
+
+
+def bounds() -> str:
+    """Write the section on certificates at the edge of their bounds."""
+    if not (document := load("soundness")):
+        return ""
+    rows = document["results"]
+    lines = []
+    for n in sorted({row["n"] for row in rows}):
+        group = [row for row in rows if row["n"] == n]
+        errors = {
+            dtype: max((r["largest error"] for r in group if r["dtype"] == dtype), default=None)
+            for dtype in ("float32", "float64")
+        }
+        lines.append({"n": n, **_totals(group), **errors})
+    functions = [{"dtype": k, **v} for k, v in document["metadata"]["functions"].items()]
+    return f"""## Neurons at the edge of their bounds
+`python benchmarks/soundness.py`
+{where(document)}
+
+*Largest error* says how far inside its bounds a neuron was that floats got wrong, in units of the
+rounding allowance t; the proof needs it to be below 1. [soundness.csv](soundness.csv) has all
+parametrisations.
+
+{table(lines, BOUNDS)}
+
+Errors of the elementary functions, in unit roundoffs (softplus relative, thresholds absolute); the
+[proof](../numerics.md) assumes 5 and 8:
+
+{table(functions)}"""
+
+
+def fuzzing() -> str:
+    """Write the section on hostile files, images and parameters."""
+    if not (document := load("fuzz")):
+        return ""
+    return f"""## Fuzzing
+`{_fuzz_command(document)}`
+{where(document)}
+
+{table(document["results"], FUZZ)}"""
+
+
+def _fuzz_command(document: dict[str, Any]) -> str:
+    """Return the command of the fuzzer with its seed."""
+    about = document["metadata"]
+    return about.get("command") or f"python tests/fuzz.py --seed {about['seed']}"
+
+
+PAGE = Page(
+    "soundness",
+    "Soundness and fuzzing",
+    conclusion,
+    (bounds, fuzzing),
+    {"soundness": lambda: load("soundness").get("results", [])},
+)
