@@ -1,7 +1,8 @@
-"""A binary network as plain data, whatever its model's code.
+"""A binary network as plain data, independent of the code of its model.
 
-`ir.py` says what a program is and runs it with numpy; `lower.py` builds it from the wiring of a model;
-`simplify.py` makes it smaller, with the tables of `rewrite.py`; `cost.py` counts its bit operations.
+`ops` defines what a program is and runs it with numpy. `trace` reads the wiring of a model (a
+`graph`), `lower` turns that wiring into a program, and `simplify` makes the program smaller. `cost`
+counts its bit operations, and `validate` checks a program that comes from elsewhere.
 """
 
 from morphax.program._simplify import simplify as simplify

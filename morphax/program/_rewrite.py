@@ -1,8 +1,9 @@
-"""Planes by value, and the program they make: what `morphax.program.simplify` works with.
+"""Planes by value, and the program that is written from them, for `morphax.program.simplify`.
 
-A *literal* is `2 * value + flip`: which plane, and whether it is complemented. Value 0 is the constant
-plane, so the literals 0 and 1 are the planes that are 0 and 1 everywhere. A `Table` holds the planes that
-one op adds, a row each: `reads` are literals, the rest is what `morphax.program.Op` says.
+A *literal* is `2 * value + flip`: the number of a plane, and whether it is complemented. Value 0
+is the constant plane, so the literals 0 and 1 are the planes that are 0 and 1 everywhere. A
+`Table` holds the new planes of one op, a row each: `reads` are literals, and the other arrays are
+those of `morphax.program.Op`.
 """
 
 from collections.abc import Hashable
@@ -11,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphax.program.ops import Op, Program, pruned
+from morphax.program.ops import Kind, Op, Program, pruned
 
 
 class Table(NamedTuple):
-    """Planes of one op; `arrays` have a row for each, `reads` (literals) among them."""
+    """Hold the planes of one op; `arrays` have a row for each, `reads` (literals) among them."""
 
-    kind: str
+    kind: Kind
     shape: tuple[int, int, int]
     path: str
     arrays: dict[str, np.ndarray]
@@ -26,32 +27,39 @@ class Table(NamedTuple):
 
 @dataclass
 class Values:
-    """All planes so far: their tables, what each computes, which are constant."""
+    """Hold all planes so far.
+
+    Attributes:
+        tables: the planes, op by op.
+        size: number of values, the constant one included.
+        literal_of: what a plane computes, as a key -> its literal.
+        constants: literal of a constant plane that is neither 0 nor 1 everywhere -> its bits.
+    """
 
     tables: list[Table] = field(default_factory=list)
     size: int = 1
-    known: dict[Hashable, int] = field(default_factory=dict)
+    literal_of: dict[Hashable, int] = field(default_factory=dict)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
 
     def add(self, table: Table) -> np.ndarray:
-        """The literals of the planes of a new table."""
+        """Add a table and return the literals of its planes."""
         self.tables.append(table)
         self.size += table.shape[0]
         return 2 * np.arange(self.size - table.shape[0], self.size, dtype=np.int64)
 
     def constant(self, bits: np.ndarray) -> int:
-        """The literal of a constant plane `(H, W)`."""
+        """Return the literal of a constant plane `(H, W)`, and add the plane if it is new."""
         if (bits == bits[:1, :1]).all():
             return int(bits[0, 0])
         key = ("constant", bits.shape, bits.tobytes())
-        if key not in self.known:
+        if key not in self.literal_of:
             table = Table("constant", (1, *bits.shape), "", {"bits": bits[None]}, {})
-            self.known[key] = int(self.add(table)[0])
-            self.constants[self.known[key]] = bits
-        return self.known[key]
+            self.literal_of[key] = int(self.add(table)[0])
+            self.constants[self.literal_of[key]] = bits
+        return self.literal_of[key]
 
     def bits(self, literal: int, frame: tuple[int, ...]) -> np.ndarray | None:
-        """The plane of a literal, where it is constant."""
+        """Return the plane of a literal, `frame` large, if it is constant, and None if not."""
         if literal < 2:
             return np.full(frame, bool(literal))
         bits = self.constants.get(literal & ~1)
@@ -60,53 +68,64 @@ class Values:
 
 @dataclass
 class _Writer:
-    """Ops written so far, and where each literal is found: number of the op, plane of its result."""
+    """The ops written so far.
+
+    Attributes:
+        ops: the ops.
+        op_of: literal -> number of the op that holds it, -1 for none yet.
+        plane_of: literal -> its plane in that op.
+        shared: key -> number of a constant or "select" op that is written once and read often.
+    """
 
     ops: list[Op]
     op_of: np.ndarray
     plane_of: np.ndarray
-    constants: dict[Hashable, int] = field(default_factory=dict)
+    shared: dict[Hashable, int] = field(default_factory=dict)
 
     def write(self, *op: Any) -> int:
+        """Append an op and return its number."""
         self.ops.append(Op(*op))
         return len(self.ops) - 1
 
     def place(self, literals: np.ndarray, number: int) -> None:
-        """Say that an op's planes are these literals."""
+        """Record that the planes of an op are these literals, in order."""
         self.op_of[literals], self.plane_of[literals] = number, np.arange(len(literals))
 
 
 def rewrite(values: Values, output: np.ndarray, program: Program) -> Program:
-    """The program that computes the literals `output`: of all tables, what they need.
+    """Write the program that computes given literals.
 
     Args:
         values: all planes.
-        output: literals of the planes of the result.
-        program: gives the shapes of input and output, and of the result's planes.
+        output: literals of the planes of the result, in order.
+        program: a program with the same input, output and planes of the result.
 
     Returns:
-        The program.
+        The program, without the planes that the result does not depend on.
     """
-    used = np.zeros(2 * values.size, bool)
+    used = np.zeros(2 * values.size, bool)  # literals that something reads
     used[output] = True
-    firsts = np.cumsum([1, *(table.shape[0] for table in values.tables)])
-    kept: list[tuple[Table, np.ndarray]] = []
+    firsts = np.cumsum([1, *(table.shape[0] for table in values.tables)])  # value of row 0 of each
+    alive_tables: list[tuple[Table, np.ndarray]] = []
+    # Backwards, so that all readers of a table have been seen before the table is.
     for table, first in zip(values.tables[::-1], firsts[-2::-1], strict=True):
         rows = np.arange(first, first + table.shape[0])
         alive = used[2 * rows] | used[2 * rows + 1]
+        # The input stays as it is, and so do counts, whose planes are all of the output.
         if table.kind == "input" or (table.kind == "group_sum" and alive.any()):
             alive[:] = True
         arrays = table.arrays
-        if table.kind != "group_sum":  # one row of it reads many
+        if table.kind != "group_sum":  # its `reads` are not row by row: each count reads many
             arrays = {name: array[alive] for name, array in arrays.items()}
         reads = arrays.get("reads", np.zeros(0, np.int64))
-        if reads.dtype == object:
+        if reads.dtype == object:  # sets of different sizes
             reads = np.concatenate([*reads, np.zeros(0, np.int64)])
         used[reads] = True
         shape = (int(alive.sum()), *table.shape[1:])
-        kept.append((table._replace(arrays=arrays, shape=shape), rows[alive]))
+        alive_tables.append((table._replace(arrays=arrays, shape=shape), rows[alive]))
+    # Forwards again: write the rows that are left.
     writer = _Writer([], np.full(len(used), -1), np.zeros(len(used), np.int64))
-    for table, rows in kept[::-1]:
+    for table, rows in alive_tables[::-1]:
         if len(rows):
             _write(writer, table, rows, used)
     last = _aligned(writer, output, program.ops[-1].shape[1:])
@@ -114,17 +133,27 @@ def rewrite(values: Values, output: np.ndarray, program: Program) -> Program:
 
 
 def _write(writer: _Writer, table: Table, rows: np.ndarray, used: np.ndarray) -> None:
-    """Write one table as an op, and the complements of its planes where they are read."""
+    """Write one table as an op, and the complements of its planes that are read.
+
+    Args:
+        writer: the ops so far; grows.
+        table: planes that are read, plain or complemented or both.
+        rows: value of each row of the table.
+        used: which literals are read.
+    """
     plain, flipped = used[2 * rows], used[2 * rows + 1]
     kind, shape, path, arrays, _ = table
+    # The complement of a constant is a constant: it is written beside it.
     if kind == "constant":
         literals = np.concatenate([2 * rows[plain], 2 * rows[flipped] + 1])
         bits = np.concatenate([arrays["bits"][plain], ~arrays["bits"][flipped]])
         number = writer.write(kind, (), (len(bits), *shape[1:]), path, {"bits": bits})
         return writer.place(literals, number)
-    only = flipped & ~plain if kind in ("spatial", "combine") else np.zeros_like(plain)
-    writer.place(2 * rows + only, _write_op(writer, table, only))
-    rest = np.flatnonzero(flipped & ~only)
+    # A neuron that is read complemented only complements its own result, by its flag.
+    by_flag = flipped & ~plain if kind in ("spatial", "combine") else np.zeros_like(plain)
+    writer.place(2 * rows + by_flag, _write_op(writer, table, by_flag))
+    # Planes that are read both ways, and kinds that have no flag, need a "complement".
+    rest = np.flatnonzero(flipped & ~by_flag)
     if len(rest):
         source = _aligned(writer, 2 * rows[rest], shape[1:])
         number = writer.write("complement", (source,), (len(rest), *shape[1:]))
@@ -133,6 +162,7 @@ def _write(writer: _Writer, table: Table, rows: np.ndarray, used: np.ndarray) ->
 
 
 def _write_op(writer: _Writer, table: Table, flip: np.ndarray) -> int:
+    """Write the op of a table, with `flip` as its flags, and return its number."""
     kind, shape, path, arrays, options = table
     frame = shape[1:]
     if kind == "input":
@@ -164,8 +194,10 @@ def _write_op(writer: _Writer, table: Table, flip: np.ndarray) -> int:
 
 
 def _write_rearrange(writer: _Writer, table: Table) -> int:
+    """Write an op that takes each pixel from `place` in the plane `reads`."""
     reads, place = table.arrays["reads"], table.arrays["place"]
-    _ground(writer, reads, (1, 1))
+    _write_constants(writer, reads, (1, 1))
+    # Its inputs are all ops that hold one of the planes; `starts`: their first pixel when joined.
     inputs, which = np.unique(writer.op_of[reads], return_inverse=True)
     shapes = np.array([writer.ops[i].shape for i in inputs])
     areas, starts = shapes[:, 1] * shapes[:, 2], np.cumsum([0, *shapes.prod(1)])
@@ -177,7 +209,7 @@ def _write_rearrange(writer: _Writer, table: Table) -> int:
 
 
 def _trimmed(windows: np.ndarray) -> np.ndarray:
-    """Windows without the margins that none of them needs, the same on both sides."""
+    """Cut off margins that no window needs, the same on both sides so that centres stay."""
     for axis in (1, 2):
         hit = np.flatnonzero(windows.any(tuple({0, 1, 2} - {axis})))
         margin = min(hit[0], windows.shape[axis] - 1 - hit[-1])
@@ -185,19 +217,20 @@ def _trimmed(windows: np.ndarray) -> np.ndarray:
     return windows
 
 
-def _ground(writer: _Writer, literals: np.ndarray, frame: tuple[int, ...]) -> None:
-    """Point the literals 0 and 1 at planes of that frame, where they are read."""
+def _write_constants(writer: _Writer, literals: np.ndarray, frame: tuple[int, ...]) -> None:
+    """Place the literals 0 and 1, if they are among `literals`, at planes of size `frame`."""
     for value in {0, 1} & set(np.unique(literals[literals < 2]).tolist()):
-        if (value, frame) not in writer.constants:
-            bits = np.full((1, *frame), bool(value))
-            writer.constants[value, frame] = writer.write(
-                "constant", (), bits.shape, "", {"bits": bits}
-            )
-        writer.place(np.array([value]), writer.constants[value, frame])
+        if (value, frame) not in writer.shared:
+            arrays = {"bits": np.full((1, *frame), bool(value))}
+            writer.shared[value, frame] = writer.write("constant", (), (1, *frame), "", arrays)
+        writer.place(np.array([value]), writer.shared[value, frame])
 
 
 def _merged(writer: _Writer, literals: np.ndarray) -> tuple[int, np.ndarray]:
-    """One op that holds all these literals, and where each lies in it."""
+    """Return the number of one op that holds all these literals, and the plane of each in it.
+
+    The literals may have any order and repeat; an op that holds more planes will do.
+    """
     distinct, index = np.unique(literals, return_inverse=True)
     numbers = writer.op_of[distinct]
     if (numbers == numbers[0]).all():
@@ -207,8 +240,8 @@ def _merged(writer: _Writer, literals: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def _aligned(writer: _Writer, literals: np.ndarray, frame: tuple[int, ...]) -> int:
-    """An op whose planes are these literals, in order."""
-    _ground(writer, literals, frame)
+    """Return the number of an op whose planes are exactly these literals, in order."""
+    _write_constants(writer, literals, frame)
     numbers, planes = writer.op_of[literals], writer.plane_of[literals]
     first = writer.ops[numbers[0]]
     if (numbers == numbers[0]).all() and np.array_equal(planes, np.arange(first.shape[0])):
@@ -218,7 +251,7 @@ def _aligned(writer: _Writer, literals: np.ndarray, frame: tuple[int, ...]) -> i
     source = (starts[which] + planes).astype(np.int32)
     shape = (len(literals), *first.shape[1:])
     key = ("select", tuple(inputs.tolist()), source.tobytes())
-    if key not in writer.constants:
+    if key not in writer.shared:
         numbers = tuple(int(i) for i in inputs)
-        writer.constants[key] = writer.write("select", numbers, shape, "", {"source": source})
-    return writer.constants[key]
+        writer.shared[key] = writer.write("select", numbers, shape, "", {"source": source})
+    return writer.shared[key]

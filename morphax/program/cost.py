@@ -1,9 +1,9 @@
-"""What a program costs if it is run plainly: bit operations, and bits of wiring.
+"""Cost of a program: bit operations, bits of wiring, and memory.
 
-The plain count: a window or a set of n members takes n - 1 joins (AND for an erosion or intersection, OR
-for a dilation or union), a pool one OR less than its window has pixels, a complement one NOT, each for
-every pixel of its plane. Nothing is shared: that is what a specialised program may do better, and what
-two networks can be compared by.
+The count assumes a plain evaluation that shares nothing. For every pixel of a plane, a window or
+a set of n members takes n - 1 joins (AND for an erosion or intersection, OR for a dilation or
+union), a pool one OR less than its window has pixels, and a complement one NOT. Two networks can
+be compared by these numbers. A specialised program may share work and need fewer operations.
 """
 
 from typing import NamedTuple
@@ -14,16 +14,17 @@ from morphax.program.ops import Op, Program
 
 
 class Cost(NamedTuple):
-    """Plain cost of a program.
+    """Hold the cost of a program.
 
     Attributes:
-        ands, ors, nots: bit operations for one image.
+        ands, ors, nots: numbers of bit operations for one image.
         total: their sum.
-        additions: of the counts at the end, which are no bit operations: one less than the bits counted.
+        additions: number of integer additions in the counts at the end, which are no bit
+            operations: one less than the bits counted.
         per_pixel: `total` divided by the pixels (H * W) of one plane of the result.
-        wiring: bits that say what is read and done: a mask for each window; for each member of a set,
-            and for each plane or pixel that is moved, its number; two bits a neuron for its operation
-            and complement; one bit for each pixel of a constant.
+        wiring: number of bits that describe the network: a mask for each window; a number for
+            each member of a set and for each plane or pixel that is moved; two bits for each
+            neuron (operation and complement); one bit for each pixel of a constant.
     """
 
     ands: int
@@ -36,7 +37,9 @@ class Cost(NamedTuple):
 
 
 def count(program: Program) -> Cost:
-    """The plain cost of a program (see the module), of `simplify(program)` for a fair one.
+    """Count the operations of a program, as the module docstring defines them.
+
+    Pass `simplify(program)` for a fair number.
 
     Args:
         program: any program.
@@ -58,7 +61,7 @@ def count(program: Program) -> Cost:
         planes, height, width = op.shape
         area = height * width
         read = [program.ops[i].shape for i in op.inputs]
-        number = _bits(sum(shape[0] for shape in read))  # that tells planes of the inputs apart
+        number = _bits(sum(shape[0] for shape in read))  # bits to name a plane of the inputs
         if op.kind in ("spatial", "combine"):
             joins = np.maximum(_members(op) - 1, 0)
             erosion, complement = op.arrays["erosion"], op.arrays["complement"]
@@ -87,27 +90,27 @@ def count(program: Program) -> Cost:
 
 
 def _members(op: Op) -> np.ndarray:
-    """|S| of each plane."""
+    """Return the number of members of the set of each plane."""
     if op.kind == "spatial":
         return op.arrays["selem"].sum((1, 2))
     return np.diff(op.arrays["offsets"])
 
 
 def _bits(choices: int) -> int:
-    """Bits of a number below `choices`."""
+    """Return how many bits hold any number below `choices`."""
     return max(choices - 1, 0).bit_length()
 
 
 def scratch(program: Program) -> int:
-    """Bits of planes that are alive at once, at most, when a program runs op by op.
+    """Compute the working memory of a program that runs op by op.
 
-    A result is alive from the op that makes it to the last one that reads it; counts take 32 bits.
+    A result is kept from the op that makes it to the last op that reads it; a count takes 32 bits.
 
     Args:
-        program: any.
+        program: any program.
 
     Returns:
-        Bits for one image.
+        Greatest number of bits that are kept at once, for one image.
 
     Example:
         >>> from morphax.program import Op
@@ -115,10 +118,10 @@ def scratch(program: Program) -> int:
         >>> scratch(Program((Op("input", (), (1, 5, 4)), *flips), (5, 4, 1), (5, 4, 1)))
         40
     """
+    # Later ops overwrite the entries of earlier ones: the number of the last op that reads i.
     last = {i: number for number, op in enumerate(program.ops) for i in op.inputs}
     bits = [int(np.prod(op.shape)) * (32 if op.kind == "group_sum" else 1) for op in program.ops]
-    alive = [
+    return max(
         sum(bits[i] for i in range(now + 1) if i == now or last.get(i, -1) >= now)
         for now in range(len(program.ops))
-    ]
-    return max(alive)
+    )

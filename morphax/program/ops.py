@@ -1,55 +1,75 @@
-"""A binary network as plain data: what runs it without its model's code, ships it, and explains it.
+"""Intermediate representation of binary networks: a list of ops on bit planes.
 
-A `Program` is a list of ops on *planes*. A signal of shape (batch, H, W, c1, c2, ...) is a stack of
-c1*c2*... planes H x W (row-major over the channel axes); a flat signal (batch, n) is n planes of
-1 x 1. Everything is numpy: no closures, no jax, nothing that a file could not hold.
+The same data runs a network without the code of its model, is stored in archives, is exported,
+and is explained. Everything is numpy: no closures, no jax, nothing that a file could not hold.
+
+A *plane* is an image of bits, H x W. A signal of shape (batch, H, W, c1, c2, ...) is a stack of
+c1 * c2 * ... planes (row-major over the channel axes). A flat signal (batch, n) is n planes of
+1 x 1.
 
 | kind | reads | planes of the result |
 |---|---|---|
 | "input" | - | the channels of the image |
 | "constant" | - | `bits` |
-| "spatial" | one signal | plane o: dilation or erosion of plane `source[o]` by the window `selem[o]` |
-| "combine" | one signal | plane o: union or intersection of planes `indices[offsets[o]:offsets[o+1]]` |
+| "spatial" | one signal | plane o: plane `source[o]`, dilated or eroded by `selem[o]` |
+| "combine" | one signal | plane o: union or intersection of the planes of set o, see below |
 | "complement" | one signal | the complement of each plane |
-| "union_pool" | one signal | OR over `window`, every `strides` ("valid") |
-| "select" | signals | plane o: plane `source[o]` of its signals, numbered one after the other |
-| "rearrange" | signals | pixel (o, y, x): pixel `index[o, y, x]` of its signals, flattened and joined |
-| "group_sum" | one signal | counts, int32: plane o counts `per` consecutive planes of its signal |
+| "union_pool" | one signal | OR over `window`, every `strides` pixels (only whole windows) |
+| "select" | signals | plane o: plane `source[o]` of all signals, numbered in order |
+| "rearrange" | signals | pixel (o, y, x): pixel `index[o, y, x]` of all signals, flattened |
+| "group_sum" | one signal | counts, int32: plane o counts `per` consecutive planes |
 
-`erosion[o]` chooses between the two operations, `complement[o]` complements the result. Windows are
-those of `morphax.neurons.nodes` (correlation, not flipped); `border` is one of `morphax.neurons.nodes.BORDERS`. The
-empty set gives the neutral element: an empty union is 0, an empty intersection 1.
+Set o of a "combine" holds the planes `indices[offsets[o]:offsets[o + 1]]`. `erosion[o]` is True
+for an erosion or intersection and False for a dilation or union; `complement[o]` complements the
+result. Windows are correlated, not flipped, as in `morphax.neurons.nodes`; `border` is one of
+`morphax.morphology.shift.BORDERS`. The empty set gives the neutral element: an empty union is 0, an
+empty intersection 1.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from morphax import _checks
 
+Kind = Literal[
+    "input",
+    "constant",
+    "spatial",
+    "combine",
+    "complement",
+    "union_pool",
+    "select",
+    "rearrange",
+    "group_sum",
+]
+"""Kinds of ops; the table above defines them."""
+
 
 @dataclass(frozen=True)
 class Op:
-    """One step of a program.
+    """Hold one step of a program.
 
     Attributes:
-        kind: see the module.
-        inputs: numbers of the ops it reads.
+        kind: one of `Kind`; the table in the module docstring defines each.
+        inputs: numbers of the ops whose results it reads.
         shape: (planes, height, width) of its result.
-        path: of the bank in the params tree, "" where there is none.
-        arrays: name -> numpy array, by kind:
+        path: path of its bank of neurons in the params tree; "" if it comes from no bank.
+        arrays: numpy arrays by name. P, H, W are the sizes of `shape`:
             "constant": bits bool (P, H, W).
-            "spatial": source int32 (P,), selem bool (P, kh, kw), erosion bool (P,), complement bool (P,).
-            "combine": offsets int32 (P + 1,), indices int32, erosion bool (P,), complement bool (P,).
+            "spatial": source int32 (P,), selem bool (P, kh, kw), erosion bool (P,),
+            complement bool (P,).
+            "combine": offsets int32 (P + 1,), indices int32, erosion bool (P,),
+            complement bool (P,).
             "select": source int32 (P,). "rearrange": index int32 (P, H, W).
-        options: plain values, by kind: "spatial": border. "union_pool": window, strides.
+        options: plain values by name. "spatial": border. "union_pool": window, strides.
             "group_sum": per.
     """
 
-    kind: str
+    kind: Kind
     inputs: tuple[int, ...]
     shape: tuple[int, int, int]
     path: str = ""
@@ -59,12 +79,12 @@ class Op:
 
 @dataclass(frozen=True)
 class Program:
-    """A binary network: its ops in the order of evaluation; the last one is the output.
+    """Hold a binary network as a list of ops in the order of evaluation.
 
     Attributes:
-        ops: the first is the only "input".
-        input_shape: of one input, without the batch: (H, W, C) or (n,).
-        output_shape: of one output, without the batch.
+        ops: the first op is the only "input"; the last op is the output.
+        input_shape: shape of one input without the batch: (H, W, C) or (n,).
+        output_shape: shape of one output without the batch.
     """
 
     ops: tuple[Op, ...]
@@ -73,7 +93,13 @@ class Program:
 
 
 def to_planes(signal: np.ndarray) -> np.ndarray:
-    """Signals as stacks of planes: `(N, H, W, c1, ...)` or `(N, n)` to `(N, P, H, W)`.
+    """Convert signals to stacks of planes; inverse of `from_planes`.
+
+    Args:
+        signal: `(N, H, W, c1, ...)` or `(N, n)`.
+
+    Returns:
+        `(N, P, H, W)` where P is c1 * c2 * ..., or `(N, n, 1, 1)`.
 
     Example:
         >>> to_planes(np.zeros((2, 5, 4, 3))).shape, to_planes(np.zeros((2, 7))).shape
@@ -86,7 +112,14 @@ def to_planes(signal: np.ndarray) -> np.ndarray:
 
 
 def from_planes(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Stacks of planes `(N, P, H, W)` as signals `(N, *shape)`; inverse of `to_planes`.
+    """Convert stacks of planes to signals; inverse of `to_planes`.
+
+    Args:
+        planes: `(N, P, H, W)`.
+        shape: shape of one signal, without the batch.
+
+    Returns:
+        `(N, *shape)`.
 
     Example:
         >>> from_planes(np.zeros((2, 3, 5, 4)), (5, 4, 3)).shape
@@ -96,7 +129,13 @@ def from_planes(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def plane_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """(planes, height, width) of a signal of that shape, batch left out.
+    """Return the planes of a signal as (planes, height, width).
+
+    Args:
+        shape: shape of one signal, without the batch.
+
+    Returns:
+        Three integers.
 
     Example:
         >>> plane_shape((5, 4, 3)), plane_shape((7,))
@@ -108,43 +147,46 @@ def plane_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def run(program: Program, x: np.ndarray) -> np.ndarray:
-    """Run a program, slowly and plainly: the meaning of its ops.
+    """Run a program with plain numpy; this defines the meaning of the ops.
+
+    It favours clarity over speed: `morphax.specialized` runs the same program fast.
 
     Args:
-        program: what `build` returns.
+        program: a program, such as `build` returns.
         x: bool `(N, *program.input_shape)`.
 
     Returns:
         bool `(N, *program.output_shape)`; int32 when the last op is "group_sum".
 
     Raises:
-        ValueError: wrong shape or dtype of `x`.
+        ValueError: if `x` has the wrong shape or dtype.
 
     Example:
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
-        >>> run(flip, np.array([[True, False]])).tolist()
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> run(Program(ops, (2,), (2,)), np.array([[True, False]])).tolist()
         [[False, True]]
     """
     x = np.asarray(x)
-    fits = x.ndim > 0 and x.shape[1:] == program.input_shape
-    _checks.require(fits, "x", f"shape (N, *{program.input_shape})", x.shape)
+    is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
+    _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
     _checks.require(x.dtype == np.bool_, "x", "bool", x.dtype)
     results = [to_planes(x)]
     for op in program.ops[1:]:
         result = run_op(op, *(results[i] for i in op.inputs))
+        # A constant has a batch of 1: give it the batch of the others.
         results.append(np.broadcast_to(result, (len(x), *result.shape[1:])))
     return from_planes(results[-1], program.output_shape)
 
 
 def run_op(op: Op, *stacks: np.ndarray) -> np.ndarray:
-    """Run one op, of any kind but "input".
+    """Run one op of any kind except "input".
 
     Args:
         op: the op.
-        *stacks: bool `(N, P, H, W)`, one for each of its inputs.
+        *stacks: bool `(N, P, H, W)`, one array for each input of the op.
 
     Returns:
-        `(N, *op.shape)`, N = 1 for a "constant".
+        `(N, *op.shape)`; N is 1 for a "constant".
 
     Example:
         >>> run_op(Op("complement", (0,), (1, 1, 2)), np.array([[[[True, False]]]])).tolist()
@@ -165,8 +207,9 @@ def _run_spatial(op: Op, planes: np.ndarray) -> np.ndarray:
         plane = planes[:, source]
         if border == "replicate":
             padded = np.pad(plane, sides, mode="edge")
-        else:  # "ignore": beyond the frame lies what does not decide
+        else:  # "constant" pads with 0; "ignore" with the value that cannot decide the result
             padded = np.pad(plane, sides, constant_values=bool(erosion) and border == "ignore")
+        # Start from the neutral element, so that an empty window needs no case of its own.
         joined = np.full((len(planes), height, width), erosion)
         for i, j in np.argwhere(window):
             seen = padded[:, i : i + height, j : j + width]
@@ -196,6 +239,11 @@ def _run_rearrange(op: Op, *stacks: np.ndarray) -> np.ndarray:
     return flat[:, op.arrays["index"]]
 
 
+def _run_group_sum(op: Op, planes: np.ndarray) -> np.ndarray:
+    groups = planes.reshape(len(planes), op.shape[0], -1, *op.shape[1:])
+    return groups.sum(2, dtype=np.int32)
+
+
 _RUN: dict[str, Callable[..., np.ndarray]] = {
     "constant": lambda op: op.arrays["bits"][None],
     "spatial": _run_spatial,
@@ -204,28 +252,35 @@ _RUN: dict[str, Callable[..., np.ndarray]] = {
     "union_pool": _run_pool,
     "select": lambda op, *stacks: np.concatenate(stacks, axis=1)[:, op.arrays["source"]],
     "rearrange": _run_rearrange,
-    "group_sum": lambda op, planes: planes.reshape(len(planes), op.shape[0], -1, *op.shape[1:])
-    .sum(2, dtype=np.int32),
-}  # fmt: skip
+    "group_sum": _run_group_sum,
+}
 
 
 def pruned(
     ops: Sequence[Op], output: int, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> Program:
-    """A program of the ops that `output` depends on, renumbered; the input always stays.
+    """Return a program of only the ops that `output` depends on, numbered anew.
 
     Args:
-        ops: in the order of evaluation, the input first.
-        output: number of the op whose result is the program's.
+        ops: ops in the order of evaluation; the first is the input, which always stays.
+        output: number of the op whose result is the program's output.
         input_shape: as in `Program`.
         output_shape: as in `Program`.
 
     Returns:
         The program.
+
+    Example:
+        >>> flips = [Op("complement", (0,), (1, 1, 1)) for _ in range(3)]
+        >>> [op.kind for op in pruned([Op("input", (), (1, 1, 1)), *flips], 2, (1,), (1,)).ops]
+        ['input', 'complement']
     """
     needed = {0, output}
+    # Inputs have smaller numbers, so one pass from the output backwards finds all of them.
     for i in range(output, 0, -1):
         needed |= set(ops[i].inputs) if i in needed else set()
     order = {old: new for new, old in enumerate(sorted(needed))}
-    kept = [replace(ops[i], inputs=tuple(order[j] for j in ops[i].inputs)) for i in sorted(needed)]
-    return Program(tuple(kept), input_shape, output_shape)
+    needed_ops = (
+        replace(ops[i], inputs=tuple(order[j] for j in ops[i].inputs)) for i in sorted(needed)
+    )
+    return Program(tuple(needed_ops), input_shape, output_shape)

@@ -1,17 +1,21 @@
-"""The wiring of a model, read off one trace of its code.
+"""The wiring of a model, read from one trace of its code.
 
-A params tree knows neither the order of its layers nor the pooling and complements between them.
-`trace` runs `apply(params, x)` abstractly, walks the jaxpr, and keeps what a morphological network is
-made of: banks of neurons, complements, union pools, and moves of axes. Everything that depends on the
-wiring starts here: `morphax.certificates.network`'s verdict now; the specialised program and the exports later.
+A params tree does not record the order of its layers, nor the pooling and complements between
+them. `trace` runs `apply(params, x)` abstractly, walks the jaxpr, and keeps the steps of a
+morphological network: banks of neurons, complements, union pools, and moves of axes. The network
+certificate, the programs and the exports all start from this graph.
 
-Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and `union_pool`;
-reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A head (`morphax.group_sum`
-or `linear_head`) may come last: its counts or scores are no bits, so nothing can follow it.
+Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and
+`union_pool`. Reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A head
+(`morphax.group_sum` or `linear_head`) may only come last, because its counts or scores are not
+bits. Any other step is an error: the tracer refuses where it would have to guess.
+
+How it works: each value in the jaxpr is a `_Leaf` (an array of a stored bank), a `_Signal` (the
+result of a step), an `_Opaque` (computed from parameters), or a plain array (a constant).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,72 +28,57 @@ from morphax.neurons.nodes import (
     ROLES,
     BinaryBiSE,
     BiSE,
-    Node,
     Spec,
     is_node,
     leaves,
     named_nodes,
     path_name,
 )
+from morphax.program.graph import HEADS as HEADS
+from morphax.program.graph import Graph as Graph
+from morphax.program.graph import Step as Step
+from morphax.program.graph import StepKind
+from morphax.program.graph import node_of as node_of
 
+# Primitives that only move or copy values, so that a step of kind "move" stands for them.
 _STRUCTURAL = {
-    "reshape", "squeeze", "expand_dims", "transpose", "concatenate", "slice", "rev", "copy", "copy_p",
-    "broadcast_in_dim", "dynamic_slice", "gather", "optimization_barrier", "sharding_constraint",
-    "split", "name",
-}  # fmt: skip
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "remat2",
-          "custom_jvp_call", "custom_vjp_call"}  # fmt: skip
-_ADVICE = ("write the model with morphax.apply, complement, concatenate, flatten and union_pool, "
-           "with group_sum or linear_head at its end only, and pass parameters to morphax.apply as "
-           "stored")  # fmt: skip
-HEADS = ("group_sum", "linear_head")
-"""Kinds of steps that may only come last: counts of bits, and scores of real weights."""
+    # They change the shape or the order of the axes.
+    *("reshape", "squeeze", "expand_dims", "transpose", "broadcast_in_dim", "rev"),
+    # They take or join parts; indexing with `x[..., i]` traces to the last two.
+    *("concatenate", "split", "slice", "dynamic_slice", "gather"),
+    # They leave the values as they are: copies, and notes for the compiler, for sharding
+    # ("sharding_constraint") and for rematerialisation ("name").
+    *("copy", "copy_p", "optimization_barrier", "sharding_constraint", "name"),
+}
+# Primitives that call another jaxpr.
+_CALLS = {
+    *("jit", "pjit", "closed_call", "core_call"),
+    *("remat", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call"),
+}
+_ADVICE = (
+    "write the model with morphax.apply, complement, concatenate, flatten and union_pool, "
+    "with group_sum or linear_head at its end only, and pass parameters to morphax.apply as "
+    "stored"
+)
 
 
-class Step(NamedTuple):
-    """One step of a network; steps are in the order of evaluation.
+class _Leaf(NamedTuple):
+    """An array of a stored bank, maybe at a position of a stack."""
 
-    Attributes:
-        kind: "input", "neurons", "complement", "union_pool", "constant", "move" (axes only), or one of
-            `HEADS` (the last step, if there is one).
-        inputs: numbers of the steps it reads.
-        shape: of its result, batch included.
-        path: of the bank in the params tree, for "neurons".
-        position: where in a stacked bank (one entry a loop), for "neurons" inside a scan.
-        run: evaluates the step on arrays of the signals, for all but "input", "neurons" and
-            "linear_head".
-        options: static options of the step, as text.
-    """
-
-    kind: str
-    inputs: tuple[int, ...]
-    shape: tuple[int, ...]
-    path: str = ""
-    position: tuple[int, ...] = ()
-    run: Callable[..., jax.Array] | None = None
-    options: str = ""
-
-
-class Graph(NamedTuple):
-    """A network: its steps, and the number of the step that is its output."""
-
-    steps: tuple[Step, ...]
-    output: int
-
-
-class _Leaf(NamedTuple):  # an array of a stored node, maybe at a position of a stack
     path: str
     spec: Spec
-    part: int  # which of the node's three arrays
+    part: int  # 0, 1 or 2: which of the bank's three arrays
     position: tuple[int, ...] = ()
 
 
-class _Signal(NamedTuple):  # the result of a step
+class _Signal(NamedTuple):
+    """The result of a step."""
+
     step: int
 
 
-class _Opaque(NamedTuple):  # computed from parameters: fine until a signal meets it
-    pass
+class _Opaque(NamedTuple):
+    """A value computed from parameters: allowed as long as no signal is combined with it."""
 
 
 def trace(
@@ -98,16 +87,18 @@ def trace(
     """Trace a model into a `Graph`.
 
     Args:
-        apply: `(params, x) -> y`; for Linen `lambda p, x: model.apply({"params": p}, x)`, for NNX
+        apply: function `(params, x) -> y`. For Linen use
+            `lambda p, x: model.apply({"params": p}, x)`, for NNX
             `lambda p, x: nnx.merge(graphdef, p)(x)`.
         params: params tree, real or binary.
-        input_shape: shape of x, batch included (a batch of 1 will do).
+        input_shape: shape of x, batch included; a batch of 1 is enough.
 
     Returns:
         The graph.
 
     Raises:
-        ValueError: no bank of neurons in `params`, or a step that no binary network has.
+        ValueError: if `params` holds no bank of neurons, or `apply` takes a step that no binary
+            network has.
 
     Example:
         >>> from morphax.neurons import apply, complement
@@ -123,14 +114,15 @@ def trace(
     dtype = leaves(first)[0].dtype
     x = jax.ShapeDtypeStruct(tuple(input_shape), dtype)
     closed = jax.make_jaxpr(apply)(jax.tree.map(_placeless, params), x)
+    # The inputs of the jaxpr are the leaves of params, in order, then x: say what each of them is.
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     values: list[Any] = []
     for path, leaf in flat:
-        count = len(jax.tree.leaves(leaf))
+        n_arrays = len(jax.tree.leaves(leaf))
         if is_node(leaf):
-            values += [_Leaf(path_name(path), leaf.spec, part) for part in range(count)]
+            values += [_Leaf(path_name(path), leaf.spec, part) for part in range(n_arrays)]
         else:
-            values += [_Opaque()] * count
+            values += [_Opaque()] * n_arrays
     steps = [Step("input", (), tuple(input_shape))]
     outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
     single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
@@ -143,94 +135,118 @@ def trace(
 
 
 def _walk(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], steps: list[Step]) -> list[Any]:
-    """Follow one jaxpr; `steps` grows, the values of its outputs are returned."""
-    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-    known.update(zip(jaxpr.invars, args, strict=True))
+    """Follow one jaxpr: append its steps to `steps` and return the values of its outputs."""
+    value_of: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    value_of.update(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, jax_core.Literal) else known[atom]
+        return atom.val if isinstance(atom, jax_core.Literal) else value_of[atom]
 
     for eqn in jaxpr.eqns:
         values = [read(atom) for atom in eqn.invars]
         for var, value in zip(eqn.outvars, _follow(eqn, values, steps), strict=True):
-            known[var] = value
+            value_of[var] = value
     return [read(atom) for atom in jaxpr.outvars]
 
 
 def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
+    """Follow one equation: append its steps to `steps` and return the values of its outputs."""
     primitive, name = eqn.primitive.name, str(eqn.params.get("name", ""))
-    inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-    if not eqn.outvars:  # what `nn.scan` leaves of a dead call
+    # A call without results computes nothing; `nn.scan` leaves some of them.
+    if not eqn.outvars:
         return []
-    # A marked step of constants alone, such as a complement of zeros, is a constant.
-    known = not any(isinstance(value, (_Leaf, _Signal, _Opaque)) for value in values)
-    if name.startswith("morphax.") and not known:
+    # The library's own functions are jitted under a name that begins with "morphax.". One that
+    # sees constants alone, such as the complement of zeros, is evaluated like any other constant.
+    is_constant = not any(isinstance(value, (_Leaf, _Signal, _Opaque)) for value in values)
+    if name.startswith("morphax.") and not is_constant:
         return [_follow_marked(eqn, name.removeprefix("morphax."), values, steps)]
+    # Loops and calls have a jaxpr of their own, with the same kinds of values.
     if primitive == "scan":
         return _unroll(eqn, values, steps)
-    if primitive in _CALLS and inner is not None:
-        closed = hasattr(inner, "consts")
-        return _walk(
-            inner.jaxpr if closed else inner, inner.consts if closed else [], values, steps
-        )
-    signals = [value for value in values if isinstance(value, _Signal)]
-    if not signals:
-        if any(isinstance(value, (_Leaf, _Opaque)) for value in values):
-            same = primitive in ("copy", "copy_p", "sharding_constraint") and isinstance(
-                values[0], _Leaf
-            )
-            return [values[0]] if same else [_Opaque()] * len(eqn.outvars)
-        with jax.ensure_compile_time_eval():  # constants, also when the caller is being traced
-            results = _bind(eqn)(*values)
-        return list(results) if eqn.primitive.multiple_results else [results]
-    if (
-        primitive == "convert_element_type"
-        and eqn.outvars[0].aval.dtype == eqn.invars[0].aval.dtype
+    body = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+    if primitive in _CALLS and body is not None:
+        is_closed = hasattr(body, "consts")
+        jaxpr, consts = (body.jaxpr, body.consts) if is_closed else (body, [])
+        return _walk(jaxpr, consts, values, steps)
+    # What is left is one primitive: of constants and parameters, or of signals.
+    if not any(isinstance(value, _Signal) for value in values):
+        return _follow_values(eqn, values)
+    return _follow_move(eqn, values, steps)
+
+
+def _follow_values(eqn: Any, values: list[Any]) -> list[Any]:
+    """Return the outputs of a primitive that reads no signal."""
+    if any(isinstance(value, (_Leaf, _Opaque)) for value in values):
+        # A copy of a stored array still is that array; anything else hides where it came from.
+        is_copy = eqn.primitive.name in ("copy", "copy_p", "sharding_constraint")
+        if is_copy and isinstance(values[0], _Leaf):
+            return [values[0]]
+        return [_Opaque()] * len(eqn.outvars)
+    with jax.ensure_compile_time_eval():  # constants, also when the caller is being traced
+        results = _bind(eqn)(*values)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def _follow_move(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
+    """Append a "move" for each output of a primitive that reads signals."""
+    primitive = eqn.primitive.name
+    # A conversion to the same dtype does nothing; any other one would change the numbers.
+    if primitive == "convert_element_type" and (
+        eqn.outvars[0].aval.dtype == eqn.invars[0].aval.dtype
     ):
         return values
-    if primitive == "concatenate":  # what is joined to a signal is a signal too
+    if primitive == "concatenate":  # constants beside a signal become steps too
         values = [_as_signal(value, steps) for value in values]
-    followed = primitive in _STRUCTURAL and not any(isinstance(v, (_Leaf, _Opaque)) for v in values)
-    _checks.require(followed, "apply", f"steps that a binary network has ({_ADVICE})", primitive)
-    inputs = [value for value in values if isinstance(value, _Signal)]
+    is_move = primitive in _STRUCTURAL and not any(isinstance(v, (_Leaf, _Opaque)) for v in values)
+    _checks.require(is_move, "apply", f"steps that a binary network has ({_ADVICE})", primitive)
+    inputs = tuple(value.step for value in values if isinstance(value, _Signal))
 
+    # The primitive as a function of its signals alone, one for each of its outputs.
     def run(position: int) -> Callable[..., jax.Array]:
         def moved(*arrays: jax.Array) -> jax.Array:
-            given = iter(arrays)
-            filled = [next(given) if isinstance(v, _Signal) else v for v in values]
-            result = _bind(eqn)(*filled)
+            signals = iter(arrays)
+            arguments = [next(signals) if isinstance(v, _Signal) else v for v in values]
+            result = _bind(eqn)(*arguments)
             return result[position] if eqn.primitive.multiple_results else result
 
         return moved
 
     return [
-        _append(
-            steps, Step("move", tuple(s.step for s in inputs), var.aval.shape, run=run(position))
-        )
+        _append(steps, Step("move", inputs, var.aval.shape, run=run(position)))
         for position, var in enumerate(eqn.outvars)
     ]
 
 
 def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) -> _Signal:
+    """Append the step of a function of this library; its last argument is the signal."""
     signal, shape = values[-1], eqn.outvars[0].aval.shape
     _checks.require(
         isinstance(signal, _Signal), "apply", f"{name} of a signal of the network", signal
     )
     if not name.startswith("apply"):
-        kind, _, options = name.removesuffix(")").partition("(")
-        if kind == "linear_head":  # its real weights are read by nobody who follows the bits
-            fixed = not any(isinstance(value, _Signal) for value in values[:-1])
-            _checks.require(fixed, "apply", "linear_head with weights that are no signals", "one")
+        # The name holds the static options: "union_pool(window=(2, 2))".
+        text, _, options = name.removesuffix(")").partition("(")
+        kind = cast(StepKind, text)
+        if kind == "linear_head":  # a head comes last, so its real weights need not be followed
+            is_fixed = not any(isinstance(value, _Signal) for value in values[:-1])
+            _checks.require(
+                is_fixed, "apply", "linear_head with weights that are no signals", "one"
+            )
             return _append(steps, Step(kind, (signal.step,), shape))
         call = jax_core.jaxpr_as_fun(eqn.params["jaxpr"])
         run = lambda *arrays: call(*arrays)[0]  # noqa: E731
         return _append(steps, Step(kind, (signal.step,), shape, run=run, options=options))
+    # A bank of neurons: its three arrays must be those of one stored node, in their order ...
     first = values[0]
-    stored = isinstance(first, _Leaf)
-    stored = stored and values[:-1] == [first._replace(part=part) for part in range(3)]
+    is_stored = isinstance(first, _Leaf)
+    is_stored = is_stored and values[:-1] == [first._replace(part=part) for part in range(3)]
     _checks.require(
-        stored, "apply", f"neurons whose parameters are stored in params ({_ADVICE})", values[:-1]
+        is_stored,
+        "apply",
+        f"neurons whose parameters are stored in params ({_ADVICE})",
+        values[:-1],
     )
+    # ... and used as their spec says, so that path and spec are enough to find and run the bank.
     _checks.require(
         _is_plain_call(eqn, first.spec),
         "apply",
@@ -241,7 +257,7 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
 
 
 def _placeless(leaf: Any) -> Any:
-    """Shape and dtype of an array: where it lies, over one device or many, is no part of the wiring."""
+    """Return shape and dtype of an array; its devices are no part of the wiring."""
     if not isinstance(leaf, jax.Array):
         return leaf
     weak = jax.typeof(leaf).weak_type
@@ -249,32 +265,43 @@ def _placeless(leaf: Any) -> Any:
 
 
 def _is_plain_call(eqn: Any, spec: Spec) -> bool:
-    """Whether a marked call is what `morphax.apply` does to such arrays, under the stored spec."""
+    """Return whether a call computes `morphax.apply` of these arrays under the stored spec.
+
+    The name of the call alone does not prove it: the arrays may have been given another spec, or
+    `vmap` may have changed the body. So trace `apply` again on arrays of the same shapes and
+    compare the two bodies. jaxprs have no equality, so compare their printed text, in which
+    variables are named in the order of the equations.
+    """
     weight, bias, scale, x = [
         jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
         for var in eqn.invars
     ]
+    # Under `vmap` the weights have an axis more than their role has; `apply` would refuse them.
     if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
         return False
-    kind = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
-    traced = jax.make_jaxpr(forward.apply)(kind(weight, bias, scale, spec), x)
+    node_type = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
+    traced = jax.make_jaxpr(forward.apply)(node_type(weight, bias, scale, spec), x)
+    # The marked call is the last equation; those before it come from reparametrising weights.
     expected = traced.eqns[-1].params["jaxpr"]
-    made = eqn.params["jaxpr"]
-    return made is expected or str(made) == str(expected)
+    body = eqn.params["jaxpr"]
+    # jax often caches the trace: then it is the same object, and no text is needed.
+    return body is expected or str(body) == str(expected)
 
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
-    """A scan (as `nn.scan` makes) becomes its steps, one after the other."""
+    """Follow a scan, such as `nn.scan` makes, as its steps one after the other."""
+    # Its arguments: constants of the loop, the carry, and arrays that have a row for each step.
     n_consts, n_carry = _scan_sizes(eqn.params)
-    consts, carry, stacked = (
-        values[:n_consts],
-        values[n_consts:][:n_carry],
-        values[n_consts + n_carry :],
-    )
-    plain = not any(isinstance(value, _Signal) for value in stacked)
-    plain &= len(eqn.outvars) == n_carry
+    consts, rest = values[:n_consts], values[n_consts:]
+    carry, stacked = rest[:n_carry], rest[n_carry:]
+    # The rows must be parameters, not signals, and no step may have an output of its own.
+    is_over_layers = not any(isinstance(value, _Signal) for value in stacked)
+    is_over_layers &= len(eqn.outvars) == n_carry
     _checks.require(
-        plain, "apply", "a scan over layers whose carry is the signal", "a scan over signals"
+        is_over_layers,
+        "apply",
+        "a scan over layers whose carry is the signal",
+        "a scan over signals",
     )
     length = eqn.params["length"]
     order = range(length - 1, -1, -1) if eqn.params["reverse"] else range(length)
@@ -286,37 +313,37 @@ def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
 
 
 def _scan_sizes(params: Any) -> tuple[int, int]:
-    """How many constants and carried values a scan has."""
+    """Return the numbers of constants and of carried values of a scan."""
     if "num_consts" in params:  # jax 0.10
         return params["num_consts"], params["num_carry"]
+    # Later versions hold them as trees.
     consts, carry, _ = params["ft_in"].unpack()
     return len(consts.vals), len(carry.vals)
 
 
 def _at(value: Any, i: int) -> Any:
+    """Return row i of a stacked value."""
     if isinstance(value, _Leaf):
         return value._replace(position=(*value.position, i))
     return value if isinstance(value, _Opaque) else value[i]
 
 
 def _append(steps: list[Step], step: Step) -> _Signal:
+    """Append a step and return its result."""
     steps.append(step)
     return _Signal(len(steps) - 1)
 
 
 def _as_signal(value: Any, steps: list[Step]) -> Any:
+    """Return a constant as the result of a "constant" step; leave other values as they are."""
     if isinstance(value, (_Signal, _Leaf, _Opaque)):
         return value
     bits = np.asarray(value)  # numpy: a constant, also when the caller is being traced
-    binary = np.isin(bits, (0, 1)).all()
-    _checks.require(bool(binary), "apply", "binary constants (0 or 1) beside signals", bits)
+    is_binary = np.isin(bits, (0, 1)).all()
+    _checks.require(bool(is_binary), "apply", "binary constants (0 or 1) beside signals", bits)
     return _append(steps, Step("constant", (), bits.shape, run=lambda: bits))  # type: ignore
 
 
 def _bind(eqn: Any) -> Callable[..., Any]:
+    """Return the primitive of an equation as a function of its arguments."""
     return lambda *args: eqn.primitive.bind(*args, **eqn.params)
-
-
-def node_of(params: Any, step: Step) -> Node:
-    """The bank of a "neurons" step: the stored node, at its position when it is stacked."""
-    return jax.tree.map(lambda leaf: leaf[step.position], named_nodes(params)[step.path])

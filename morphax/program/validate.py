@@ -1,8 +1,9 @@
-"""Whether a `Program` makes sense, checked before it is written and after it is read.
+"""Validation of programs, before one is exported and after one is read from a file.
 
-Everything that `morphax.program.run`, or a compiled form of it, takes for granted: ops read only
-earlier ops, arrays have the dtypes and shapes of their kind, indices point inside what they index.
-Nothing of the size of a result is allocated.
+The checks cover everything that `morphax.program.run` and the compiled forms take for granted:
+ops read only earlier ops, arrays have the dtypes and shapes of their kind, and indices point
+inside what they index. A file can declare any size, so nothing of the size of a result is
+allocated here.
 """
 
 import math
@@ -18,9 +19,9 @@ from morphax.program import Op, Program, plane_shape
 Shape = tuple[int, int, int]
 
 MAX_SIDE = 2**31 - 1
-"""Largest side of an array: indices are int32."""
+"""Largest side of an array, because indices are int32."""
 
-# Kind -> its arrays: dtype and axes (P, H, W: of the result; "?": free; "P+1").
+# Kind -> name of an array -> dtype and axes. P, H, W: sizes of the result; "?": any size.
 ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "input": {},
     "constant": {"bits": ("bool", ("P", "H", "W"))},
@@ -43,11 +44,25 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "group_sum": {},
 }
 OPTIONS = {"spatial": {"border"}, "union_pool": {"window", "strides"}, "group_sum": {"per"}}
-_READS = {"input": 0, "constant": 0, "select": None, "rearrange": None}  # else 1; None: 1 or more
+# Kind -> how many signals it reads: None for one or more, 1 for kinds that are not listed.
+_READS = {"input": 0, "constant": 0, "select": None, "rearrange": None}
 
 
 def check_program(program: Program) -> None:
-    """Raise `ValueError`, naming the place, unless a program can run."""
+    """Check that a program can run.
+
+    Args:
+        program: any program.
+
+    Raises:
+        ValueError: if it cannot run; the message names the op and its field.
+
+    Example:
+        >>> wrong = Op("complement", (5,), (1, 1, 1))
+        >>> check_program(Program((Op("input", (), (1, 1, 1)), wrong), (1,), (1,)))
+        Traceback (most recent call last):
+        ValueError: ops[1].inputs: expected earlier ops, 0 to 0, got (5,)
+    """
     ops = program.ops
     _checks.require(len(ops) > 0, "ops", "one op or more", ops)
     for i, op in enumerate(ops):
@@ -71,13 +86,14 @@ def _check_op(name: str, number: int, op: Op, ops: Sequence[Op]) -> None:
     reads = _READS.get(kind, 1)
     integers = all(type(i) is int and 0 <= i < number for i in op.inputs)
     _checks.require(integers, f"{name}.inputs", f"earlier ops, 0 to {number - 1}", op.inputs)
-    right = len(op.inputs) == reads if reads is not None else len(op.inputs) > 0
-    _checks.require(right, f"{name}.inputs", f"{reads or '1 or more'} for {kind!r}", op.inputs)
+    is_number = len(op.inputs) == reads if reads is not None else len(op.inputs) > 0
+    _checks.require(is_number, f"{name}.inputs", f"{reads or '1 or more'} for {kind!r}", op.inputs)
+    # Counts are int32 and no planes of bits, so no op can read them.
     counted = [i for i in op.inputs if ops[i].kind == "group_sum"]
     _checks.require(not counted, f"{name}.inputs", "no op after the counts", counted)
     shape = sizes(f"{name}.shape", op.shape, low=1)
-    fits = len(shape) == 3 and math.prod(shape) <= MAX_SIDE
-    _checks.require(fits, f"{name}.shape", f"three sizes, at most {MAX_SIDE} pixels", shape)
+    is_shape = len(shape) == 3 and math.prod(shape) <= MAX_SIDE
+    _checks.require(is_shape, f"{name}.shape", f"three sizes, at most {MAX_SIDE} pixels", shape)
     _checks.require(isinstance(op.path, str), f"{name}.path", "text", op.path)
     _check_arrays(name, op)
     options = OPTIONS.get(kind, set())
@@ -91,37 +107,41 @@ def _check_arrays(name: str, op: Op) -> None:
     _checks.require(
         set(op.arrays) == set(wanted), f"{name}.arrays", f"{sorted(wanted)}", sorted(op.arrays)
     )
-    known: dict[str, int | None] = dict(zip("PHW", op.shape, strict=True))
-    known |= {"P+1": op.shape[0] + 1, "?": None}
+    side_of: dict[str, int | None] = dict(zip("PHW", op.shape, strict=True))
+    side_of |= {"P+1": op.shape[0] + 1, "?": None}
     for array, (dtype, axes) in wanted.items():
         value = op.arrays[array]
-        right = isinstance(value, np.ndarray) and value.dtype == np.dtype(dtype)
-        came = getattr(value, "dtype", type(value))
-        _checks.require(right, f"{name}.{array}", f"a numpy array of {dtype}", came)
-        shape = tuple(known[axis] for axis in axes)
-        right = len(shape) == value.ndim
-        right = right and all(s in (None, v) for s, v in zip(shape, value.shape, strict=True))
-        text = str(shape).replace("None", "any")
-        _checks.require(right, f"{name}.{array}", f"shape {text}", value.shape)
+        is_dtype = isinstance(value, np.ndarray) and value.dtype == np.dtype(dtype)
+        got = getattr(value, "dtype", type(value))
+        _checks.require(is_dtype, f"{name}.{array}", f"a numpy array of {dtype}", got)
+        sides = tuple(side_of[axis] for axis in axes)
+        is_shape = len(sides) == value.ndim
+        is_shape = is_shape and all(s in (None, v) for s, v in zip(sides, value.shape, strict=True))
+        text = str(sides).replace("None", "any")
+        _checks.require(is_shape, f"{name}.{array}", f"shape {text}", value.shape)
 
 
-def _inside(argument: str, indices: np.ndarray, limit: int) -> None:
+def _check_indices(argument: str, indices: np.ndarray, limit: int) -> None:
     outside = indices[(indices < 0) | (indices >= limit)]
     _checks.require(
         not outside.size, argument, f"indices from 0 to {limit - 1}", outside[:4].tolist()
     )
 
 
-def _same_frame(name: str, op: Op, shapes: list[Shape]) -> None:
+def _check_frame(name: str, op: Op, shapes: list[Shape]) -> None:
+    """Check that all inputs have the height and width of the result."""
     for shape in shapes:
         _checks.require(
             shape[1:] == op.shape[1:], f"{name}.shape", f"the frame {shape[1:]}", op.shape
         )
 
 
-def _spatial(name: str, op: Op, shapes: list[Shape]) -> None:
-    _same_frame(name, op, shapes)
-    _inside(f"{name}.source", op.arrays["source"], shapes[0][0])
+# One function for each kind: the name of the op in messages, the op, the shapes of its inputs.
+
+
+def _check_spatial(name: str, op: Op, shapes: list[Shape]) -> None:
+    _check_frame(name, op, shapes)
+    _check_indices(f"{name}.source", op.arrays["source"], shapes[0][0])
     window = op.arrays["selem"].shape[1:]
     _checks.require(all(side % 2 for side in window), f"{name}.selem", "odd window sides", window)
     border = op.options["border"]
@@ -129,21 +149,18 @@ def _spatial(name: str, op: Op, shapes: list[Shape]) -> None:
     _checks.one_of(f"{name}.border", border, BORDERS)
 
 
-def _combine(name: str, op: Op, shapes: list[Shape]) -> None:
-    _same_frame(name, op, shapes)
+def _check_combine(name: str, op: Op, shapes: list[Shape]) -> None:
+    _check_frame(name, op, shapes)
     offsets, indices = op.arrays["offsets"], op.arrays["indices"]
-    rising = (
-        offsets[0] == 0
-        and offsets[-1] == len(indices)
-        and bool((offsets[1:] >= offsets[:-1]).all())
-    )
+    is_rising = offsets[0] == 0 and offsets[-1] == len(indices)
+    is_rising = is_rising and bool((offsets[1:] >= offsets[:-1]).all())
     _checks.require(
-        rising, f"{name}.offsets", f"rising from 0 to {len(indices)}", offsets[:4].tolist()
+        is_rising, f"{name}.offsets", f"rising from 0 to {len(indices)}", offsets[:4].tolist()
     )
-    _inside(f"{name}.indices", indices, shapes[0][0])
+    _check_indices(f"{name}.indices", indices, shapes[0][0])
 
 
-def _pool(name: str, op: Op, shapes: list[Shape]) -> None:
+def _check_pool(name: str, op: Op, shapes: list[Shape]) -> None:
     (planes, height, width) = shapes[0]
     steps = {}
     for option in ("window", "strides"):
@@ -159,50 +176,57 @@ def _pool(name: str, op: Op, shapes: list[Shape]) -> None:
     _checks.require(op.shape == expected, f"{name}.shape", f"{expected}", op.shape)
 
 
-def _select(name: str, op: Op, shapes: list[Shape]) -> None:
-    _same_frame(name, op, shapes)
-    _inside(f"{name}.source", op.arrays["source"], sum(shape[0] for shape in shapes))
+def _check_select(name: str, op: Op, shapes: list[Shape]) -> None:
+    _check_frame(name, op, shapes)
+    _check_indices(f"{name}.source", op.arrays["source"], sum(shape[0] for shape in shapes))
 
 
-def _rearrange(name: str, op: Op, shapes: list[Shape]) -> None:
-    _inside(f"{name}.index", op.arrays["index"], sum(math.prod(shape) for shape in shapes))
+def _check_rearrange(name: str, op: Op, shapes: list[Shape]) -> None:
+    _check_indices(f"{name}.index", op.arrays["index"], sum(math.prod(shape) for shape in shapes))
 
 
-def _complement(name: str, op: Op, shapes: list[Shape]) -> None:
+def _check_complement(name: str, op: Op, shapes: list[Shape]) -> None:
     _checks.require(op.shape == shapes[0], f"{name}.shape", f"{shapes[0]}", op.shape)
 
 
-def _group_sum(name: str, op: Op, shapes: list[Shape]) -> None:
+def _check_group_sum(name: str, op: Op, shapes: list[Shape]) -> None:
     per = op.options["per"]
     _checks.require(type(per) is int and per > 0, f"{name}.per", "an integer, 1 or more", per)
-    _same_frame(name, op, shapes)
-    fits = op.shape[0] * per == shapes[0][0]
-    _checks.require(fits, f"{name}.shape", f"{shapes[0][0]} / {per} planes", op.shape)
+    _check_frame(name, op, shapes)
+    divides = op.shape[0] * per == shapes[0][0]
+    _checks.require(divides, f"{name}.shape", f"{shapes[0][0]} / {per} planes", op.shape)
 
 
 _RULES: dict[str, Callable[[str, Op, list[Shape]], Any]] = {
-    "spatial": _spatial,
-    "combine": _combine,
-    "complement": _complement,
-    "union_pool": _pool,
-    "select": _select,
-    "rearrange": _rearrange,
-    "group_sum": _group_sum,
+    "spatial": _check_spatial,
+    "combine": _check_combine,
+    "complement": _check_complement,
+    "union_pool": _check_pool,
+    "select": _check_select,
+    "rearrange": _check_rearrange,
+    "group_sum": _check_group_sum,
 }
 
 
 def sizes(argument: str, value: Any, *, low: int) -> tuple[int, ...]:
-    """A shape from JSON: integers from `low` to `MAX_SIDE`, at most 32.
+    """Return a shape that was read from JSON as a tuple, after checking it.
 
     Args:
-        argument: its name, for the error.
-        value: what came.
+        argument: name of the value in the message.
+        value: a list or tuple of at most 32 integers from `low` to `MAX_SIDE`.
         low: smallest size.
 
     Returns:
         A tuple of integers.
+
+    Raises:
+        ValueError: if it is anything else.
+
+    Example:
+        >>> sizes("shape", [2, 3], low=1)
+        (2, 3)
     """
-    good = isinstance(value, list | tuple) and len(value) <= 32
-    good = good and all(type(side) is int and low <= side <= MAX_SIDE for side in value)
-    _checks.require(good, argument, f"a list of integers from {low} to {MAX_SIDE}", value)
+    is_shape = isinstance(value, list | tuple) and len(value) <= 32
+    is_shape = is_shape and all(type(side) is int and low <= side <= MAX_SIDE for side in value)
+    _checks.require(is_shape, argument, f"a list of integers from {low} to {MAX_SIDE}", value)
     return tuple(value)
