@@ -11,7 +11,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Sets up eight devices in float64 when it is imported, which looking for doctests would do.
-collect_ignore = ["on_devices.py"]
+collect_ignore = ["helpers/on_devices.py"]
 
 
 @pytest.fixture

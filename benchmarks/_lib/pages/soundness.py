@@ -95,7 +95,7 @@ def fuzzing() -> str:
 def _fuzz_command(document: dict[str, Any]) -> str:
     """Return the command of the fuzzer with its seed."""
     about = document["metadata"]
-    return about.get("command") or f"python tests/fuzz.py --seed {about['seed']}"
+    return about.get("command") or f"python tests/fuzz/run.py --seed {about['seed']}"
 
 
 PAGE = Page(

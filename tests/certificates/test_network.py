@@ -1,0 +1,382 @@
+"""Whole networks: what is certified equals its binary twin bit for bit; what is not is not claimed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.networks import (
+    agree,
+    almost_binary,
+    binarize,
+    built,
+    built_bimonn,
+    random_images,
+    spec_for,
+)
+
+import morphax
+from morphax.neurons.forward import apply, complement, concatenate, flatten, union_pool
+from morphax.neurons.models import bimonn, bisel
+from morphax.neurons.nodes import BiSE, Spec
+
+N_IMAGES = 10_000
+
+
+def check_network(model, params, shape, *, symmetric=False, zone=(0.0, 1.0), trivial=False):
+    """Certified, and equal on 10 000 images, at the edges of the dead zone."""
+    verdict = jax.jit(
+        lambda params: morphax.certify_network(model, params, (1, *shape), dead_zone=zone)
+    )(params)
+    assert bool(verdict.exact)
+    images = random_images(np.random.default_rng(5), (N_IMAGES, *shape))
+    run = jax.jit(model)
+    same, mean = agree(
+        run, run, params, binarize(params), images, chunk=2500, zone=zone, symmetric=symmetric
+    )
+    assert same
+    assert trivial or 0.03 < mean < 0.97  # outputs that say something
+    return verdict
+
+
+@pytest.mark.parametrize(
+    "channels, border, symmetric",
+    [
+        ([1, 1, 1], "ignore", False),
+        ([1, 2, 1], "replicate", False),
+        ([2, 3, 2, 1], "constant", False),
+        ([2, 3, 2, 2], "ignore", False),
+        ([2, 2, 2], "ignore", True),
+        ([1, 3, 1], "constant", True),
+    ],
+)
+def test_certified_bimonns_equal_their_binary_twins(channels, border, symmetric):
+    rng = np.random.default_rng(len(channels) + 10 * symmetric)
+    params = built_bimonn(rng, channels, border=border, symmetric=symmetric)
+    verdict = check_network(bimonn, params, (6, 7, channels[0]), symmetric=symmetric)
+    names = {f"{i}/bise" for i in range(len(channels) - 1)}
+    names |= {f"{i}/lui" for i, n in enumerate(channels[:-1]) if n > 1}
+    assert set(verdict.neurons) == names
+    low, high = verdict.dead_zone
+    assert low.shape == high.shape == (6, 7, channels[-1])
+    assert ((low < 0.5) & (high > 0.5)).all()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_almost_binary_images(symmetric):
+    """A dead zone on the input: fewer networks pass, those that do agree on its edges."""
+    params = built_bimonn(
+        np.random.default_rng(0), [2, 2, 1], symmetric=symmetric, size=1.8, noise=0.01
+    )
+    check_network(bimonn, params, (6, 7, 2), symmetric=symmetric, zone=(0.1, 0.9))
+    wide = morphax.certify_network(bimonn, params, (1, 6, 7, 2), dead_zone=(0.45, 0.55))
+    assert not bool(wide.exact)
+
+
+def dense_stack(params, x):
+    """Dense neurons on a vector and its complement, twice."""
+    for node in params:
+        x = apply(node, concatenate([x, complement(x)]))
+    return x
+
+
+def pooled(params, x):
+    """Literals, windows, pools that overlap, and a dense head."""
+    x = bisel(params["layer"], concatenate([x, complement(x)]))
+    x = union_pool(x, window=(2, 3), strides=(2, 2))
+    x = concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)])
+    return apply(params["head"], flatten(x))
+
+
+def pooled_params(rng):
+    head = built(rng, (3 * 3 * 4, 5), spec_for("dense"), size=1.6, noise=0.005)
+    return {"layer": built_bimonn(rng, [2, 3])[0], "head": head}
+
+
+def test_dense_stacks():
+    rng = np.random.default_rng(3)
+    params = [built(rng, (2 * n, m), spec_for("dense")) for n, m in [(8, 6), (6, 6), (6, 4)]]
+    verdict = check_network(dense_stack, params, (8,))
+    assert verdict.dead_zone[0].shape == (4,)
+
+
+def test_complements_pools_constants_and_heads():
+    params = pooled_params(np.random.default_rng(4))
+    check_network(pooled, params, (6, 7, 1))
+    kinds = [step.kind for step in morphax.trace(pooled, params, (1, 6, 7, 1)).steps]
+    assert kinds.count("neurons") == 3
+    assert {"complement", "union_pool", "constant", "move"} <= set(kinds)
+
+
+def test_trace_reads_binary_networks_too():
+    params = pooled_params(np.random.default_rng(4))
+    real = morphax.trace(pooled, params, (1, 6, 7, 1))
+    twin = morphax.trace(pooled, binarize(params), (1, 6, 7, 1))
+    strip = [[(s.kind, s.inputs, s.shape, s.path) for s in g.steps] for g in (real, twin)]
+    assert strip[0] == strip[1]
+    with pytest.raises(ValueError, match="params: expected real banks"):
+        morphax.certify_network(pooled, binarize(params), (1, 6, 7, 1))
+
+
+def scanned(params, x):
+    """Square layers under `lax.scan`, forwards and then backwards."""
+
+    def layer(x, node):
+        return apply(node, concatenate([x, complement(x)])), None
+
+    x, _ = jax.lax.scan(layer, x, params)
+    return jax.lax.scan(layer, x, params, reverse=True)[0]
+
+
+def unrolled(params, x):
+    for i in (0, 1, 2, 2, 1, 0):
+        node = jax.tree.map(lambda leaf, i=i: leaf[i], params)
+        x = apply(node, concatenate([x, complement(x)]))
+    return x
+
+
+def test_scanned_layers():
+    params = built(np.random.default_rng(8), (12, 6), spec_for("dense"), stack=(3,))
+    verdict = check_network(scanned, params, (6,), trivial=True)
+    assert verdict.neurons[""].selem.shape == (3, 12, 6)
+    assert verdict.neurons[""].exact.shape == (3, 6)
+    steps = [s for s in morphax.trace(scanned, params, (1, 6)).steps if s.kind == "neurons"]
+    assert [s.position for s in steps] == [(0,), (1,), (2,), (2,), (1,), (0,)]
+    # One layer of the stack that is not exact is enough.
+    weak = dataclasses.replace(params, scale=params.scale.at[1].set(0.0))
+    verdict = morphax.certify_network(scanned, weak, (1, 6))
+    assert not bool(verdict.exact)
+    assert not bool(verdict.neurons[""].exact[1].any())
+
+
+def test_verdicts_and_agreement_over_many_networks():
+    """From clean to sloppy: exact implies agreement; every disagreement is refused."""
+    shape, rng = (6, 7, 2), np.random.default_rng(12)
+    images = random_images(rng, (500, *shape))
+    run = jax.jit(bimonn)
+    certified = jax.jit(lambda params: morphax.certify_network(bimonn, params, (1, *shape)).exact)
+    seen = []
+    for _ in range(80):
+        params = built_bimonn(
+            rng,
+            [2, 2, 1],
+            noise=10 ** rng.uniform(-2, -0.5),
+            shift=10 ** rng.uniform(-1, 0.2),
+            scale=10 ** rng.uniform(0.2, 1.7),
+        )
+        same, _ = agree(run, run, params, binarize(params), images, chunk=500)
+        seen.append((bool(certified(params)), same))
+    seen = np.array(seen)
+    assert not (seen[:, 0] & ~seen[:, 1]).any()
+    assert seen[:, 0].sum() > 8
+    assert (~seen[:, 1]).sum() > 8
+
+
+def test_each_neuron_alone_is_not_enough():
+    """Certified on binary inputs, each of them; soft in between: the network is not exact."""
+    spec = spec_for("dense")
+    first = BiSE(jnp.ones((2, 2)), jnp.full(2, 0.5), jnp.full(2, 0.3), spec)
+    second = BiSE(jnp.ones((2, 1)), jnp.full(1, 1.5), jnp.full(1, 9.0), spec)
+    params = [first, second]
+
+    def model(params, x):
+        return apply(params[1], apply(params[0], x))
+
+    each = morphax.certify(params)
+    assert each[0].exact.all()
+    assert each[1].exact.all()
+    verdict = morphax.certify_network(model, params, (1, 2))
+    assert not bool(verdict.exact)
+    assert verdict.neurons["0"].exact.all()
+    assert not verdict.neurons["1"].exact.any()
+    assert bool((model(params, jnp.ones((1, 2))) < 0.5)[0, 0])  # and it is indeed wrong
+    hard = [dataclasses.replace(first, scale=jnp.full(2, 9.0)), second]
+    assert bool(morphax.certify_network(model, hard, (1, 2)).exact)
+
+
+def test_zones_of_pools_and_complements():
+    """Edge by edge: a pool promises its weakest foreground, a complement swaps the ends."""
+    low = jnp.linspace(0.0, 0.3, 8).reshape(1, 2, 4, 1)
+    high = jnp.linspace(0.95, 0.6, 8).reshape(1, 2, 4, 1)
+    node = BiSE(jnp.ones((1, 1)), jnp.ones(1), jnp.ones(1), spec_for("dense"))
+
+    def zone(model):
+        return morphax.certify_network(model, node, (1, 2, 4, 1), dead_zone=(low, high)).dead_zone
+
+    v1, v2 = zone(lambda _, x: union_pool(x, window=(2, 2)))
+    np.testing.assert_array_equal(v1[..., 0], [[low[0, 1, 1, 0], low[0, 1, 3, 0]]])
+    np.testing.assert_array_equal(v2[..., 0], [[high[0, 1, 1, 0], high[0, 1, 3, 0]]])
+    v1, v2 = zone(lambda _, x: complement(x))
+    np.testing.assert_array_equal(v1, 1 - high[0])
+    np.testing.assert_array_equal(v2, 1 - low[0])
+    v1, v2 = zone(lambda _, x: flatten(x)[:, ::-1].reshape(1, 2, 4, 1))
+    np.testing.assert_array_equal(v1, low.reshape(-1)[::-1].reshape(2, 4, 1))
+    np.testing.assert_array_equal(v2, high.reshape(-1)[::-1].reshape(2, 4, 1))
+    v1, v2 = zone(lambda _, x: concatenate([x, jnp.zeros((1, 2, 4, 1))]))
+    np.testing.assert_array_equal(v1, np.concatenate([low, np.zeros_like(low)], -1)[0])
+    np.testing.assert_array_equal(v2, np.concatenate([high, np.ones_like(low)], -1)[0])
+
+
+def test_a_lui_receives_the_zone_of_each_map():
+    """Two maps, one of them soft: only the LUI that looks at the hard one is exact."""
+    bise = BiSE(
+        jnp.zeros((1, 1, 2, 3)).at[0, 0].set(1.0),
+        jnp.full((2, 3), 0.5),
+        jnp.array([[20.0] * 3, [0.2] * 3]),
+        spec_for("spatial"),
+    )
+    weights = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    lui = BiSE(weights, jnp.array([0.6, 0.6, 0.6]), jnp.full(3, 20.0), spec_for("lui"))
+    verdict = morphax.certify_network(bisel, {"bise": bise, "lui": lui}, (1, 4, 4, 2))
+    assert verdict.neurons["bise"].exact.all()
+    assert verdict.neurons["lui"].exact.tolist() == [True, False, False]
+
+
+def test_the_worst_position_counts():
+    """One soft pixel in the frame is enough: windows slide over all of them."""
+    node = built(np.random.default_rng(0), (3, 3, 1, 2), spec_for("spatial"))
+    low = jnp.zeros((1, 4, 4, 1)).at[0, 3, 0, 0].set(0.45)
+    high = 1 - low
+
+    def exact(low, high):
+        model = lambda p, x: apply(p, x)  # noqa: E731
+        return bool(morphax.certify_network(model, node, (1, 4, 4, 1), dead_zone=(low, high)).exact)
+
+    assert exact(0.0, 1.0)
+    assert not exact(low, 1.0)
+    assert not exact(0.0, high)
+
+
+# What must be refused: a verdict on the wrong parameters or the wrong wiring would be a lie.
+
+UNION = BiSE(jnp.ones((2, 1)), jnp.full(1, 0.5), jnp.full(1, 20.0), spec_for("dense"))
+WIDER = BiSE(jnp.ones((3, 1)), jnp.full(1, 0.5), jnp.full(1, 20.0), spec_for("dense"))
+SYMMETRIC = dataclasses.replace(
+    WIDER, bias=jnp.full(1, -2.0), spec=spec_for("dense", symmetric=True)
+)
+SQUARE = BiSE(jnp.eye(2), jnp.full(2, 0.5), jnp.full(2, 20.0), spec_for("dense"))
+
+
+def with_constant(value):
+    return lambda node, x: apply(
+        node, concatenate([x, jnp.full((*x.shape[:-1], 1), value, x.dtype)])
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(lambda p, x: apply(p, x) * 2, id="mul"),
+        pytest.param(lambda p, x: apply(p, x).mean(-1, keepdims=True), id="mean"),
+        pytest.param(lambda p, x: jax.nn.relu(apply(p, x)), id="relu"),
+        pytest.param(lambda p, x: apply(p, jnp.maximum(x, x[:, ::-1])), id="max"),
+        pytest.param(lambda p, x: jnp.pad(apply(p, x), ((0, 0), (0, 1))), id="pad"),
+        pytest.param(lambda p, x: (apply(p, x) > 0.5).astype(x.dtype), id="threshold"),
+        pytest.param(lambda p, x: apply(p, x.astype(jnp.bfloat16)), id="half"),
+        pytest.param(lambda p, x: (apply(p, x), x), id="two outputs"),
+        pytest.param(lambda p, x: jnp.zeros((1, 1)), id="no signal"),
+        pytest.param(lambda p, x: p.bias, id="a parameter"),
+        pytest.param(lambda p, x: apply(UNION, x), id="closed over"),
+        pytest.param(lambda p, x: apply(jax.tree.map(lambda a: a * 1.5, p), x), id="scaled"),
+        pytest.param(
+            lambda p, x: apply(dataclasses.replace(p, scale=p.scale * 0), x), id="no scale"
+        ),
+        pytest.param(
+            lambda p, x: apply(dataclasses.replace(p, bias=p.scale, scale=p.bias), x), id="swapped"
+        ),
+        pytest.param(
+            lambda p, x: apply(dataclasses.replace(p, spec=Spec("dense")), x), id="other spec"
+        ),
+        pytest.param(lambda p, x: apply(p, concatenate([x[:, :1], p.bias[None]])), id="param in"),
+        pytest.param(
+            lambda p, x: jax.lax.cond(True, lambda x: apply(p, x), lambda x: x[:, :1], x), id="cond"
+        ),
+    ],
+)
+def test_steps_that_no_binary_network_has(model):
+    with pytest.raises(ValueError, match=r"^apply: expected .+, got"):
+        morphax.certify_network(model, UNION, (1, 2))
+
+
+def test_parameters_of_two_banks_do_not_mix():
+    """The verdict would be on the first bank's bias, the network runs with the second's."""
+    other = dataclasses.replace(UNION, bias=jnp.full(1, 5.0))
+
+    def model(params, x):
+        return apply(dataclasses.replace(params[0], bias=params[1].bias), x)
+
+    with pytest.raises(ValueError, match=r"^apply: expected neurons whose parameters are stored"):
+        morphax.certify_network(model, [UNION, other], (1, 2))
+
+
+def test_paths_that_collide():
+    tree = {"a": {"value": UNION, "raw_value": dataclasses.replace(UNION, scale=jnp.zeros(1))}}
+    with pytest.raises(ValueError, match=r"^params: expected another path"):
+        morphax.certify_network(lambda p, x: apply(p["a"]["raw_value"], x), tree, (1, 2))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_vmap_inside_a_model_is_refused(axis):
+    """Its axes would be taken for channels."""
+    run = jax.vmap(apply, in_axes=(None, axis), out_axes=axis)
+    with pytest.raises(ValueError, match="without vmap"):
+        morphax.certify_network(run, SQUARE, (1, 2, 2))
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), SQUARE)
+    with pytest.raises(ValueError):
+        morphax.certify_network(jax.vmap(apply, in_axes=(0, None)), stacked, (1, 2))
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5, 2.0, np.nan])
+def test_constants_are_bits(value):
+    with pytest.raises(ValueError, match=r"^apply: expected binary constants"):
+        morphax.certify_network(with_constant(value), WIDER, (1, 2))
+
+
+def test_constants_beside_symmetric_signals():
+    """0 is in the middle of the dead zone; 1 is a bit, and the binary network reads it as one."""
+    with pytest.raises(ValueError, match=r"^apply: expected no constants but 1"):
+        morphax.certify_network(with_constant(0.0), SYMMETRIC, (1, 2))
+    model = with_constant(1.0)
+    assert bool(jax.jit(lambda p: morphax.certify_network(model, p, (1, 2)).exact)(SYMMETRIC))
+    bits = jnp.array([[False, False], [True, False]])
+    real = model(SYMMETRIC, jnp.where(bits, 1.0, -1.0)) > 0
+    np.testing.assert_array_equal(real, model(binarize(SYMMETRIC), bits))
+
+
+def test_symmetric_and_other_neurons_do_not_mix():
+    plain = BiSE(jnp.ones((1, 1)), jnp.full(1, 0.5), jnp.ones(1), spec_for("dense"))
+    model = lambda p, x: apply(p[1], apply(p[0], x))  # noqa: E731
+    with pytest.raises(ValueError, match=r"^params: expected all neurons"):
+        morphax.certify_network(model, [SYMMETRIC, plain], (1, 3))
+    with pytest.raises(ValueError, match=r"^params: expected all neurons"):
+        morphax.certify_network(lambda p, x: complement(apply(p, x)), SYMMETRIC, (1, 3))
+    model = lambda p, x: complement(apply(p, x), symmetric=True)  # noqa: E731
+    assert bool(morphax.certify_network(model, SYMMETRIC, (1, 3)).exact)
+
+
+def test_no_neurons():
+    with pytest.raises(ValueError, match=r"^params: expected a tree that holds banks"):
+        morphax.trace(lambda p, x: x, {"w": jnp.ones(3)}, (1, 2))
+
+
+def test_a_bank_used_twice_reports_its_worst_use():
+    soft = BiSE(jnp.ones((1, 1)), jnp.full(1, 0.5), jnp.full(1, 0.2), spec_for("dense"))
+    params = {"node": dataclasses.replace(UNION, bias=jnp.full(1, 0.6)), "soft": soft}
+
+    def model(p, x):
+        y = apply(p["node"], x)
+        return apply(p["node"], concatenate([y, apply(p["soft"], y)]))
+
+    once = morphax.certify_network(lambda p, x: apply(p["node"], x), params, (1, 2))
+    twice = morphax.certify_network(model, params, (1, 2))
+    assert bool(once.exact)
+    assert not bool(twice.exact)
+    assert not bool(twice.neurons["node"].exact[0])
+    assert float(twice.neurons["node"].margin[0]) < float(once.neurons["node"].margin[0])
+
+
+def test_almost_binary_helper_reaches_the_edges():
+    bits = np.arange(64).reshape(8, 8) % 2 == 0
+    values = almost_binary(np.random.default_rng(0), bits, 0.25, 0.75)
+    assert set(np.unique(values)) == {0.0, 0.125, 0.25, 0.75, 0.875, 1.0}

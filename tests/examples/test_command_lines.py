@@ -1,0 +1,144 @@
+"""Examples run from the command line, check themselves, and fail in one line."""
+
+import json
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.repository import EXAMPLES, load_example, run_python
+from helpers.user_errors import refused
+from PIL import Image
+
+import morphax
+from morphax import BinaryBiSE, Spec, data
+from morphax.morphology import elements
+
+LEARN = EXAMPLES / "learn_operator.py"
+OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
+
+
+def read(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_smoke(script, tmp_path):
+    done = run_python(script, "--smoke", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "it/s" not in done.stderr, "a progress bar without a terminal"
+    if script != LEARN:
+        return
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == OUTPUTS
+    result = read(tmp_path / "out")
+    assert result["config"]["operation"] == "dilation"
+    assert {"morphax", "jax", "numpy", "optax", "python"} <= set(result["versions"])
+    metrics = result["metrics"]
+    assert metrics["binary_dice"] > 0.9
+    assert metrics["learned"][0].startswith("layer 1: dilation by ")
+    assert f"  {metrics['learned'][0]}\n" in done.stdout
+    if metrics["exact"]:
+        assert metrics["pixels_that_differ"] == 0
+        assert metrics["float_dice"] == metrics["binary_dice"]
+    lines = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert records[-1]["step"] == metrics["steps"]
+    archive = morphax.load(tmp_path / "out/model.npz")
+    assert [op.path for op in archive.program.ops] == ["", "0/bise"]
+    assert archive.params[0]["bise"].selem.shape == (7, 7, 1, 1)
+    assert archive.metadata["exact"] == metrics["exact"]
+    assert archive.run(np.zeros((1, 50, 50, 1), bool)).shape == (1, 50, 50, 1)
+    for name in ("operator.png", "predictions.png"):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert min(image.size) > 200
+
+
+def test_pairs_non_square_and_cropped(tmp_path, rng):
+    images = rng.random((10, 40, 75, 1)) < 0.2
+    targets = np.asarray(data.target(images, "dilation", elements.stick(3, 0)))
+    data.save_pairs(tmp_path / "pairs", images, targets)
+    options = ("--pairs", tmp_path / "pairs", "--channels", "1,1", "--size", "3", "--smoke")
+    done = run_python(LEARN, *options, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "256 images of 40x64" in done.stdout
+    metrics = read(tmp_path / "out")["metrics"]
+    assert metrics["test_images"] == 2
+    assert metrics["selem_recovered"] is None
+    assert metrics["exact"]  # what was cut away along the frame of the crops does not disturb
+    assert metrics["wrong_images"] == 0
+
+
+def test_several_channels(tmp_path):
+    done = run_python(LEARN, "--channels", "1,2,1", "--size", "3", "--steps", "8", "--smoke",
+               "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "layer 2, LUI, output 1" in done.stdout
+    assert read(tmp_path / "out")["metrics"]["selem_recovered"] is False
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--pairs DIR --operation opening", "--pairs brings its own .*drop --operation"),
+        ("--crop 32", "--crop goes with --pairs"),
+        ("--pairs DIR --crop 12", "--crop: expected 0 or more than 12 .*got 12"),
+        ("--data-dir DIR", "--data-dir goes with --dataset mnist"),
+        ("--size 4", "--size: expected an odd number"),
+        ("--steps 0", "--steps: expected 1 or more, got 0"),
+        ("--channels 1,x", "--channels: expected 1,...,1 .*'1,x'"),
+        ("--channels 1,2", "--channels: expected 1,...,1"),
+        ("--operation thinning", "--operation: invalid choice"),
+        ("--pairs DIR/nowhere", "folder: expected an existing folder"),
+        ("--pairs DIR", "folder: expected the sub-folders input/ and target/"),
+        ("--dataset mnist", "data_dir: not given, and MORPHAX_DATA is not set"),
+        ("--dataset mnist --data-dir DIR", "name: no data set 'mnist'"),
+    ],
+)
+def test_user_errors_are_one_line(options, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MORPHAX_DATA", raising=False)
+    refused(load_example("learn_operator").main, options, message, tmp_path, capsys)
+
+
+def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails now
+    assert load_example("learn_operator").main(["--smoke", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'morphax[viz]'" in capsys.readouterr().err
+
+
+@pytest.mark.realdata
+def test_mnist(data_dir, tmp_path):
+    done = run_python(LEARN, "--dataset", "inverted_mnist", "--operation", "erosion", "--element", "hstick",
+               "--smoke", "--data-dir", data_dir, "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "OpenCV" not in done.stderr
+    assert read(tmp_path / "out")["metrics"]["binary_dice"] > 0.9
+
+
+def test_recovered_allows_translations_that_cancel():
+    """As a stick in a window of 7 allows: both layers shifted alike are the same opening."""
+
+    def network(*layers):
+        nodes = []
+        for operation, selem in layers:
+            window = selem if operation == "erosion" else selem[::-1, ::-1]
+            flags = [jnp.full((1, 1), value) for value in (operation == "erosion", False)]
+            nodes.append(
+                {"bise": BinaryBiSE(jnp.asarray(window)[:, :, None, None], *flags, Spec())}
+            )
+        return nodes
+
+    recovered, stick = load_example("learn_operator").recovered, elements.stick(7, 0)
+    known = [("erosion", stick), ("dilation", stick)]
+    up, down = np.roll(stick, -2, 0), np.roll(stick, 2, 0)
+    assert recovered(network(*known), known)
+    assert recovered(network(("erosion", up), ("dilation", up)), known)
+    assert not recovered(network(("erosion", up), ("dilation", down)), known)
+    assert not recovered(network(("dilation", stick), ("erosion", stick)), known)
+    assert recovered(network(known[0]), known[:1])
+    assert not recovered(network(("erosion", up)), known[:1])
+    # Not a translation but a roll around the edge.
+    corner = elements.stick(7, 90)
+    corner[0] = False
+    rolled = np.roll(corner, 3, 0)
+    assert not recovered(network(("erosion", rolled), ("dilation", rolled)),
+                         [("erosion", corner), ("dilation", corner)])  # fmt: skip

@@ -1,0 +1,1 @@
+"""Oracles, random networks and tools that the tests share."""

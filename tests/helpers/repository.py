@@ -1,0 +1,34 @@
+"""Paths of the checkout, and its scripts as modules and as processes."""
+
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+@cache
+def load_example(name: str) -> ModuleType:
+    """Import `examples/NAME.py` as the module `NAME_example`; importing has no side effects."""
+    spec = spec_from_file_location(f"{name}_example", EXAMPLES / f"{name}.py")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for the module of their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_python(*command, timeout=600, **env) -> subprocess.CompletedProcess:
+    """Run `python COMMAND...` in a process of its own, which imports this checkout."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": paths, **env},
+    )

@@ -1,0 +1,332 @@
+"""Checkpoints: whole or not there, kept as asked, refused when foreign; runs and logs that go on."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers.repository import ROOT
+
+from morphax import data, training
+from morphax.neurons import models
+from morphax.recipes.operators import learn_operator
+from morphax.training.checkpoint import Checkpoints
+from morphax.training.loop import TrainState, drive
+
+
+@pytest.fixture(scope="module")
+def state():
+    params = models.init_bimonn(jax.random.key(0), [1, 2, 1], kernel_size=3)
+    return TrainState(params, optax.adam(1e-2).init(params), jnp.array(7, jnp.int32))
+
+
+def same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+def blank(tree):
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def test_a_state_comes_back_bit_for_bit(state, tmp_path):
+    odd = jnp.array([jnp.nan, -0.0, 1e-40, jnp.inf])
+    keys = jax.random.split(jax.random.key(3), 4)
+    with Checkpoints(tmp_path / "new" / "run") as checkpoints:
+        assert checkpoints.restore(state) is None
+        notes = {"history": [{"loss": 0.1}], "text": "é"}
+        checkpoints.save(3, {"state": state, "odd": odd, "keys": keys}, notes=notes)
+    like = {
+        "state": blank(state),
+        "odd": jnp.ones(4),
+        "keys": jax.random.split(jax.random.key(0), 4),
+    }
+    with Checkpoints(tmp_path / "new" / "run") as checkpoints:
+        found = checkpoints.restore(like)
+    assert (found.step, found.notes) == (3, notes)
+    same(found.state["state"], state)
+    same(found.state["odd"], odd)
+    assert (jax.random.key_data(found.state["keys"]) == jax.random.key_data(keys)).all()
+
+
+@pytest.mark.parametrize("mode, best", [("max", 2), ("min", 4)])
+def test_newest_and_best_are_kept(tmp_path, mode, best):
+    values = [float("nan"), 0.5, 0.9, 0.5, 0.1, 0.7, 0.6]
+    with Checkpoints(tmp_path, keep=2, best="dice", mode=mode) as checkpoints:
+        for step, value in enumerate(values):
+            checkpoints.save(step, jnp.array(step), metrics={"dice": value, "other": 3})
+    with Checkpoints(tmp_path, keep=2, best="dice", mode=mode) as checkpoints:
+        assert checkpoints.steps() == sorted({best, 5, 6})
+        assert int(checkpoints.restore(jnp.array(0), step=best).state) == best
+        checkpoints.save(7, jnp.array(7), metrics={"dice": [0.4, 0.6]})  # members: their mean
+        checkpoints.wait()
+        assert checkpoints.steps() == sorted({best, 6, 7})
+        with pytest.raises(ValueError, match=r"^step: expected one of"):
+            checkpoints.restore(jnp.array(0), step=3)
+        with pytest.raises(ValueError, match=r"^metrics: expected a value of 'dice'"):
+            checkpoints.save(8, jnp.array(8))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {str(step) for step in (best, 6, 7)}, "nothing is left lying about"
+
+
+def test_another_model_is_refused(state, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        wider = models.init_bimonn(jax.random.key(0), [1, 2, 1], kernel_size=5)
+        others = {
+            r"float32\[3, 3, 1, 2\] there, float32\[5, 5, 1, 2\] here": state._replace(
+                params=wider
+            ),
+            "there, nothing here": state._replace(opt_state=()),
+            r"int32\[\] there, float32\[\] here": state._replace(step=jnp.zeros(())),
+        }
+        for message, like in others.items():
+            with pytest.raises(ValueError, match=rf"^like: expected a state as in .*{message}"):
+                checkpoints.restore(like)
+        same(checkpoints.restore(blank(state)).state, state)
+
+
+def test_a_damaged_checkpoint_is_named(state, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state)
+    for path in (tmp_path / "2" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(OSError, match=r"2 is damaged .* delete that folder to go on from 1"):
+            checkpoints.restore(state)
+        same(checkpoints.restore(blank(state), step=1).state, state)
+
+
+def test_what_a_killed_process_left_is_no_checkpoint(state, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+    half = tmp_path / "2.orbax-checkpoint-tmp-0"
+    (half / "state").mkdir(parents=True)
+    (tmp_path / "aside" / "0").mkdir(parents=True)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1]
+        same(checkpoints.restore(blank(state)).state, state)
+        checkpoints.save(2, state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_a_folder_that_cannot_be_written_in(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"^checkpoint: cannot write in .*; choose a folder"):
+            Checkpoints(place)
+    with pytest.raises(ValueError, match=r"^keep: expected at least 1"):
+        Checkpoints(tmp_path, keep=0)
+    with pytest.raises(ValueError, match=r"^mode: expected one of 'max', 'min'"):
+        Checkpoints(tmp_path, mode="most")
+
+
+FULL = """
+import resource, signal, sys
+import jax.numpy as jnp
+from morphax.checkpoint import Checkpoints
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing too much is an error, not a death
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save(1, jnp.arange(1000.0))
+checkpoints.wait()
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    checkpoints.save(2, jnp.arange(1e6) ** 0.5)
+    checkpoints.wait()
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
+def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "could not be written in" in done.stdout, done.stderr
+    assert "The last whole one is 1; make room" in done.stdout
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1]
+        same(checkpoints.restore(jnp.zeros(1000)).state, jnp.arange(1000.0))
+
+
+def count(state):
+    """Two steps; the loss is the number of the first."""
+    return state._replace(params=state.params * 1.5, step=state.step + 2), state.step
+
+
+START = TrainState(jnp.ones(3), (), jnp.zeros((), jnp.int32))
+
+
+class Stop(Exception):
+    """A run that is interrupted."""
+
+
+def interrupted(at):
+    def advance(state):
+        if int(state.step) == at:
+            raise Stop
+        return count(state)
+
+    return advance
+
+
+def steps_of(log):
+    return [json.loads(line)["step"] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_goes_on_and_its_log_has_every_step_once(tmp_path, every):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"of": "another run"}\n{"torn')
+    options = {"steps": 20, "every": 2, "log": log, "checkpoint": tmp_path / "run",
+               "checkpoint_every": every, "key": jax.random.key(5)}  # fmt: skip
+    for at in (0, 6, 10, 18):
+        with pytest.raises(Stop):
+            drive(interrupted(at), START, **options)
+    with log.open("a") as file:
+        file.write('{"step": 1')  # torn by the kill
+    run = drive(count, START, **options)
+    whole = drive(count, START, steps=20, every=2)
+    same(run.state, whole.state)
+    assert [r["loss"] for r in run.history] == [r["loss"] for r in whole.history]
+    lines = log.read_text().splitlines()
+    assert lines[0] == '{"of": "another run"}'
+    assert [json.loads(line) for line in lines[1:]] == run.history
+    # A finished run is returned as it is, and what follows it in the log stays.
+    with log.open("a") as file:
+        file.write('{"of": "the next run"}\n')
+    again = drive(interrupted(20), START, **options)
+    same(again.state, whole.state)
+    assert again.history == run.history
+    assert log.read_text().splitlines()[-1] == '{"of": "the next run"}'
+    longer = drive(count, START, **{**options, "steps": 24, "log": None})
+    assert int(longer.state.step) == 24
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path):
+    options = {"steps": 20, "every": 2, "checkpoint": tmp_path, "until": lambda r: r["step"] >= 6}
+    first = drive(count, START, **options)
+    assert int(drive(interrupted(6), START, **options).state.step) == 6 == len(first.history) * 2
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    options = {"steps": 2, "every": 2, "checkpoint": tmp_path}
+    drive(count, START, key=jax.random.key(1), tags={"restart": 0}, **options)
+    with pytest.raises(ValueError, match=r"^key: expected .* as in the checkpoint"):
+        drive(count, START, key=jax.random.key(2), tags={"restart": 0}, **options)
+    with pytest.raises(ValueError, match=r"^tags: expected .* as in the checkpoint"):
+        drive(count, START, key=jax.random.key(1), tags={"restart": 1}, **options)
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    with pytest.raises(OSError):
+        drive(count, START, steps=2, every=2, log=tmp_path, checkpoint=tmp_path / "run")
+    assert int(drive(count, START, steps=2, every=2, checkpoint=tmp_path / "run").state.step) == 2
+
+
+def test_patience_counts_the_same_after_an_interruption(tmp_path):
+    losses = {0: 3.0, 2: 2.0, 4: 2.0, 6: float("nan"), 8: 1.0}
+
+    def advance(state):
+        if int(state.step) == 6 and not (tmp_path / "once").exists():
+            (tmp_path / "once").touch()
+            raise Stop
+        return state._replace(step=state.step + 2), losses[int(state.step)]
+
+    options = {"steps": 10, "every": 2, "patience": 2, "checkpoint": tmp_path / "run"}
+    with pytest.raises(Stop):
+        drive(advance, START, **options)
+    run = drive(advance, START, **options)
+    assert [r["step"] for r in run.history] == [2, 4, 6, 8]
+
+
+def test_the_members_of_a_sweep_are_one_state(tmp_path):
+    states = jax.vmap(lambda x: START._replace(params=x * START.params))(jnp.arange(1.0, 4.0))
+    options = {"steps": 8, "every": 2, "checkpoint": Checkpoints(tmp_path, best="loss", mode="min")}
+    many = jax.jit(jax.vmap(count))
+    evaluate = lambda states: {"norm": jnp.abs(states.params).max(-1)}  # noqa: E731
+
+    def until_four(states):
+        if int(states.step[0]) == 4:
+            raise Stop
+        return many(states)
+
+    with pytest.raises(Stop):
+        drive(until_four, states, evaluate=evaluate, **options)
+    run = drive(many, states, evaluate=evaluate, **options)
+    options["checkpoint"].close()
+    same(run.state, drive(many, states, steps=8, every=2).state)
+    assert [record["step"] for record in run.history] == [2, 4, 6, 8]
+    assert run.history[0]["norm"] == [1.5, 3.0, 4.5]
+
+
+def test_killed_at_random_moments(tmp_path):
+    """Two SIGKILLs of a real run; the benchmark makes forty."""
+    script = ROOT / "benchmarks" / "kill_resume.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--smoke", "--out", str(tmp_path)], capture_output=True,
+        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "kill_resume.json").read_text())["results"]
+    assert row["same state"]
+    assert row["same records"]
+    assert row["same log"]
+    assert row["kills"] == 2
+
+
+def test_fit_goes_on(tmp_path):
+    x = jnp.zeros((4, 5, 5, 1), bool)
+    params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
+    chunk = training.make_chunk(
+        training.make_step(models.bimonn, optax.adam(1e-2)), batch_size=2, length=2
+    )
+
+    def fit(steps, folder):
+        return training.fit(
+            jax.random.key(1), models.bimonn, params, (x, x), valid=(x, x), chunk=chunk,
+            optimizer=optax.adam(1e-2), steps=steps, log_every=2, checkpoint=folder,
+            evaluate=lambda params, data: {},
+        )  # fmt: skip
+
+    fit(4, tmp_path / "a")
+    same(fit(8, tmp_path / "a").state, fit(8, tmp_path / "b").state)
+
+
+def test_a_search_goes_on(tmp_path, monkeypatch):
+    """`learn_operator` reads the runs it has finished and goes on within the one it has not."""
+    x = jax.random.uniform(jax.random.key(0), (64, 8, 8, 1)) < 0.4
+    y = data.target(x, "dilation", np.ones((1, 3), bool))
+    options = {"channels": (1, 1), "kernel_size": 3, "steps": 100, "restarts": 2, "goal": 1.01}
+    learn = lambda **more: learn_operator(  # noqa: E731
+        jax.random.key(1), (x, y), valid=(x, y), **options, **more
+    )
+    whole = learn(log=tmp_path / "whole.jsonl")
+    real, seen = training.append_jsonl, []
+
+    def dies(path, record):
+        seen.append((record["restart"], record["step"]))
+        if seen == [(0, 50), (0, 100), (1, 50), (1, 100)]:
+            raise Stop
+        real(path, record)
+
+    monkeypatch.setattr("morphax.training.loop.append_jsonl", dies)
+    with pytest.raises(Stop):
+        learn(log=tmp_path / "log.jsonl", checkpoint=tmp_path / "search")
+    run = learn(log=tmp_path / "log.jsonl", checkpoint=tmp_path / "search")
+    assert seen[4:] == [(1, 100)], "only what was missing is made again"
+    same(run.params, whole.params)
+    steps = [steps_of(tmp_path / name) for name in ("log.jsonl", "whole.jsonl")]
+    assert steps == [[50, 100, 50, 100]] * 2
