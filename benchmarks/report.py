@@ -1,4 +1,4 @@
-"""Write docs/results and the "Measured" part of the README from JSON alone.
+"""Write docs/results, and blocks of the README and docs/why-believe.md, from JSON alone.
 
     python benchmarks/report.py
 
@@ -85,14 +85,27 @@ def measured() -> str:
     return joined([*(section() for section in IN_SHORT), TAIL])
 
 
+def believed() -> str:
+    """Return the block of docs/why-believe.md: what was tested, each with its page."""
+    tests = [
+        (soundness.at_the_bounds(), soundness.PAGE),
+        (learning.agreed(), learning.PAGE),
+        (inference.equal(), inference.PAGE),
+        (soundness.hostile(), soundness.PAGE),
+    ]
+    lines = [f"- {text} ([table](results/{about.name}.md))" for text, about in tests if text]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Write the pages and the block of the README."""
+    """Write the pages, and the blocks of the README and of docs/why-believe.md."""
     for name, text in files().items():
         (shared.RESULTS / name).write_text(text)
-    readme = shared.ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{measured()}{END}{after}")
+    for name, block in (("README.md", measured()), ("docs/why-believe.md", believed())):
+        path = shared.ROOT / name
+        before, rest = path.read_text().split(BEGIN)
+        after = rest.split(END)[1]
+        path.write_text(f"{before}{BEGIN}\n{block}{END}{after}")
 
 
 if __name__ == "__main__":

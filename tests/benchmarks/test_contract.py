@@ -217,6 +217,7 @@ def test_the_pages_of_results_are_those_of_the_report(monkeypatch):
     for name, text in report.files().items():
         assert (shared.RESULTS / name).read_text() == text, name
     assert report.measured() in (shared.ROOT / "README.md").read_text()
+    assert report.believed() in (shared.ROOT / "docs/why-believe.md").read_text()
 
 
 def test_numbers_are_written_in_one_style(report):

@@ -48,26 +48,35 @@ def _speeds(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     return speeds
 
 
+def equal() -> str:
+    """Return a sentence on the equality of all forms."""
+    if not (document := load("equality")):
+        return ""
+    rows = document["results"]
+    networks, forms = ({row[key] for row in rows} for key in ("network", "form"))
+    return (
+        f"{len(networks)} networks in {len(forms)} forms, from floats to C and Verilog, were "
+        "compared "
+        f"with the binary network on {sum(row['images'] for row in rows):,} images: "
+        f"{sum(map(_differing, rows)) or 'none'} differed."
+    )
+
+
+def fast() -> str:
+    """Return a sentence on the speed of binary networks."""
+    if not (document := load("inference")):
+        return ""
+    speeds = [found["specialised"] for found in _speeds(document).values()]
+    return (
+        f"On one core, compiled for itself, a binary network is {number(min(speeds))} to "
+        f"{number(max(speeds))} times as fast as the float network in JAX; a convolutional "
+        "classifier gains least."
+    )
+
+
 def conclusion() -> str:
     """Return the conclusion of the page."""
-    sentences = []
-    if document := load("equality"):
-        rows = document["results"]
-        sentences.append(
-            f"{len({r['network'] for r in rows})} networks in {len({r['form'] for r in rows})} "
-            "forms, "
-            "from floats to C and Verilog, were compared with the binary network on "
-            f"{sum(r['images'] for r in rows):,} images: "
-            f"{sum(map(_differing, rows)) or 'none'} differed."
-        )
-    if document := load("inference"):
-        speeds = [found["specialised"] for found in _speeds(document).values()]
-        sentences.append(
-            f"On one core, compiled for itself, a binary network is {number(min(speeds))} to "
-            f"{number(max(speeds))} times as fast as the float network in JAX; "
-            "a convolutional classifier gains least."
-        )
-    return " ".join(sentences)
+    return f"{equal()} {fast()}".strip()
 
 
 def equal_forms() -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from _lib.pages.shared import Page, dice, load, note, number, percent, pivot, table, where
+from _lib.pages.shared import Page, dice, load, note, percent, pivot, table, where
 
 UNIONS = {
     "seed": "seed",
@@ -66,28 +66,47 @@ def _shares(document: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def found() -> str:
+    """Return a sentence on known operators that were recovered."""
+    if not (document := load("recover_operators")):
+        return ""
+    rows = document["results"]
+    return (
+        f"One fixed recipe found {sum(map(_success, rows))} of {len(rows)} known operators from "
+        "image pairs alone: network certified, exact structuring elements, no wrong pixel on "
+        "unseen images."
+    )
+
+
+def agreed() -> str:
+    """Return a sentence on certified networks whose float and binary outputs were compared."""
+    if not (document := load("recover_operators")):
+        return ""
+    rows = [row for row in document["results"] if row["exact"]]
+    wrong = sum(not row["agree"] for row in rows)
+    return (
+        f"Of {len(rows)} certified networks, {wrong or 'none'} gave a pixel on unseen images in "
+        "which "
+        "the float and the binary network differ."
+    )
+
+
+def denoised() -> str:
+    """Return a sentence on the union that removes noise."""
+    if not (document := load("denoise")):
+        return ""
+    rows = document["results"]
+    return (
+        "A union of openings that removes noise was learned and proved in "
+        f"{sum(row['exact'] for row in rows)} of {len(rows)} runs, with a Dice of "
+        f"{dice(min(row['binary'] for row in rows))} where the union made by hand reaches "
+        f"{dice(rows[0]['by_hand'])}."
+    )
+
+
 def conclusion() -> str:
     """Return the conclusion of the page."""
-    sentences = []
-    if document := load("recover_operators"):
-        rows = document["results"]
-        wrong = sum(row["exact"] and not row["agree"] for row in rows)
-        sentences.append(
-            f"One fixed recipe found {sum(map(_success, rows))} of {len(rows)} known operators "
-            "from image "
-            f"pairs alone: network certified, exact structuring elements, no wrong pixel on unseen "
-            f"images; {number(wrong) if wrong else 'no'} certified network differed from its "
-            "float twin."
-        )
-    if document := load("denoise"):
-        rows = document["results"]
-        sentences.append(
-            f"A union of openings that removes noise was learned and proved in "
-            f"{sum(row['exact'] for row in rows)} of {len(rows)} runs, with a Dice of "
-            f"{dice(min(row['binary'] for row in rows))} where the union made by hand reaches "
-            f"{dice(rows[0]['by_hand'])}."
-        )
-    return " ".join(sentences)
+    return " ".join(filter(None, (found(), agreed(), denoised())))
 
 
 def recovered() -> str:

@@ -47,10 +47,14 @@ def conclusion() -> str:
     ):
         return ""
     return (
-        f"On one core an erosion by a disk is {number(goals[words, 'OpenCV'])} times as fast as OpenCV "
-        f"on 256 packed images ({number(goals[words, CHANNELS])} times where OpenCV takes images as "
-        f"channels), and {number(goals[pixels, 'OpenCV'])} times on one large packed image. That pays "
-        "only where images stay packed: with the packing of bool images, the erosion of a batch has "
+        f"On one core an erosion by a disk is {number(goals[words, 'OpenCV'])} times as fast as "
+        "OpenCV "
+        f"on 256 packed images ({number(goals[words, CHANNELS])} times where OpenCV takes images "
+        "as "
+        f"channels), and {number(goals[pixels, 'OpenCV'])} times on one large packed image. That "
+        "pays "
+        "only where images stay packed: with the packing of bool images, the erosion of a batch "
+        "has "
         f"{number(goals[packing, 'OpenCV'])} times OpenCV's speed."
     )
 

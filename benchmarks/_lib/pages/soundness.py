@@ -28,27 +28,36 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {key: sum(row[key] for row in rows) for key in SUMS}
 
 
+def at_the_bounds() -> str:
+    """Return a sentence on certified neurons at the edge of their bounds."""
+    if not (document := load("soundness")):
+        return ""
+    total = _totals(document["results"])
+    return (
+        f"Of {total['neurons']:,} neurons, most of them within a few roundings of a bound, "
+        f"{total['certified']:,} were certified, and {total['wrong'] or 'none'} of these gave a "
+        "wrong "
+        f"bit on any of {total['inputs']:,} inputs."
+    )
+
+
+def hostile() -> str:
+    """Return a sentence on hostile input."""
+    if not (document := load("fuzz")):
+        return ""
+    rows = document["results"]
+    failed = sum(row["failed"] for row in rows)
+    return (
+        f"{sum(row['inputs'] for row in rows):,} damaged or hostile archives, images and "
+        "parameters "
+        "all ended in a right answer or in the documented error"
+        f"{f', except {failed}' if failed else ''}."
+    )
+
+
 def conclusion() -> str:
     """Return the conclusion of the page."""
-    sentences = []
-    if document := load("soundness"):
-        total = _totals(document["results"])
-        sentences.append(
-            f"Of {total['neurons']:,} neurons, most of them within a few roundings of a bound, "
-            f"{total['certified']:,} were certified, and {total['wrong'] or 'none'} of these "
-            "gave a wrong "
-            f"bit on any of {total['inputs']:,} inputs."
-        )
-    if document := load("fuzz"):
-        rows = document["results"]
-        failed = sum(row["failed"] for row in rows)
-        sentences.append(
-            f"{sum(row['inputs'] for row in rows):,} damaged or hostile archives, images and "
-            "parameters all "
-            f"ended in a right answer or in the documented error"
-            f"{f', except {failed}' if failed else ''}."
-        )
-    return " ".join(sentences)
+    return f"{at_the_bounds()} {hostile()}".strip()
 
 
 def bounds() -> str:
