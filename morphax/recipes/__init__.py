@@ -1,10 +1,13 @@
 """Recipes: learn a binary operator, a union of operators, or the bits of a network from pairs of images.
 
+`chains` has `learn_chain`, which descends on the bits of small networks and is the one to try first;
 `operators` has `learn_operator`, `unions` has `learn_union`, `bits` has `train_bits`. The modules whose names
 begin with `_` are parts of these recipes.
 """
 
 from morphax.recipes.bits import train_bits as train_bits
+from morphax.recipes.chains import LearnedChain as LearnedChain
+from morphax.recipes.chains import learn_chain as learn_chain
 from morphax.recipes.operators import Learned as Learned
 from morphax.recipes.operators import learn_operator as learn_operator
 from morphax.recipes.unions import learn_union as learn_union

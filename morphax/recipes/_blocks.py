@@ -1,0 +1,184 @@
+"""Put pairs of images of any size into blocks of words, for `_bit_errors`.
+
+Images of one small size are packed as they are, 32 to a word. Others are cut into tiles of one size that
+overlap by the reach of the networks: only the pixels of a tile that see all they need are counted. The
+frame of an image stays a frame; what lies outside of it is not inside any tile.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from morphax.recipes._bit_errors import Block
+
+_WORDS = 11_000
+"""Words of a plane: more are slower for each pixel (caches, threads), fewer pay for their loops."""
+_SIDE = 64
+"""Side of the tiles of larger images, without what they overlap."""
+
+
+class Geometry(NamedTuple):
+    """How planes are laid out (`_bit_errors`).
+
+    Attributes:
+        side: of the windows.
+        width: of the padded rows.
+        words: words at a pixel.
+        origin: offset of the first pixel in a plane.
+        stride: words of a plane in the buffer.
+        inputs: channels.
+        shape: rows and columns of an image or tile.
+    """
+
+    side: int
+    width: int
+    words: int
+    origin: int
+    stride: int
+    inputs: int
+    shape: tuple[int, int]
+
+
+class Pairs(NamedTuple):
+    """Pairs of images in words.
+
+    Attributes:
+        blocks: of `Block`, on the device.
+        geometry: how they are laid out.
+        pixels: pixels that count, of each block, int64 `(blocks,)`.
+        positives: of these, those of which the target is set.
+    """
+
+    blocks: tuple[Block, ...]
+    geometry: Geometry
+    pixels: np.ndarray
+    positives: np.ndarray
+
+
+def pairs_in_words(
+    images: Sequence[np.ndarray] | np.ndarray,
+    targets: Sequence[np.ndarray] | np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray | None = None,
+    *,
+    side: int,
+    reach: int,
+    like: Pairs | None = None,
+) -> Pairs:
+    """Pack pairs of images.
+
+    Args:
+        images: bool `(N, H, W, C)`, or a sequence of `(H, W, C)` of any sizes.
+        targets: bool `(N, H, W)`, or a sequence of `(H, W)`.
+        masks: the pixels that count, as `targets`; all by default.
+        side: of the windows, odd.
+        reach: how far a network may look.
+        like: other pairs, whose layout is taken over: the compiled programs then serve both.
+
+    Returns:
+        `Pairs`.
+    """
+    masks = [np.ones(target.shape, bool) for target in targets] if masks is None else masks
+    sizes = {image.shape[:2] for image in images}
+    shape = _shape_of_tiles(sizes, reach) if like is None else like.geometry.shape
+    if sizes == {shape}:
+        x, y, counts = (np.asarray(part) for part in (images, targets, masks))
+        inside = np.ones(y.shape, bool)
+    else:
+        x, y, inside, counts = _tiles(images, targets, masks, shape, reach)
+    rows, columns = shape
+    radius = side // 2
+    words = int(np.clip(_WORDS // (rows * columns), 1, -(-len(x) // 32)))
+    words = words if like is None else like.geometry.words
+    width = columns + 2 * radius
+    geometry = Geometry(
+        side, width, words, (radius * width + radius) * words,
+        (rows + 2 * radius) * width * words, x.shape[-1], shape,
+    )  # fmt: skip
+
+    def flat(planes: np.ndarray) -> np.ndarray:
+        return _pack(planes, words, 2 * radius)
+
+    channels = np.stack([flat(x[..., c]) for c in range(x.shape[-1])], 1)
+    parts = (channels, flat(y), flat(inside), flat(counts & inside))
+    blocks = tuple(Block(*jax.device_put(one)) for one in zip(*parts, strict=True))
+    pixels = np.array([np.bitwise_count(c).sum() for c in parts[3]], np.int64)
+    positives = [np.bitwise_count(c & t).sum() for c, t in zip(parts[3], parts[1], strict=True)]
+    return Pairs(blocks, geometry, pixels, np.array(positives, np.int64))
+
+
+def _shape_of_tiles(sizes: set[tuple[int, int]], reach: int) -> tuple[int, int]:
+    """The size of the images, if all are small and alike; else that of tiles, which overlap."""
+    if len(sizes) == 1 and max(next(iter(sizes))) <= 2 * _SIDE:
+        return next(iter(sizes))
+    rows, columns = (max(size[axis] for size in sizes) for axis in (0, 1))
+    most = _SIDE + 2 * reach
+    return min(most, rows), min(most, columns)
+
+
+def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
+    """Bool `(N, H, W)` to uint32 `(blocks, H (W + padding) words)`."""
+    total = -(-len(planes) // (32 * words)) * 32 * words
+    filled = np.zeros((total, *planes.shape[1:]), bool)
+    filled[: len(planes)] = planes
+    grouped = filled.reshape(-1, 32, *planes.shape[1:])
+    bytes_ = np.packbits(grouped, axis=1, bitorder="little")  # (all words, 4, H, W)
+    packed = np.ascontiguousarray(np.moveaxis(bytes_, 1, -1)).view("<u4")[..., 0]
+    packed = np.moveaxis(packed.reshape(-1, words, *planes.shape[1:]), 1, -1)
+    return np.pad(packed, ((0, 0), (0, 0), (0, padding), (0, 0))).reshape(len(packed), -1)
+
+
+def _tiles(images: Any, targets: Any, masks: Any, shape: tuple[int, int], reach: int) -> list[Any]:
+    """Tiles of images, targets, of what is inside of an image, and of what counts."""
+    found: list[list[np.ndarray]] = [[], [], [], []]
+    for image, target, mask in zip(images, targets, masks, strict=True):
+        size = image.shape[:2]
+        steps = [max(1, side - 2 * reach) for side in shape]
+        for top in range(0, max(1, size[0]), steps[0]):
+            for left in range(0, max(1, size[1]), steps[1]):
+                # The tile begins `reach` before the pixels that it counts.
+                first = (max(0, top - reach), max(0, left - reach))
+                last = tuple(
+                    min(f + s, whole) for f, s, whole in zip(first, shape, size, strict=True)
+                )
+                at = tuple(slice(f, e) for f, e in zip(first, last, strict=True))
+                here = tuple(slice(0, e - f) for f, e in zip(first, last, strict=True))
+                counted = np.zeros(size, bool)
+                counted[top : top + steps[0], left : left + steps[1]] = True
+                for part, source in zip(
+                    found, (image, target, np.ones(size, bool), mask & counted), strict=True
+                ):
+                    tile = np.zeros((*shape, *source.shape[2:]), bool)
+                    tile[here] = source[at]
+                    part.append(tile)
+    return [np.stack(part) for part in found]
+
+
+def unpacked(words: jax.Array, geometry: Geometry) -> np.ndarray:
+    """Return the images of a plane `(A,)`, bool `(32 * words, H, W)`."""
+    planes = np.asarray(words).reshape(-1, geometry.width, geometry.words)
+    planes = np.ascontiguousarray(planes[:, : geometry.width - geometry.side + 1])
+    bits = np.unpackbits(
+        planes.view(np.uint8).reshape(*planes.shape, 4), axis=-1, bitorder="little"
+    )
+    return np.moveaxis(bits.reshape(*planes.shape[:2], -1), -1, 0).astype(bool)
+
+
+Loss = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
+"""(false positives, false negatives, pixels, positives) -> loss."""
+
+
+def wrong(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
+    """Share of the pixels that are wrong."""
+    return (fp + fn) / max(pixels, 1)
+
+
+def one_minus_f1(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
+    """1 - F1 of all pixels together."""
+    return (fp + fn) / np.maximum(2 * (positives - fn) + fp + fn, 1)
+
+
+def one_minus_iou(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
+    """1 - intersection over union of all pixels together."""
+    return (fp + fn) / np.maximum(positives + fp, 1)

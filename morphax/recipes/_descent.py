@@ -1,0 +1,250 @@
+"""Descent on the bits of a small network: the best of all its neighbours, again and again.
+
+A `Net` is the readable form of the networks of `_bit_errors`: neurons in order, each the intersection of
+the literals of its slots; a slot reads one earlier plane, plain or complemented, through one window. A step
+counts the errors of all neighbours at once: one pixel of one window; the same pixel of two neurons where
+one reads the other (reflected between an erosion and a dilation: an opening never improves by a change of
+one layer alone); the same pixel in several layers of a chain. Errors decide.
+
+Source: lattice descent, Marcondes & Barrera, arXiv 2309.00588; paired moves are ours.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from morphax.recipes._bit_errors import Flips, Tape, errors, neighbours
+from morphax.recipes._blocks import Geometry, Loss, Pairs, wrong
+
+NEURONS, LITERALS = 10, 400
+"""Most neurons of a network and most literals of a neuron: the space of the compiled programs."""
+_MOVES = 1024
+"""Neighbours that are counted in one call."""
+_NETS = 64
+"""Networks that are counted in one call."""
+_TRIES = 12
+"""Improving neighbours that are tried one after the other in a step."""
+_TINY = 1e-12
+"""What a literal costs where networks are to be lean."""
+
+
+class Net(NamedTuple):
+    """A network of bits with one output.
+
+    Attributes:
+        source: int `(N, S)`: 2 * plane + 1 if complemented; planes are the inputs, then the neurons; -1:
+            no slot.
+        sets: bool `(N, S, side * side)`: the pixels that are looked at (a correlation).
+        negated: whether the output is the complement of the last neuron.
+    """
+
+    source: np.ndarray
+    sets: np.ndarray
+    negated: bool
+
+
+class Problem(NamedTuple):
+    """Pairs and what is to be minimised on them.
+
+    Attributes:
+        pairs: in words.
+        loss: of false positives and negatives.
+        blocks: numbers of the blocks that are looked at.
+    """
+
+    pairs: Pairs
+    loss: Loss = wrong
+    blocks: Sequence[int] = (0,)
+
+    def values(self, counts: np.ndarray) -> np.ndarray:
+        """Return the losses of counts `(..., 2)`."""
+        pixels, positives = (part[list(self.blocks)].sum() for part in self.pairs[2:])
+        return self.loss(counts[..., 0], counts[..., 1], pixels, positives)
+
+
+def empty_plane(geometry: Geometry) -> int:
+    """Return the offset of the plane that is never set."""
+    return 2 * (geometry.inputs + NEURONS) * geometry.stride
+
+
+def offsets(net: Net, geometry: Geometry) -> np.ndarray:
+    """Return the offset of every literal, int32 of the shape of `net.sets`."""
+    pixel = np.arange(geometry.side**2)
+    at = (pixel // geometry.side * geometry.width + pixel % geometry.side) * geometry.words
+    found = net.source[..., None] * geometry.stride + at
+    return np.where(net.source[..., None] >= 0, found, empty_plane(geometry)).astype(np.int32)
+
+
+def tape_of(net: Net, geometry: Geometry) -> Tape:
+    """Return the network as lists of offsets."""
+    at = offsets(net, geometry)
+    literals = np.full((NEURONS, LITERALS + 8), empty_plane(geometry), np.int32)
+    lengths = np.zeros(NEURONS, np.int32)
+    for i, chosen in enumerate(net.sets):
+        found = at[i][chosen]
+        literals[i, : len(found)], lengths[i] = found, len(found)
+    return Tape(literals, lengths, np.bool_(net.negated), np.int32(len(net.sets)))
+
+
+def count_errors(problem: Problem, nets: Sequence[Net]) -> np.ndarray:
+    """Return false positives and negatives of some networks, int64 `(len(nets), 2)`."""
+    geometry = problem.pairs.geometry
+    space = dict(origin=geometry.origin, stride=geometry.stride)
+    found = np.zeros((len(nets), 2), np.int64)
+    for start in range(0, len(nets), _NETS):
+        tapes = [tape_of(net, geometry) for net in nets[start : start + _NETS]]
+        count = len(tapes)
+        full = tapes + tapes[:1] * (_NETS - count)
+        stacked = Tape(*(np.stack(part) for part in zip(*full, strict=True)))
+        for b in problem.blocks:
+            counts = errors(problem.pairs.blocks[b], stacked, np.int32(count), **space)
+            found[start : start + count] += np.asarray(counts)[:count]
+    return found
+
+
+def losses(problem: Problem, nets: Sequence[Net]) -> np.ndarray:
+    """Return the losses of some networks."""
+    return problem.values(count_errors(problem, nets))
+
+
+def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarray:
+    """Return false positives and negatives of a network and of its neighbours, int64 `(1 + F, 2)`.
+
+    Args:
+        problem: the pairs.
+        net: the network.
+        moves: int `(F, 4, 3)`: up to four changes of a pixel (neuron, slot, pixel), earlier neurons first,
+            of different neurons; -1: none.
+    """
+    geometry = problem.pairs.geometry
+    order = np.argsort(-moves[:, 0, 0], kind="stable")
+    i, s, p = np.moveaxis(moves[order], -1, 0)
+    inside, at = net.sets[i, s, p], offsets(net, geometry)[i, s, p]
+    # The place of a literal in the list of its neuron; what is added goes to the end.
+    flat = net.sets.reshape(len(net.sets), -1)
+    place = np.where(flat, np.cumsum(flat, -1) - 1, flat.sum(-1, keepdims=True))
+    place = place.reshape(net.sets.shape)[i, s, p]
+    first = np.stack([i, at, inside], -1)[:, 0].astype(np.int32)
+    others = np.stack(
+        [np.where(i < 0, NEURONS, i), place, np.where(inside, empty_plane(geometry), at)], -1
+    )[:, 1:].astype(np.int32)
+    tape, found = tape_of(net, geometry), np.zeros((len(moves) + 1, 2), np.int64)
+    for start in range(0, len(moves), _MOVES):
+        part = slice(start, start + _MOVES)
+        count = len(first[part])
+        flips = Flips(
+            np.zeros((_MOVES, 3), np.int32),
+            np.full((_MOVES, 3, 3), NEURONS, np.int32),
+            np.int32(count),
+        )
+        flips.first[:count], flips.others[:count] = first[part], others[part]
+        total = np.zeros((1 + _MOVES, 2), np.int64)
+        for b in problem.blocks:
+            total += np.asarray(
+                neighbours(
+                    problem.pairs.blocks[b],
+                    tape,
+                    flips,
+                    origin=geometry.origin,
+                    stride=geometry.stride,
+                )
+            )
+        found[0] = total[0]
+        found[1 + order[part]] = total[1 : 1 + count]
+    return found
+
+
+def moves_of(net: Net, inputs: int) -> np.ndarray:
+    """Return the neighbours of a network, int `(F, 4, 3)` as for `count_neighbours`."""
+    neurons, _, pixels = net.sets.shape
+    every = np.arange(pixels)
+    live = net.source >= 0
+
+    def together(*changes: tuple[Any, Any, np.ndarray]) -> np.ndarray:
+        found = np.full((pixels, 4, 3), -1)
+        for k, (i, s, p) in enumerate(sorted(changes, key=lambda change: change[0])):
+            found[:, k] = np.stack([np.full(pixels, i), np.full(pixels, s), p], -1)
+        return found
+
+    def pixel(i: int, s: int, sign: int) -> np.ndarray:
+        return every if net.source[i, s] % 2 == sign else every[::-1]
+
+    found = [together((i, s, every)) for i, s in np.argwhere(live)]
+    for j, t in np.argwhere(net.source >= 2 * inputs):
+        i = net.source[j, t] // 2 - inputs
+        for s in np.flatnonzero(live[i]):
+            sign = net.source[i, s] % 2
+            found.append(together((i, s, every), (j, t, pixel(j, t, sign))))
+    chain = (live.sum(1) == 1).all() and neurons > 2
+    if chain:
+        sign = net.source[0, 0] % 2
+        layers = [(i, 0, pixel(i, 0, sign)) for i in range(neurons)]
+        apart = [(a, b) for a in range(neurons) for b in range(a + 2, neurons)]
+        runs = [range(a, a + n) for n in (3, 4) for a in range(neurons - n + 1)]
+        found += [together(*(layers[i] for i in group)) for group in [*apart, *runs]]
+    return np.concatenate(found)
+
+
+def changed(net: Net, move: np.ndarray) -> Net:
+    """Return the network with the changes of one move."""
+    sets = net.sets.copy()
+    for i, s, p in move[move[:, 0] >= 0]:
+        sets[i, s, p] ^= True
+    return net._replace(sets=sets)
+
+
+def is_whole(net: Net) -> bool:
+    """Return whether every neuron looks at something."""
+    return bool(net.sets.any((1, 2)).all())
+
+
+def descend(
+    problem: Problem,
+    net: Net,
+    *,
+    allowed: np.ndarray | None = None,
+    lean: bool = False,
+    steps: int = 80,
+    deadline: float = np.inf,
+) -> tuple[Net, float]:
+    """Improve a network until none of its neighbours is better.
+
+    Args:
+        problem: what is to be minimised.
+        net: the start.
+        allowed: the literals that may be in, bool of the shape of `net.sets`.
+        lean: whether, of two networks with the same errors, the one with fewer pixels is better.
+        steps: at most.
+        deadline: `time.perf_counter()` after which no step begins.
+
+    Returns:
+        The network and its loss.
+    """
+    value = float(losses(problem, [net])[0])
+    for _ in range(steps):
+        if time.perf_counter() > deadline:
+            break
+        moves = moves_of(net, problem.pairs.geometry.inputs)
+        if allowed is not None:
+            i, s, p = np.moveaxis(moves, -1, 0)
+            moves = moves[(allowed[i, s, p] | net.sets[i, s, p] | (i < 0)).all(1)]
+        values = problem.values(count_neighbours(problem, net, moves))[1:]
+        inside = net.sets[tuple(np.moveaxis(moves, -1, 0))]
+        grows = lean * _TINY * np.where(moves[..., 0] < 0, 0, 1 - 2 * inside).sum(1)
+        order = np.argsort(values + grows, kind="stable")[: 4 * _TRIES]
+        better = [k for k in order if values[k] + grows[k] < value]
+        trials = [changed(net, moves[k]) for k in better]
+        better = [k for k, trial in zip(better, trials, strict=True) if is_whole(trial)][:_TRIES]
+        if not better:
+            break
+        # The best one, and those after it that improve further.
+        net, value = changed(net, moves[better[0]]), float(values[better[0]])
+        for k in better[1:]:
+            trial = changed(net, moves[k])
+            if is_whole(trial):
+                new = float(losses(problem, [trial])[0])
+                if new + grows[k] < value:
+                    net, value = trial, new
+    return net, value

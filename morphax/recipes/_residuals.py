@@ -1,0 +1,77 @@
+"""Tell independent flips of the targets from errors of a network: by how its wrong pixels lie.
+
+Independent flips lie anywhere. The errors of a network lie where its output changes, next to each other,
+and come with certain patterns of the input. Three statistics that flips leave at 0, give or take 1, are
+computed over the pixels that count; if one of them is far from 0, there is something left to learn.
+"""
+
+import numpy as np
+
+from morphax.recipes._bit_errors import output, residual_statistics
+from morphax.recipes._blocks import unpacked
+from morphax.recipes._descent import Net, Problem, tape_of
+
+_FAR = 4.0
+"""Standard deviations from 0 that flips do not reach."""
+_FEW = 5.0
+"""Expected wrong pixels below which a pattern is left out."""
+
+
+def only_flips(problem: Problem, net: Net) -> bool:
+    """Return whether the wrong pixels of a network look like independent flips of the targets.
+
+    Args:
+        problem: the pairs; of `problem.blocks` the first eight are looked at.
+        net: the network.
+    """
+    pairs = problem.pairs
+    space = {"origin": pairs.geometry.origin, "stride": pairs.geometry.stride}
+    across = pairs.geometry.words
+    down = pairs.geometry.width * across
+    statistics = np.zeros(8)
+    classes = np.zeros((2, 512))
+    for number, b in enumerate(list(problem.blocks)[:8]):
+        block = pairs.blocks[b]
+        out = output(block, tape_of(net, pairs.geometry), **space)
+        statistics += np.asarray(residual_statistics(block, out, across=across, down=down))
+        if number < 2:
+            wrong = (out ^ block.y) & block.counts
+            parts = (block.x[0], wrong, block.counts)
+            classes += _by_pattern(*(unpacked(part, pairs.geometry) for part in parts))
+    return all(abs(z) < _FAR for z in (*_scores(statistics), _score_of_patterns(*classes)))
+
+
+def _scores(n: np.ndarray) -> tuple[float, float]:
+    """How many neighbours are both wrong, and how much more is wrong at edges, in standard deviations."""
+    wrong, pixels, pairs_wrong, pairs, wrong_edge, edge, wrong_flat, flat = n
+    if wrong == 0 or wrong == pixels:
+        return 0.0, 0.0
+    rate = wrong / pixels
+    expected = max(rate**2 * pairs, 1.0)
+    together = (pairs_wrong - rate**2 * pairs) / np.sqrt(expected)
+    variance = rate * (1 - rate) * (1 / max(edge, 1) + 1 / max(flat, 1))
+    at_edges = wrong_edge / max(edge, 1) - wrong_flat / max(flat, 1)
+    return together, at_edges / np.sqrt(variance) if min(edge, flat) > 0 else 0.0
+
+
+def _by_pattern(x: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Wrong pixels and pixels for each 3 x 3 pattern of the input, `(2, 512)`."""
+    rows, columns = x.shape[1:]
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    code = np.zeros(x.shape, np.int16)
+    for k in range(9):
+        view = padded[:, k // 3 : k // 3 + rows, k % 3 : k % 3 + columns]
+        code |= view.astype(np.int16) << k
+    return np.stack([np.bincount(code[part], minlength=512) for part in (wrong, counts)])
+
+
+def _score_of_patterns(wrong: np.ndarray, pixels: np.ndarray) -> float:
+    """The chi-square statistic of equal error rates for all patterns, in standard deviations."""
+    rate = wrong.sum() / max(pixels.sum(), 1)
+    seen = pixels * rate > _FEW
+    if rate == 1 or seen.sum() < 2:
+        return 0.0
+    expected = pixels[seen] * rate
+    chi_square = ((wrong[seen] - expected) ** 2 / (expected * (1 - rate))).sum()
+    freedom = seen.sum() - 1
+    return float((chi_square - freedom) / np.sqrt(2 * freedom))
