@@ -12,7 +12,7 @@
 
 # %%
 import argparse
-import json
+import sys
 from pathlib import Path
 
 import jax
@@ -24,6 +24,9 @@ import morphax
 from morphax import data
 from morphax.neurons import models
 from morphax.training.fitting import TrainState, make_chunk, make_step
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from _lib import common
 
 METRICS = {"rho = 1 (the papers')": 1.0, "rho = 0.1": 0.1, "rho = 1/n": None}
 
@@ -78,6 +81,7 @@ def _record(name: str, step: int, near: morphax.Projection, x: jax.Array) -> dic
         "metric": name,
         "step": step,
         "sizes": sizes.tolist(),
+        "quantiles": np.quantile(sizes, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist(),
         "median": float(np.median(sizes)),
         "single": float((sizes == 1).mean()),
         "alive": float((fires.any(0) & ~fires.all(0)).mean()),
@@ -144,15 +148,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/selem_size"))
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args(argv)
+    about = common.metadata("selem_size", unit="|S|", reference="none", smoke=options.smoke)
     x, y = mnist(options.data_dir, options.smoke)
     sizes = {"width": 16, "steps": 5, "looks": 1} if options.smoke else {
         "width": options.width, "steps": options.steps, "looks": options.looks}  # fmt: skip
     records, losses = train(jax.random.key(options.seed), x, y, **sizes)
     options.out.mkdir(parents=True, exist_ok=True)
-    about = {"seed": options.seed, "smoke": options.smoke, **sizes, "losses": losses,
-             "jax": jax.__version__, "device": str(jax.devices()[0])}  # fmt: skip
-    text = json.dumps({"metadata": about, "results": records})
-    (options.out / "selem_size.json").write_text(text)
+    given = {**sizes, "seed": options.seed}
+    words = " ".join(f"--{name} {value}" for name, value in given.items())
+    about |= {"command": f"python examples/selem_size.py {words}", **given, "losses": losses}
+    rows = [{key: value for key, value in row.items() if key != "sizes"} for row in records]
+    common.write_rows(options.out / "selem_size.json", about, rows)
     figure(records).savefig(options.out / "selem_size.png", dpi=120)
     for r in records:
         print(
