@@ -1,4 +1,4 @@
-"""Shared test set-up: ranks never promote silently, and real data is skipped loudly."""
+"""Shared set-up: the option --runslow, a cache of compiled programs, and real data skipped loudly."""
 
 import os
 from importlib.util import find_spec
@@ -8,10 +8,41 @@ import jax
 import numpy as np
 import pytest
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-
-# Sets up eight devices in float64 when it is imported, which looking for doctests would do.
+# Needs eight devices in float64, which it sets up when it is imported.
 collect_ignore = ["helpers/on_devices.py"]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
+    parser.addoption(
+        "--strict-promotion",
+        action="store_true",
+        help="raise where JAX would promote two dtypes silently",
+    )
+
+
+def pytest_configure(config):
+    """Keep compiled programs on disk, for this process, its workers and those that tests start."""
+    folder = config.cache.mkdir("jax") if hasattr(config, "cache") else None
+    if folder and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if config.getoption("--strict-promotion"):
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip the tests marked slow, unless they are asked for."""
+    if not config.getoption("--runslow"):
+        skip = pytest.mark.skip(reason="slow: add --runslow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
 
 
 @pytest.fixture
@@ -22,14 +53,14 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def tfds() -> None:
-    """What reads data sets; the test is skipped, and says so, where it is not installed."""
+    """Skip the test, visibly, where what reads data sets is not installed."""
     if find_spec("tensorflow_datasets") is None:
         pytest.skip("needs tensorflow_datasets: pip install 'morphax[data]'")
 
 
 @pytest.fixture
 def data_dir(tfds: None) -> Path:
-    """The folder of real data sets (`MORPHAX_DATA`); the test is skipped, and says so, without."""
+    """The folder of real data sets (`MORPHAX_DATA`); the test is skipped, visibly, without."""
     folder = os.environ.get("MORPHAX_DATA")
     if not folder:
         pytest.skip("needs the real data sets: set MORPHAX_DATA to their folder")

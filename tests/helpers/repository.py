@@ -32,3 +32,14 @@ def run_python(*command, timeout=600, **env) -> subprocess.CompletedProcess:
         timeout=timeout,
         env={**os.environ, "PYTHONPATH": paths, **env},
     )
+
+
+def tracked(*patterns) -> list[Path]:
+    """Return the files that git tracks; those of the package where there is no git."""
+    done = subprocess.run(
+        ["git", "ls-files", "--", *patterns], capture_output=True, text=True, cwd=ROOT
+    )
+    if done.returncode:
+        return sorted(path for p in patterns for path in (ROOT / "morphax").rglob(p))
+    paths = [ROOT / line for line in done.stdout.splitlines()]
+    return [path for path in paths if path.is_file()]

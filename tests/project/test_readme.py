@@ -1,40 +1,61 @@
-"""What the README tells a stranger to type works."""
+"""What the README and the guides tell a reader to type works.
 
-import pkgutil
+Python blocks of a page run one after the other, in one namespace. A comment in the page says what a
+reader does not need to see: `<!-- setup` CODE `-->` runs with the blocks, and a block after a line
+`<!-- not run: REASON -->` is compiled only.
+"""
+
 import re
 
-from helpers.repository import ROOT
+import pytest
+from helpers.repository import ROOT, tracked
 
-README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
-
-
-def test_the_ten_lines_run(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(blocks) == 1
-    exec(compile(blocks[0], "README.md", "exec"), {})  # asserts equality of the networks itself
-    printed = capsys.readouterr().out
-    assert "proved equal: True" in printed
-    assert "[0 0 0 1 0 0 0]" in printed  # the top of the disk
-
-
-def test_the_two_lines_are_there():
-    lines = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv")]
-    assert [line.split()[-1] for line in lines] == ["examples/learn_operator.py", "loadfile"]
+PAGES = {
+    str(page.relative_to(ROOT)): page.read_text()
+    for page in tracked("*.md")
+    if "```python" in page.read_text()
+}
+# These pages train an operator to the last pixel.
+SLOW = {"README.md", "docs/guides/learn.md"}
+BLOCK = re.compile(
+    r"^<!-- setup\n(?P<setup>.*?)-->$|(?P<idle>^<!-- not run: .+ -->\n+)?^```python\n(?P<code>.*?)```$",
+    re.S | re.M,
+)
 
 
-def test_links_lead_somewhere():
-    found = 0
-    for page in PAGES:
-        for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
-            found += 1
-    assert found > 5
+def blocks(name):
+    """Yield (code, whether it is to be run) of each block of a page, on the lines of the page."""
+    for match in BLOCK.finditer(PAGES[name]):
+        part = "code" if match["code"] else "setup"
+        yield "\n" * PAGES[name].count("\n", 0, match.start(part)) + match[part], not match["idle"]
 
 
-def test_what_the_pages_name_can_be_imported():
-    text = " ".join(page.read_text() for page in PAGES)
-    names = set(re.findall(r"\bmorphax(?:\.[A-Za-z_]\w*)+", text))
-    assert len(names) > 30
-    for name in sorted(names):
-        pkgutil.resolve_name(name)
+def test_every_block_is_found():
+    for name, text in PAGES.items():
+        shown = [match for match in BLOCK.finditer(text) if match["code"]]
+        assert len(shown) == len(re.findall(r"^\s*```python", text, re.M)), name
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_blocks_are_python(name):
+    for code, _ in blocks(name):
+        compile(code, name, "exec")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in PAGES]
+)
+def test_blocks_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    for code, run in blocks(name):
+        if run:
+            exec(compile(code, name, "exec"), namespace)  # asserts what it claims
+
+
+def test_the_commands_of_the_readme_name_what_is_there():
+    commands = re.findall(r"```bash\n(.*?)```", PAGES["README.md"], re.S)
+    scripts = {name for text in commands for name in re.findall(r"\S+/\w+\.py\b", text)}
+    assert scripts
+    assert [name for name in scripts if not (ROOT / name).is_file()] == []
+    assert any("-m pytest" in text for text in commands)
