@@ -37,12 +37,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip the tests marked slow, unless they are asked for."""
+    """Leave out the tests marked slow, unless they are asked for."""
     if not config.getoption("--runslow"):
-        skip = pytest.mark.skip(reason="slow: add --runslow")
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(skip)
+        slow = [item for item in items if "slow" in item.keywords]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if "slow" not in item.keywords]
 
 
 @pytest.fixture
