@@ -40,7 +40,7 @@ from morphax.recipes.operators import learn_operator
 from morphax.specialized.compiler import specialize_program
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from learn_operator import LAYERS, prepare, write
+from learn_operator import LAYERS, add_thresholds, prepare, thresholds, write
 
 NAME = "learned"  # of the files, and of the functions in them
 COMPILERS = ("cc", "gcc", "clang")
@@ -126,7 +126,7 @@ def opened(args: argparse.Namespace) -> tuple[morphax.Archive, np.ndarray, np.nd
     program, shape = archive.program, archive.program.input_shape
     export.c(program, layout="pixels")  # it refuses what is no operator on images
     if args.pairs:
-        inputs, targets = data.load_pairs(args.pairs)
+        inputs, targets = data.load_pairs(args.pairs, **thresholds(args))
         if inputs.shape[1:] != shape:
             raise ValueError(f"--pairs: expected images of {shape}, as {args.archive} takes them, "
                              f"got {inputs.shape[1:]}")  # fmt: skip
@@ -272,7 +272,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Options, checked."""
     parser = argparse.ArgumentParser(description="From pairs of images to a compiled C program.")
     add = parser.add_argument
-    add("--pairs", type=Path, metavar="DIR", help="learn from DIR/input/*.png, DIR/target/*.png")
+    add(
+        "--pairs",
+        type=Path,
+        metavar="DIR",
+        help="learn from the images in DIR/input and DIR/target",
+    )
+    add_thresholds(parser)
     add("--archive", type=Path, metavar="FILE", help="export this network (--pairs then tests it)")
     add("--operation", choices=LAYERS, help="the operator to learn, without --pairs (opening)")
     add("--element", choices=elements.NAMES, help="its structuring element (disk)")
@@ -289,6 +295,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for name in (name for name in brought if getattr(args, name) is not None):
         what = "--archive brings its own network" if args.archive else "--pairs brings targets"
         parser.error(f"{what}: drop --{name}")
+    for name in (name for name, value in thresholds(args).items() if value and not args.pairs):
+        parser.error(f"--{name.replace('_', '-')} goes with --pairs")
     args.restarts, args.train_images, args.test_images = (
         (1, 256, 100) if args.smoke else (6, 4096, 1000)
     )

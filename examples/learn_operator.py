@@ -8,7 +8,7 @@
 #     python examples/learn_operator.py                                   # opening by a disk, 1 minute
 #     python examples/learn_operator.py --operation closing --element hstick
 #     python examples/learn_operator.py --dataset mnist --data-dir DIR
-#     python examples/learn_operator.py --pairs DIR          # your own input/*.png and target/*.png
+#     python examples/learn_operator.py --pairs DIR          # your own input/ and target/ images
 #
 # It needs `pip install 'morphax[examples]'`, and `morphax[data]` for MNIST.
 
@@ -94,7 +94,12 @@ def pairs_in_a_folder(args: argparse.Namespace) -> Task:
     the frame of a crop the target depends on pixels that were cut away, so it is not looked at there, and
     success is judged on whole images.
     """
-    inputs, targets = data.load_pairs(args.pairs)
+    pairs = data.load_pairs(args.pairs, **thresholds(args))
+    inputs, targets = pairs
+    for line in data.check_pairs(*pairs):
+        print(f"Note: {line}.", flush=True)
+    if pairs.masks is not None:
+        print("Note: the masks of the pairs are not used, all pixels count.", flush=True)
     if len(inputs) < 2:
         raise ValueError(f"--pairs: expected 2 pairs or more, got {len(inputs)} in {args.pairs}")
     order = np.random.default_rng(0).permutation(len(inputs))
@@ -113,6 +118,26 @@ def pairs_in_a_folder(args: argparse.Namespace) -> Task:
     )
     title = f"the operator of the pairs in {args.pairs}"
     return Task(train, valid, test, title, None, batch_size, (rows, columns))
+
+
+# %% [markdown]
+# Gray pairs need thresholds; their options are those of `data.load_pairs`.
+
+
+# %%
+def add_thresholds(parser: argparse.ArgumentParser) -> None:
+    """Add the options with which gray images of `--pairs` become binary."""
+    parser.add_argument("--threshold", type=float, metavar="LEVEL",
+                        help="with --pairs: gray pixels of this level or above are set")  # fmt: skip
+    for side in ("input", "target", "mask"):
+        parser.add_argument(f"--{side}-threshold", type=float, metavar="LEVEL",
+                            help=f"the same for DIR/{side} alone")  # fmt: skip
+
+
+def thresholds(args: argparse.Namespace) -> dict[str, float | None]:
+    """Return these options as keywords of `data.load_pairs`."""
+    names = ("threshold", "input_threshold", "target_threshold", "mask_threshold")
+    return {name: getattr(args, name) for name in names}
 
 
 # %% [markdown]
@@ -310,10 +335,16 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
     add("--size", type=int, default=7, help="side of the element and of the windows, odd (7)")
     add("--dataset", choices=("diskorect", "mnist", "inverted_mnist"), help="(default diskorect)")
     add("--data-dir", type=Path, help="where MNIST lies (default: the variable MORPHAX_DATA)")
-    add("--pairs", type=Path, metavar="DIR", help="learn from DIR/input/*.png, DIR/target/*.png")
+    add(
+        "--pairs",
+        type=Path,
+        metavar="DIR",
+        help="learn from the images in DIR/input and DIR/target",
+    )
     add(
         "--crop", type=int, help="with --pairs: side of the crops to train on, 0: none (64 or more)"
     )
+    add_thresholds(parser)
     add("--channels", help="shape of the network, such as 1,1,1 (default: that of the operation)")
     add("--train-images", type=int, help="images, or crops, to train on (4096)")
     add("--steps", type=int, help="steps of a run (2000)")
@@ -330,8 +361,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[int]]:
         parser.error(
             f"--pairs brings its own images and targets: drop --{chosen[0].replace('_', '-')}"
         )
-    if args.crop is not None and not args.pairs:
-        parser.error("--crop goes with --pairs")
+    for name, value in {"crop": args.crop, **thresholds(args)}.items():
+        if value is not None and not args.pairs:
+            parser.error(f"--{name.replace('_', '-')} goes with --pairs")
     args.dataset = None if args.pairs else args.dataset or "diskorect"
     if args.data_dir and args.dataset == "diskorect":
         parser.error("--data-dir goes with --dataset mnist or inverted_mnist")

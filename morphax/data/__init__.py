@@ -4,6 +4,8 @@ from morphax.data._diskorect import diskorect as diskorect
 from morphax.data._noisti import noisti as noisti
 from morphax.data.nuclei import draw_nuclei as draw_nuclei
 from morphax.data.nuclei import load_nuclei as load_nuclei
+from morphax.data.pair_checks import check_pairs as check_pairs
+from morphax.data.pairs import Pairs as Pairs
 from morphax.data.pairs import crops as crops
 from morphax.data.pairs import load_pairs as load_pairs
 from morphax.data.pairs import save_pairs as save_pairs

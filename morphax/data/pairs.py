@@ -1,12 +1,12 @@
-"""A folder of image pairs: `input/NAME.png` and `target/NAME.png`, matched by name.
+"""Folders of image pairs: `input/NAME.png`, `target/NAME.png`, perhaps `mask/NAME.png`.
 
-Files are grey or one-bit PNGs, all of one size; arrays are bool `(N, H, W, 1)`, sorted by name.
+PNG, TIFF, BMP, PBM, PGM and JPEG files are read; files match by their names without the extension.
+Arrays are bool `(N, H, W, 1)`, in the order of the names. White is set in every format.
 """
 
-import struct
-import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,56 +15,129 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax.data import _image_files, _names
+from morphax.data._bits import bits, rule_of
 
 _SIDES = ("input", "target")
+Images = np.ndarray | list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs and targets; `inputs, targets = pairs` unpacks them, and `pairs[0]` are the inputs.
+
+    Attributes:
+        inputs: bool `(N, H, W, 1)`, or a list of N arrays `(H, W, 1)` of any sizes.
+        targets: the same for the targets.
+        masks: the same for the masks, whose set pixels count; None where there are none.
+        names: the N names, without extension.
+    """
+
+    inputs: Images
+    targets: Images
+    masks: Images | None
+    names: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Images]:
+        return iter((self.inputs, self.targets))
+
+    def __getitem__(self, index: int) -> Images:
+        return (self.inputs, self.targets)[index]
 
 
 def load_pairs(
-    folder: str | Path, *, threshold: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets from a folder of pairs.
+    folder: str | Path,
+    *,
+    threshold: float | None = None,
+    input_threshold: float | None = None,
+    target_threshold: float | None = None,
+    mask_threshold: float | None = None,
+    ragged: bool = False,
+) -> Pairs:
+    """Return the pairs of a folder, with their masks if it has any.
+
+    A side whose files are binary needs no threshold: levels 0 and 1, or 0 and 255, or any two levels that
+    all its files share. Of an image with an alpha channel and one colour, the alpha is read; of a palette
+    with colours, the indices. Binary files stay as they are when a threshold is given.
 
     Args:
-        folder: holds `input/*.png` and `target/*.png`; a pair bears one name.
-        threshold: a pixel is set when it is at least this, in 1..255. By default images must be
-            binary already: two levels, 0 and 255, or 0 and 1.
+        folder: holds `input/`, `target/` and perhaps `mask/`; the files of a pair bear one name. The
+            pixels that are set in a mask are those that count.
+        threshold: a pixel of a gray file is set when its level is at least this, on all sides. Levels go
+            to 255, in files of 16 bits to 65535.
+        input_threshold, target_threshold, mask_threshold: the same for one side alone.
+        ragged: return lists of images, which may have several sizes.
 
     Returns:
-        `(inputs, targets)`, bool `(N, H, W, 1)`, in the order of their names.
+        The pairs, which unpack as `(inputs, targets)`.
 
     Raises:
         ImportError: Pillow (`morphax[data]`) is missing.
-        ValueError: the folder or a half of it is missing or empty, a name has no partner, an image
-            is damaged, has another size, colour or alpha, or more than two levels without a `threshold`.
+        ValueError: the folder or a side of it is missing or empty, a name has no partner, an image is
+            damaged, in colour, too large, of another size, or gray without a threshold; or no pixel of a
+            side reaches its threshold. The message names the file and a way out.
 
-    >>> import tempfile
-    >>> import numpy as np
-    >>> images = np.eye(5, dtype=bool)[None, :, :, None]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_pairs(folder, images, ~images)
-    ...     inputs, targets = load_pairs(folder)
-    >>> inputs.shape, bool((inputs ^ targets).all())
-    ((1, 5, 5, 1), True)
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> images = np.eye(5, dtype=bool)[None, :, :, None]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_pairs(folder, images, ~images)
+        ...     inputs, targets = load_pairs(folder)
+        >>> inputs.shape, bool((inputs ^ targets).all())
+        ((1, 5, 5, 1), True)
     """
-    files = matched(folder, threshold)
-    stacks = [[read(path, threshold) for path in side] for side in zip(*files, strict=True)]
-    size = stacks[0][0].shape
-    for i, stack in enumerate(stacks):
-        for pair, image in zip(files, stack, strict=True):
-            if image.shape != size:
-                raise ValueError(
-                    f"folder: expected images of one size, got {_size(size)} in {files[0][0]} and "
-                    f"{_size(image.shape)} in {pair[i]}; crop or pad them to one size"
-                )
-    inputs, targets = (np.stack(stack)[..., None] for stack in stacks)
-    return inputs, targets
+    sides = sides_of(folder)
+    limits = thresholds(threshold, input_threshold, target_threshold, mask_threshold)
+    files = _names.matched(folder, sides)
+    stacks: dict[str, Images | None] = {"mask": None}
+    first = None
+    for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
+        pictures = [_image_files.read(path) for path in paths]
+        # All images have the size of the first input, or each that of its own input.
+        first = first or pictures
+        for picture, like in zip(
+            pictures, first if ragged else first[:1] * len(first), strict=True
+        ):
+            require_size(picture, like)
+        rule = rule_of(side, pictures, limits[side])
+        images = [bits(picture, rule)[..., None] for picture in pictures]
+        stacks[side] = images if ragged else np.stack(images)
+    return Pairs(stacks["input"], stacks["target"], stacks["mask"], tuple(files))
+
+
+def sides_of(folder: str | Path) -> tuple[str, ...]:
+    """Return the names of the sides that a folder has."""
+    return (*_SIDES, "mask") if (Path(folder).expanduser() / "mask").is_dir() else _SIDES
+
+
+def thresholds(
+    both: float | None, inputs: float | None, targets: float | None, masks: float | None = None
+) -> dict[str, float | None]:
+    """Return the threshold of each side, checked."""
+    each = {"": both, "input_": inputs, "target_": targets, "mask_": masks}
+    for side, value in each.items():
+        fits = value is None or 0 < value < np.inf
+        _checks.require(fits, f"{side}threshold", "a positive level or None", value)
+    return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in
+            (*_SIDES, "mask")}  # fmt: skip
+
+
+def require_size(picture: _image_files.Picture, like: _image_files.Picture) -> None:
+    """Refuse a picture of another size than `like`."""
+    if picture.values.shape != like.values.shape:
+        raise ValueError(
+            f"folder: expected images of one size, got {_size(like.values.shape)} in {like.path} and "
+            f"{_size(picture.values.shape)} in {picture.path}; crop or pad them to one size, in "
+            "another folder of pairs"
+        )
 
 
 def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> None:
     """Write pairs as one-bit PNGs that `load_pairs` reads back.
 
     Args:
-        folder: made if needed; its `input/` and `target/` must not hold PNG files yet.
+        folder: made if needed; its `input/` and `target/` must not hold image files yet.
         inputs, targets: bool `(N, H, W, 1)`, of one shape.
 
     Raises:
@@ -73,7 +146,7 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
 
     See `load_pairs` for an example.
     """
-    Image = _pillow()
+    Image = _image_files.pillow()
     inputs, targets = np.asarray(inputs), np.asarray(targets)
     for argument, images in (("inputs", inputs), ("targets", targets)):
         fits = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == bool
@@ -83,7 +156,7 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
     for side in _SIDES:
         place = Path(folder).expanduser() / side
         place.mkdir(parents=True, exist_ok=True)
-        _checks.require(not _pngs(place), "folder", "no PNG files there yet", str(place))
+        _checks.require(not _names.images(place), "folder", "no image files there yet", str(place))
     for side, images in zip(_SIDES, (inputs, targets), strict=True):
         for index, image in enumerate(images[..., 0]):
             Image.fromarray(image).save(Path(folder).expanduser() / side / f"{index:06d}.png")
@@ -141,114 +214,5 @@ def crops(
     return many(images, image, row, column), many(targets, image, row, column)
 
 
-def matched(folder: str | Path, threshold: int | None) -> list[tuple[Path, Path]]:
-    """Paths of the pairs of a folder, in the order of their names; raises as `load_pairs` does."""
-    if threshold is not None:
-        _checks.require(1 <= threshold <= 255, "threshold", "a value in 1..255 or None", threshold)
-    folder = Path(folder).expanduser()
-    _checks.require(folder.is_dir(), "folder", "an existing folder", str(folder))
-    files = {side: _files(folder / side) for side in _SIDES}
-    for side, other in (_SIDES, _SIDES[::-1]):
-        alone = sorted(set(files[side]) - set(files[other]))
-        if alone:
-            listed = ", ".join(alone[:5]) + (" ..." if len(alone) > 5 else "")
-            raise ValueError(
-                f"folder: {len(alone)} file(s) in {folder / side} have no partner "
-                f"of the same name in {other}/: {listed}"
-            )
-    return [(path, files["target"][name]) for name, path in files["input"].items()]
-
-
-def _files(place: Path) -> dict[str, Path]:
-    if not place.is_dir():
-        raise ValueError(
-            f"folder: expected the sub-folders input/ and target/, but {place} is missing"
-        )
-    found = _pngs(place)
-    if not found:
-        raise ValueError(f"folder: expected PNG files, but there are none in {place}")
-    return found
-
-
-# Of the seven images of an interlaced PNG: first column, first row, and the steps to the next ones.
-ADAM7 = (
-    (0, 0, 8, 8),
-    (4, 0, 8, 8),
-    (0, 4, 4, 8),
-    (2, 0, 4, 4),
-    (0, 2, 2, 4),
-    (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)
-
-
-def _pngs(place: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(place.iterdir()) if path.suffix.lower() == ".png"}
-
-
-def read(path: Path, threshold: int | None) -> np.ndarray:
-    """One image as bool `(H, W)`; raises as `load_pairs` does."""
-    _pillow()
-    try:
-        mode, values = _gray(path)
-    except Exception as error:  # of many kinds for damaged and absurd PNGs; not all name the file
-        raise ValueError(f"folder: {path} is not a readable PNG ({error})") from error
-    if mode not in ("1", "L"):
-        raise ValueError(
-            f"folder: {path} has mode {mode!r} (colour, palette, alpha or 16 bits), "
-            "expected 8-bit grey or 1 bit; convert it: "
-            "PIL.Image.open(path).convert('L').save(path)"
-        )
-    if threshold is not None:
-        return values >= threshold
-    levels = np.unique(values)
-    if not (np.isin(levels, (0, 1)).all() or np.isin(levels, (0, 255)).all()):
-        raise ValueError(
-            f"folder: {path} is not binary: {len(levels)} levels from {levels[0]} to {levels[-1]}, "
-            "expected 0 and 255, or 0 and 1; give a threshold, e.g. threshold=128"
-        )
-    return values > 0
-
-
-def _gray(path: Path) -> tuple[str, np.ndarray]:
-    """Mode of an image, and its gray levels where it is a gray one."""
-    with _pillow().open(path, formats=("PNG",)) as image:
-        mode = "alpha" if "transparency" in image.info else image.mode
-        pixels = image.width * image.height
-        image.verify()  # checksums: reading alone lets damaged pixels pass
-    # Deflate makes at most 1032 bytes, of 8 pixels each, of one.
-    if pixels > 8 * 1032 * path.stat().st_size:
-        raise ValueError(f"{pixels} pixels cannot be in so small a file")
-    if mode not in ("1", "L"):
-        return mode, np.zeros((0, 0), np.uint8)
-    if not _whole(path.read_bytes()):
-        raise ValueError("its pixels end early")
-    with _pillow().open(path, formats=("PNG",)) as image:
-        return mode, np.asarray(image.convert("L"))
-
-
-def _whole(content: bytes) -> bool:
-    """Whether a gray PNG holds all rows that its header announces; Pillow makes up what is missing."""
-    at, kind, packed = 8, b"", []
-    while at < len(content) and kind != b"IEND":
-        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
-        if kind == b"IDAT":
-            packed.append(content[at + 8 : at + 8 + size])
-        at += 12 + size
-    width, height, depth, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
-    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
-    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
-    wanted = sum(rows * (-(-columns * depth // 8) + 1) for columns, rows in sizes if columns > 0)
-    return len(zlib.decompressobj().decompress(b"".join(packed), wanted)) == wanted
-
-
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]}x{shape[1]} (rows x columns)"
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise _checks.extra("pillow", "data") from error
-    return Image

@@ -17,7 +17,9 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax.data import pairs
+from morphax.data import _names, pairs
+from morphax.data._bits import bits, rule_of
+from morphax.data._image_files import read
 from morphax.data._diskorect import diskorect
 from morphax.data.targets import target
 
@@ -99,14 +101,16 @@ def batches(
 class PairFiles:
     """A folder of pairs (`morphax.data.load_pairs`), read when a pair is asked for.
 
+    Files are read by the rules of `load_pairs`; masks are not read.
+
     Args:
-        folder: holds `input/*.png` and `target/*.png`; a pair bears one name.
-        threshold: as for `load_pairs`.
+        folder: holds `input/` and `target/`; the files of a pair bear one name.
+        threshold, input_threshold, target_threshold: as for `load_pairs`.
+        ragged: pairs may have several sizes; give `batches` a `transform` that makes them equal.
 
     Raises:
         ImportError: Pillow (extra "data") is missing.
-        ValueError: no such folder, or a name without a partner; when a pair is read, an image that is
-            damaged or not binary.
+        ValueError: as `load_pairs` does; what concerns one file alone, when that file is read.
 
     Example:
         >>> import tempfile
@@ -118,15 +122,33 @@ class PairFiles:
         ((5, 5, 1), True)
     """
 
-    def __init__(self, folder: str | Path, *, threshold: int | None = None) -> None:
-        self._files, self._threshold = pairs.matched(folder, threshold), threshold
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        threshold: float | None = None,
+        input_threshold: float | None = None,
+        target_threshold: float | None = None,
+        ragged: bool = False,
+    ) -> None:
+        limits = pairs.thresholds(threshold, input_threshold, target_threshold)
+        self._files = list(_names.matched(folder, ("input", "target")).values())
+        self._rules = [
+            rule_of(side, map(read, paths), limits[side], patience=64)
+            for side, paths in zip(("input", "target"), zip(*self._files, strict=True), strict=True)
+        ]
+        self._like = None if ragged else read(self._files[0][0])
+        self[0]  # what is wrong with all files is said at once
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray]:
-        x, y = (pairs.read(path, self._threshold)[..., None] for path in self._files[index])
-        return x, y
+        picture, target = (read(path) for path in self._files[index])
+        pairs.require_size(picture, self._like or picture)
+        pairs.require_size(target, picture)
+        x, y = (bits(*each) for each in zip((picture, target), self._rules, strict=True))
+        return x[..., None], y[..., None]
 
 
 class DiskorectBlocks:

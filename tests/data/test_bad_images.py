@@ -28,21 +28,6 @@ def test_damaged_png_is_named(tmp_path, keep):
         data.load_pairs(tmp_path)
 
 
-@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "P", "I;16"])
-def test_colour_and_alpha_are_refused(tmp_path, mode):
-    path = pairs(tmp_path)
-    Image.new(mode, (40, 40)).save(path)
-    with pytest.raises(ValueError, match=r"000000\.png has mode .*expected 8-bit grey or 1 bit"):
-        data.load_pairs(tmp_path)
-
-
-def test_hidden_alpha_is_refused(tmp_path):
-    """A gray PNG may mark one value as transparent; Pillow still calls it L."""
-    Image.new("L", (40, 40)).save(pairs(tmp_path), transparency=0)
-    with pytest.raises(ValueError, match=r"000000\.png has mode 'alpha'"):
-        data.load_pairs(tmp_path)
-
-
 def test_damaged_pixels_are_not_read(tmp_path):
     """Pillow alone may read them: when it has all rows, it looks at no checksum."""
     path = pairs(tmp_path)
@@ -98,7 +83,7 @@ def test_pixels_that_end_early_are_not_made_up(tmp_path, size, depth, interlaced
 
 
 @pytest.mark.filterwarnings("ignore:Image size")  # Pillow's, of a possible bomb
-@pytest.mark.parametrize("side", [12_000, 2**31 - 1])
+@pytest.mark.parametrize("side", [12_000, 20_000, 2**31 - 1])
 def test_absurd_sizes_cost_nothing(tmp_path, side):
     """A file of 60 bytes that claims more pixels than Pillow likes, or than there is memory."""
     path = pairs(tmp_path)

@@ -363,13 +363,17 @@ def test_grey_pairs_need_a_threshold(pairs):
     folder, _, targets = pairs
     grey = np.arange(63, dtype=np.uint8).reshape(7, 9) * 4
     save(folder / "input", "000001.png", grey)
-    with pytest.raises(ValueError, match=r"000001\.png is not binary: 63 levels.*threshold=128"):
+    with pytest.raises(
+        ValueError, match=r"000001\.png is not binary: .*63 level.*input_threshold=122"
+    ):
         data.load_pairs(folder)
     loaded = data.load_pairs(folder, threshold=100)
     np.testing.assert_array_equal(loaded[0][1, ..., 0], grey >= 100)
     np.testing.assert_array_equal(loaded[1], targets)
-    with pytest.raises(ValueError, match=r"threshold: .*1\.\.255.*300"):
+    with pytest.raises(ValueError, match=r"no pixel reaches input_threshold=300.*0 to 248"):
         data.load_pairs(folder, threshold=300)
+    with pytest.raises(ValueError, match=r"^target_threshold: expected a positive level.*got 0"):
+        data.load_pairs(folder, target_threshold=0)
 
 
 def test_missing_and_empty_folders(tmp_path):
@@ -402,17 +406,9 @@ def test_sizes_differ(pairs, side):
         data.load_pairs(folder)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16"])
-def test_colour_alpha_and_depth_are_refused(pairs, mode):
-    folder = pairs[0]
-    save(folder / "target", "000000.png", np.full((7, 9), 255, np.uint8), mode)
-    with pytest.raises(ValueError, match=rf"000000\.png has mode '{mode}'.*convert\('L'\)"):
-        data.load_pairs(folder)
-
-
 def test_save_pairs_refuses(pairs):
     folder, inputs, targets = pairs
-    with pytest.raises(ValueError, match=r"folder: .*no PNG files there yet"):
+    with pytest.raises(ValueError, match=r"folder: .*no image files there yet"):
         data.save_pairs(folder, inputs, targets)
     with pytest.raises(ValueError, match=r"inputs: .*bool.*uint8"):
         data.save_pairs(folder / "new", inputs.astype(np.uint8), targets)

@@ -1,0 +1,177 @@
+"""Decide which pixels of gray files are set: one rule for all files of a side of a folder of pairs.
+
+Without a threshold a side must be binary. Files with the levels 0 and 1, or 0 and full scale, are taken
+as they are, with a threshold too. Else all files share two levels, and the upper one is set; the first
+file that is not constant says which they are.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from morphax.data._image_files import Picture
+
+
+class Rule(NamedTuple):
+    """How the files of a side become bits.
+
+    Attributes:
+        side: "input", "target" or "mask".
+        threshold: a pixel of a gray file is set when it is at least this; None: files are binary.
+        levels: the two levels of the first file that is neither constant nor of 1 bit; None without it.
+        source: where the values of that file come from, see `Picture`.
+        path: of that file.
+    """
+
+    side: str
+    threshold: float | None
+    levels: tuple[float, float] | None = None
+    source: str = ""
+    path: Path | None = None
+
+
+def rule_of(
+    side: str,
+    pictures: Iterable[Picture],
+    threshold: float | None,
+    *,
+    patience: int | None = None,
+) -> Rule:
+    """Return the rule of a side; no more pictures are read than it takes.
+
+    Args:
+        side: "input", "target" or "mask".
+        pictures: of the side.
+        threshold: see `Rule`.
+        patience: how many pictures without gray levels are looked at, at most; None: all.
+
+    Raises:
+        ValueError: no pixel of the gray files reaches the threshold, or all of them do.
+    """
+    rule, above, below, extremes = Rule(side, threshold), False, False, []
+    for count, picture in enumerate(pictures, 1):
+        levels = _levels(picture.values)
+        if rule.path is None and len(levels) > 1 and picture.values.dtype != bool:
+            two = (levels[0], levels[1]) if len(levels) == 2 else None
+            rule = rule._replace(levels=two, source=picture.source, path=picture.path)
+        if threshold is not None and not _as_it_is(picture, levels):
+            above, below = above or levels[-1] >= threshold, below or levels[0] < threshold
+            extremes += [levels[0], levels[-1]]
+        known = rule.path is not None if threshold is None else above and below
+        if known or (count == patience and not extremes):
+            return rule
+    if extremes and above != below:
+        reached = "every pixel reaches" if above else "no pixel reaches"
+        raise ValueError(
+            f"folder: {reached} {side}_threshold={threshold:g} in the gray files of {side}/, whose levels "
+            f"go from {min(extremes):g} to {max(extremes):g}; give a threshold between these"
+        )
+    return rule
+
+
+def bits(picture: Picture, rule: Rule) -> np.ndarray:
+    """Return the set pixels of a picture, bool `(H, W)`.
+
+    Raises:
+        ValueError: the picture is not binary and there is no threshold, or it is binary in another way
+            than the other files of its side, or the threshold would erase it.
+    """
+    values, levels = picture.values, _levels(picture.values)
+    if {picture.source, rule.source} == {"alpha", "opaque"}:
+        raise ValueError(
+            f"folder: the pixels of {picture.path} are in its {_channel(picture.source)}, those of "
+            f"{rule.path} in its {_channel(rule.source)}; keep one kind in a folder"
+        )
+    if values.dtype == bool:
+        return values
+    if picture.source == "colour":
+        _require_one_colour(picture, levels, rule)
+        return values > 0
+    same = rule.levels is not None and {*levels} <= {*rule.levels}
+    plain = rule.levels is None or _plain(rule.levels, values.dtype)
+    if rule.threshold is None:
+        if _as_it_is(picture, levels) and plain:
+            return values > 0
+        if same and rule.levels is not None and not picture.lossy:
+            return values == rule.levels[1]
+        raise _not_binary(picture, levels, rule)
+    if _as_it_is(picture, levels):
+        return values > 0
+    if len(levels) == 2 and not levels[0] < rule.threshold <= levels[1] and not picture.lossy:
+        raise ValueError(
+            f"folder: {picture.path} has two levels, {levels[0]:g} and {levels[1]:g}, which "
+            f"{rule.side}_threshold={rule.threshold:g} does not tell apart; give a threshold between "
+            "them, or write a copy of 1 bit into another folder of pairs"
+        )
+    return values >= rule.threshold
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    """Return the levels of an image, in increasing order."""
+    if values.dtype in (bool, np.uint8):  # many times as fast as sorting
+        return np.flatnonzero(np.bincount(values.ravel(), minlength=2))
+    return np.unique(values)
+
+
+def _plain(levels: Iterable[float], dtype: np.dtype) -> bool:
+    """Tell whether levels are 0 and 1, or 0 and full scale."""
+    full = 2 ** (8 * dtype.itemsize) - 1 if dtype in (np.uint8, np.uint16) else 255
+    return {*levels} <= {0, 1} or {*levels} <= {0, full}
+
+
+def _as_it_is(picture: Picture, levels: np.ndarray) -> bool:
+    """Tell whether a picture is binary beyond doubt."""
+    if picture.values.dtype == bool or picture.source == "colour":
+        return True
+    return not picture.lossy and _plain(levels, picture.values.dtype)
+
+
+def _channel(source: str) -> str:
+    return "alpha channel" if source == "alpha" else "gray levels (its alpha is 255 everywhere)"
+
+
+def _require_one_colour(picture: Picture, levels: np.ndarray, rule: Rule) -> None:
+    """Refuse all colour images but those of one colour, the same one, on black."""
+    alike = rule.levels is not None and {*levels} <= {*rule.levels}
+    if picture.lossy or len(levels) > 2 or not alike or rule.levels[0] != 0:
+        shown = ", ".join(f"#{int(level):06x}" for level in levels[:4])
+        raise ValueError(
+            f"folder: {picture.path} is {picture.kind}, {len(levels)} colours ({shown}"
+            f"{', ...' if len(levels) > 4 else ''}), expected gray, or black and one colour, the same "
+            "in all files; write gray copies into another folder of pairs"
+        )
+
+
+def _not_binary(picture: Picture, levels: np.ndarray, rule: Rule) -> ValueError:
+    advice = _advised(picture.values)
+    if len(levels) <= 2 and not picture.lossy and rule.levels is not None:
+        low, high = rule.levels
+        return ValueError(
+            f"folder: {picture.path} has the level(s) {', '.join(f'{each:g}' for each in levels)}, but "
+            f"{rule.path} {low:g} and {high:g}: these may be labels of several classes, or masks of "
+            f"several kinds; give the least level that is set as {_option(rule.side, max(low + 1, 1))}"
+        )
+    return ValueError(
+        f"folder: {picture.path} is not binary: {picture.kind}, {len(levels)} level(s) from "
+        f"{levels[0]:g} to {levels[-1]:g}; give the least level that is set, such as "
+        f"{_option(rule.side, advice)}"
+    )
+
+
+def _option(side: str, threshold: float) -> str:
+    return f"{side}_threshold={threshold:g} (in a terminal: --{side}-threshold {threshold:g})"
+
+
+def _advised(values: np.ndarray) -> float:
+    """Return a threshold halfway between the two classes of Otsu, for levels of any dtype."""
+    levels, counts = np.unique(values, return_counts=True)
+    if len(levels) == 1:
+        return float(levels[0])
+    below, total = np.cumsum(counts.astype(float)), np.cumsum(levels * counts.astype(float))
+    between = (total[-1] * below - below[-1] * total)[:-1] ** 2
+    best = int(np.argmax(between / (below * (below[-1] - below))[:-1]))
+    middle = (float(levels[best]) + float(levels[best + 1])) / 2
+    return middle if levels.dtype.kind == "f" else math.ceil(middle)
