@@ -39,13 +39,13 @@ def check_pairs(inputs: Any, targets: Any, masks: Any = None) -> list[str]:
         >>> check_pairs(images, images & False)
         ['targets are constant: no pixel is set in any image, so there is nothing to learn']
     """
-    count, binary = _counts(inputs, targets, masks)
+    count, binary, values = _counts(inputs, targets, masks)
     total, on = int(count.sum()), int(count[:, 1].sum())
     if total == 0:
         return ["masks are empty: no pixel of any image counts, so there is nothing to learn"]
     lines = []
-    if binary and count.sum(1).min() == 0:
-        lines.append(f"inputs are constant: {_which(int(count[1].sum()))} in any image")
+    if len(values) == 1:
+        lines.append(f"inputs are constant: {_which(max(values))} in any image")
     if on in (0, total):
         return [
             *lines,
@@ -69,8 +69,9 @@ def check_pairs(inputs: Any, targets: Any, masks: Any = None) -> list[str]:
     return lines
 
 
-def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool]:
-    """Return how many pixels have which (input, target), int64 (2, 2), and whether inputs are bits."""
+def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, set[bool]]:
+    """Return how many pixels have which (input, target), int64 (2, 2), whether the inputs are bits,
+    and which values they have; a mask hides none of these, since a pixel's neighbours matter too."""
     _checks.require(len(targets) > 0, "targets", "one image or more", "none")
     _checks.require(len(inputs) == len(targets), "inputs", f"{len(targets)} images", len(inputs))
     fits = masks is None or len(masks) == len(targets)
@@ -78,20 +79,21 @@ def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool]:
     images: Iterable[Any] = zip(
         inputs, targets, masks if masks is not None else targets, strict=True
     )
-    count, binary = np.zeros((2, 2), np.int64), True
+    count, binary, values = np.zeros((2, 2), np.int64), True, set()
     for x, y, mask in ((np.asarray(part) for part in each) for each in images):
         _checks.require(y.dtype == bool, "targets", "bool", y.dtype)
         fits = x.shape[:2] == y.shape[:2] and mask.shape == y.shape
         _checks.require(fits, "inputs and masks", f"the size of the target, {y.shape}",
                        (x.shape, mask.shape))  # fmt: skip
         binary = binary and x.dtype == bool and x.shape == y.shape
+        values |= {bool(x.min()), bool(x.max())} if binary else {False, True}
         x = x if binary else np.zeros_like(y)
         if masks is not None:
             x, y = x[mask], y[mask]
         on, both, area = int(y.sum()), int((x & y).sum()), int(x.sum())
         count += [[y.size - area - on + both, on - both], [area - both, both]]
-    return count, binary
+    return count, binary, values
 
 
-def _which(count: int) -> str:
-    return "every pixel is set" if count else "no pixel is set"
+def _which(is_set: int) -> str:
+    return "every pixel is set" if is_set else "no pixel is set"

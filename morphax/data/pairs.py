@@ -90,7 +90,7 @@ def load_pairs(
     sides = sides_of(folder)
     limits = thresholds(threshold, input_threshold, target_threshold, mask_threshold)
     files = _names.matched(folder, sides)
-    stacks: dict[str, Images | None] = {"mask": None}
+    stacks: dict[str, Images] = {}
     first = None
     for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
         pictures = [_image_files.read(path) for path in paths]
@@ -103,7 +103,7 @@ def load_pairs(
         rule = rule_of(side, pictures, limits[side])
         images = [bits(picture, rule)[..., None] for picture in pictures]
         stacks[side] = images if ragged else np.stack(images)
-    return Pairs(stacks["input"], stacks["target"], stacks["mask"], tuple(files))
+    return Pairs(stacks["input"], stacks["target"], stacks.get("mask"), tuple(files))
 
 
 def sides_of(folder: str | Path) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ import numpy as np
 from morphax import _checks
 from morphax.data import _names, pairs
 from morphax.data._bits import bits, rule_of
-from morphax.data._image_files import read
 from morphax.data._diskorect import diskorect
+from morphax.data._image_files import read
 from morphax.data.targets import target
 
 

@@ -1,6 +1,7 @@
 """Examples run from the command line, check themselves, and fail in one line."""
 
 import json
+import re
 import sys
 
 import jax.numpy as jnp
@@ -81,6 +82,8 @@ def test_several_channels(tmp_path):
     [
         ("--pairs DIR --operation opening", "--pairs brings its own .*drop --operation"),
         ("--crop 32", "--crop goes with --pairs"),
+        ("--target-threshold 3", "--target-threshold goes with --pairs"),
+        ("--pairs DIR --threshold -3", "threshold: expected a positive level or None, got -3"),
         ("--pairs DIR --crop 12", "--crop: expected 0 or more than 12 .*got 12"),
         ("--data-dir DIR", "--data-dir goes with --dataset mnist"),
         ("--size 4", "--size: expected an odd number"),
@@ -103,6 +106,47 @@ def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails now
     assert load_example("learn_operator").main(["--smoke", "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'morphax[viz]'" in capsys.readouterr().err
+
+
+def test_odd_pairs_are_told_before_training(tmp_path, rng, capsys):
+    images = rng.random((4, 9, 12, 1)) < 0.5
+    for name, targets in (
+        ("constant", images & False),
+        ("equal", images),
+        ("complemented", ~images),
+    ):
+        data.save_pairs(tmp_path / name, images, targets)
+        args, _ = load(LEARN).parse(["--pairs", str(tmp_path / name)])
+        load(LEARN).prepare(args)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert name in line
+
+
+@pytest.mark.parametrize("script", [LEARN, EXAMPLES / "export_operator.py"], ids=lambda s: s.stem)
+def test_every_threshold_that_a_message_names_is_an_option(
+    script, tmp_path, rng, capsys, monkeypatch
+):
+    """Gray pairs: do as the messages say until none is left."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    bits = rng.random((3, 4, 9, 12)) < 0.5
+    for side, stack in zip(("input", "target", "mask"), bits, strict=True):
+        (tmp_path / side).mkdir()
+        for k, mask in enumerate(stack):
+            gray = np.where(mask, 200, 40) + rng.integers(0, 20, mask.shape)
+            Image.fromarray(gray.astype(np.uint8)).save(tmp_path / side / f"{k}.png")
+    command = ["--pairs", str(tmp_path), "--out", str(tmp_path / "out"), "--smoke"]
+    for side in ("input", "target", "mask"):
+        assert load(script).main(command) == 2
+        option, value = re.search(
+            r"\(in a terminal: (\S+) (\S+)\)", capsys.readouterr().err
+        ).groups()
+        assert option == f"--{side}-threshold"
+        command += [option, value]
+    args = load(script).parse(command)
+    task = load(LEARN).prepare(args[0] if script == LEARN else args)
+    order = np.random.default_rng(0).permutation(4)  # of the example; the first pair is the test
+    np.testing.assert_array_equal(task.test[0][0, ..., 0], bits[0, order[0]])
+    np.testing.assert_array_equal(task.test[1][0, ..., 0], bits[1, order[0]])
 
 
 @pytest.mark.realdata

@@ -181,6 +181,7 @@ def test_a_program_that_gives_other_bits_is_told(tmp_path, capsys, monkeypatch):
         ("--archive DIR/net.npz --pairs DIR/pairs", r"--pairs: expected images of \(20, 37, 1\)"),
         ("--size 4", "--size: expected an odd number"),
         ("--steps 0", "--steps: expected 1 or more, got 0"),
+        ("--input-threshold 9", "--input-threshold goes with --pairs"),
         ("--channels 1,x", "--channels: expected 1,...,1 .*'1,x'"),
         ("--channels 1,2", "--channels: expected 1,...,1"),
     ],
