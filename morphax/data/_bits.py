@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from morphax import _checks
 from morphax.data._image_files import Picture
 
 
@@ -31,6 +32,18 @@ class Rule(NamedTuple):
     levels: tuple[float, float] | None = None
     source: str = ""
     path: Path | None = None
+
+
+def thresholds_of(
+    both: float | None, inputs: float | None, targets: float | None, masks: float | None = None
+) -> dict[str, float | None]:
+    """Return the threshold of each side, checked."""
+    each = {"": both, "input_": inputs, "target_": targets, "mask_": masks}
+    for side, value in each.items():
+        fits = value is None or 0 < value < np.inf
+        _checks.require(fits, f"{side}threshold", "a positive level or None", value)
+    return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in
+            ("input", "target", "mask")}  # fmt: skip
 
 
 def rule_of(
@@ -135,8 +148,9 @@ def _channel(source: str) -> str:
 
 def _require_one_colour(picture: Picture, levels: np.ndarray, rule: Rule) -> None:
     """Refuse all colour images but those of one colour, the same one, on black."""
-    alike = rule.levels is not None and {*levels} <= {*rule.levels}
-    if picture.lossy or len(levels) > 2 or not alike or rule.levels[0] != 0:
+    # The first file of the side says which colour it is.
+    on_black = rule.levels is not None and rule.levels[0] == 0 and {*levels} <= {*rule.levels}
+    if picture.lossy or not on_black:
         shown = ", ".join(f"#{int(level):06x}" for level in levels[:4])
         raise ValueError(
             f"folder: {picture.path} is {picture.kind}, {len(levels)} colours ({shown}"

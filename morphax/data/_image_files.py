@@ -68,6 +68,20 @@ def read(path: Path) -> Picture:
     return Picture(path, values, kind + (", lossy" if lossy else ""), source, lossy)
 
 
+def require_size(picture: Picture, like: Picture) -> None:
+    """Refuse a picture of another size than `like`."""
+    if picture.values.shape != like.values.shape:
+        raise ValueError(
+            f"folder: expected images of one size, got {_size(like.values.shape)} in {like.path} and "
+            f"{_size(picture.values.shape)} in {picture.path}; crop or pad them to one size, in "
+            "another folder of pairs"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]} (rows x columns)"
+
+
 def pillow() -> Any:
     """Return the module `PIL.Image`; `ImportError` names the extra that brings it."""
     try:

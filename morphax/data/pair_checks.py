@@ -14,7 +14,7 @@ _RARE = 1e-4  # share of a class below which a network seldom learns it
 _COMPLEMENTED = 0.7  # share of pixels on which a target differs from its input
 
 
-def check_pairs(inputs: Any, targets: Any, masks: Any = None) -> list[str]:
+def check_pairs(inputs: Any, targets: Any, *, masks: Any = None) -> list[str]:
     """Return what is odd about pairs, one line each; no line where nothing is.
 
     Said are: masks that let no pixel count, constant inputs and targets, targets equal to their
@@ -74,8 +74,9 @@ def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, se
     and which values they have; a mask hides none of these, since a pixel's neighbours matter too."""
     _checks.require(len(targets) > 0, "targets", "one image or more", "none")
     _checks.require(len(inputs) == len(targets), "inputs", f"{len(targets)} images", len(inputs))
-    fits = masks is None or len(masks) == len(targets)
-    _checks.require(fits, "masks", f"{len(targets)} images or None", masks if fits else len(masks))
+    if masks is not None:
+        fits = len(masks) == len(targets)
+        _checks.require(fits, "masks", f"{len(targets)} images or None", len(masks))
     images: Iterable[Any] = zip(
         inputs, targets, masks if masks is not None else targets, strict=True
     )

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.data import _image_files, _names
-from morphax.data._bits import bits, rule_of
+from morphax.data._bits import bits, rule_of, thresholds_of
 
 _SIDES = ("input", "target")
 Images = np.ndarray | list[np.ndarray]
@@ -87,8 +87,8 @@ def load_pairs(
         >>> inputs.shape, bool((inputs ^ targets).all())
         ((1, 5, 5, 1), True)
     """
-    sides = sides_of(folder)
-    limits = thresholds(threshold, input_threshold, target_threshold, mask_threshold)
+    sides = _sides_of(folder)
+    limits = thresholds_of(threshold, input_threshold, target_threshold, mask_threshold)
     files = _names.matched(folder, sides)
     stacks: dict[str, Images] = {}
     first = None
@@ -99,38 +99,11 @@ def load_pairs(
         for picture, like in zip(
             pictures, first if ragged else first[:1] * len(first), strict=True
         ):
-            require_size(picture, like)
+            _image_files.require_size(picture, like)
         rule = rule_of(side, pictures, limits[side])
         images = [bits(picture, rule)[..., None] for picture in pictures]
         stacks[side] = images if ragged else np.stack(images)
     return Pairs(stacks["input"], stacks["target"], stacks.get("mask"), tuple(files))
-
-
-def sides_of(folder: str | Path) -> tuple[str, ...]:
-    """Return the names of the sides that a folder has."""
-    return (*_SIDES, "mask") if (Path(folder).expanduser() / "mask").is_dir() else _SIDES
-
-
-def thresholds(
-    both: float | None, inputs: float | None, targets: float | None, masks: float | None = None
-) -> dict[str, float | None]:
-    """Return the threshold of each side, checked."""
-    each = {"": both, "input_": inputs, "target_": targets, "mask_": masks}
-    for side, value in each.items():
-        fits = value is None or 0 < value < np.inf
-        _checks.require(fits, f"{side}threshold", "a positive level or None", value)
-    return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in
-            (*_SIDES, "mask")}  # fmt: skip
-
-
-def require_size(picture: _image_files.Picture, like: _image_files.Picture) -> None:
-    """Refuse a picture of another size than `like`."""
-    if picture.values.shape != like.values.shape:
-        raise ValueError(
-            f"folder: expected images of one size, got {_size(like.values.shape)} in {like.path} and "
-            f"{_size(picture.values.shape)} in {picture.path}; crop or pad them to one size, in "
-            "another folder of pairs"
-        )
 
 
 def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> None:
@@ -214,5 +187,6 @@ def crops(
     return many(images, image, row, column), many(targets, image, row, column)
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]} (rows x columns)"
+def _sides_of(folder: str | Path) -> tuple[str, ...]:
+    """Return the names of the sides that a folder has."""
+    return (*_SIDES, "mask") if (Path(folder).expanduser() / "mask").is_dir() else _SIDES

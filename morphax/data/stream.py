@@ -9,7 +9,7 @@ reads its own rows only.
 Needs the extra "stream".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +17,10 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax.data import _names, pairs
-from morphax.data._bits import bits, rule_of
+from morphax.data import _names
+from morphax.data._bits import bits, rule_of, thresholds_of
 from morphax.data._diskorect import diskorect
-from morphax.data._image_files import read
+from morphax.data._image_files import read, require_size
 from morphax.data.targets import target
 
 
@@ -65,7 +65,8 @@ def batches(
 
     Raises:
         ImportError: without grain (extra "stream").
-        ValueError: an empty source, or rows that processes and blocks do not divide.
+        ValueError: an empty source, rows that processes and blocks do not divide, or records of
+            several shapes.
 
     Example:
         >>> stream = batches(range(6), batch_size=3)
@@ -89,7 +90,7 @@ def batches(
     if transform is not None:
         data = data.map(transform)
     # Batch i of all is the pieces i P, ..., i P + P - 1: process p takes every P-th.
-    data = data.batch(batch_size // (processes * block))[process::processes]
+    data = data.batch(batch_size // (processes * block), batch_fn=_stacked)[process::processes]
     if block > 1:
         data = data.map(lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
@@ -131,7 +132,7 @@ class PairFiles:
         target_threshold: float | None = None,
         ragged: bool = False,
     ) -> None:
-        limits = pairs.thresholds(threshold, input_threshold, target_threshold)
+        limits = thresholds_of(threshold, input_threshold, target_threshold)
         self._files = list(_names.matched(folder, ("input", "target")).values())
         self._rules = [
             rule_of(side, map(read, paths), limits[side], patience=64)
@@ -145,8 +146,8 @@ class PairFiles:
 
     def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray]:
         picture, target = (read(path) for path in self._files[index])
-        pairs.require_size(picture, self._like or picture)
-        pairs.require_size(target, picture)
+        require_size(picture, self._like or picture)
+        require_size(target, picture)
         x, y = (bits(*each) for each in zip((picture, target), self._rules, strict=True))
         return x[..., None], y[..., None]
 
@@ -189,6 +190,17 @@ class DiskorectBlocks:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):  # not where the model trains
             x, y = self._draw(np.uint32(index))
             return np.asarray(x), np.asarray(y)
+
+
+def _stacked(records: Sequence[Any]) -> Any:
+    """Return one record whose arrays have an axis more, along which those of the records lie."""
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(record)] for record in records]
+    other = next((each for each in shapes if each != shapes[0]), shapes[0])
+    same = other == shapes[0]
+    _checks.require(
+        same, "source", f"records of the shapes {shapes[0]} (a transform may crop them)", other
+    )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *records)
 
 
 def _grain() -> Any:

@@ -472,6 +472,10 @@ def test_several_sizes(tmp_path):
     np.testing.assert_array_equal(source[2][1][..., 0], np.eye(10, 9, dtype=bool))
     crop = stream.batches(source, batch_size=3, transform=lambda pair: pair[0][:8])
     assert next(crop).shape == (3, 8, 9, 1)
+    with pytest.raises(
+        ValueError, match=r"^source: expected records of the shapes \[\(.*crop them"
+    ):
+        next(stream.batches(source, batch_size=3))
     put(tmp_path, "target", "1.png", Image.fromarray(np.eye(9, 8, dtype=bool)))
     for read in (data.load_pairs, lambda *a, **b: stream.PairFiles(*a, **b)[1]):
         with pytest.raises(ValueError, match=r"8x9 .*input.1\.png and 9x8 .*target.1\.png"):

@@ -71,14 +71,14 @@ def test_rare_classes(count, said, flip):
 
 def test_masks_say_what_counts():
     masks = np.zeros_like(IMAGES)
-    assert "masks are empty" in check_pairs(IMAGES, ~IMAGES, masks)[0]
+    assert "masks are empty" in check_pairs(IMAGES, ~IMAGES, masks=masks)[0]
     masks[:, 5:20, 5:20] = True
     targets = np.where(masks, IMAGES, ~IMAGES)  # equal where it counts
-    assert "equal to the inputs" in check_pairs(IMAGES, targets, masks)[0]
-    assert "targets are constant" in check_pairs(IMAGES, masks, masks)[0]
+    assert "equal to the inputs" in check_pairs(IMAGES, targets, masks=masks)[0]
+    assert "targets are constant" in check_pairs(IMAGES, masks, masks=masks)[0]
     ink = np.random.default_rng(1).random(IMAGES.shape) < 0.5
     assert (
-        check_pairs(IMAGES, ink, IMAGES) == []
+        check_pairs(IMAGES, ink, masks=IMAGES) == []
     )  # a mask of the ink, as for recognition of letters
 
 
