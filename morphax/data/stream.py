@@ -115,9 +115,10 @@ class PairFiles:
 
     Example:
         >>> import tempfile
+        >>> from morphax.data import save_pairs
         >>> images = np.eye(5, dtype=bool)[None, :, :, None]
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     pairs.save_pairs(folder, images, ~images)
+        ...     save_pairs(folder, images, ~images)
         ...     x, y = PairFiles(folder)[0]
         >>> x.shape, bool((x ^ y).all())
         ((5, 5, 1), True)

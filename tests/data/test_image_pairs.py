@@ -6,6 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from fuzz.images import png
 from PIL import Image, PngImagePlugin
 
 from morphax import data
@@ -301,8 +302,6 @@ def test_sixteen_bits_a_channel_are_not_cut_to_eight(tmp_path):
     rows = b"".join(
         b"\0" + b"".join(bytes([0, pixel] * 3) for pixel in row) for row in MASK.astype(np.uint8)
     )
-    from fuzz_images import png
-
     (tmp_path / "target/a.png").write_bytes(png((17, 12, 16, 2, 0, 0, 0), rows))
     with pytest.raises(ValueError, match=r"RGB of 16 bits a channel"):
         data.load_pairs(tmp_path)

@@ -116,13 +116,13 @@ def test_odd_pairs_are_told_before_training(tmp_path, rng, capsys):
         ("complemented", ~images),
     ):
         data.save_pairs(tmp_path / name, images, targets)
-        args, _ = load(LEARN).parse(["--pairs", str(tmp_path / name)])
-        load(LEARN).prepare(args)
+        args, _ = load_example("learn_operator").parse(["--pairs", str(tmp_path / name)])
+        load_example("learn_operator").prepare(args)
         (line,) = capsys.readouterr().out.splitlines()
         assert name in line
 
 
-@pytest.mark.parametrize("script", [LEARN, EXAMPLES / "export_operator.py"], ids=lambda s: s.stem)
+@pytest.mark.parametrize("script", ["learn_operator", "export_operator"])
 def test_every_threshold_that_a_message_names_is_an_option(
     script, tmp_path, rng, capsys, monkeypatch
 ):
@@ -136,14 +136,14 @@ def test_every_threshold_that_a_message_names_is_an_option(
             Image.fromarray(gray.astype(np.uint8)).save(tmp_path / side / f"{k}.png")
     command = ["--pairs", str(tmp_path), "--out", str(tmp_path / "out"), "--smoke"]
     for side in ("input", "target", "mask"):
-        assert load(script).main(command) == 2
+        assert load_example(script).main(command) == 2
         option, value = re.search(
             r"\(in a terminal: (\S+) (\S+)\)", capsys.readouterr().err
         ).groups()
         assert option == f"--{side}-threshold"
         command += [option, value]
-    args = load(script).parse(command)
-    task = load(LEARN).prepare(args[0] if script == LEARN else args)
+    args = load_example(script).parse(command)
+    task = load_example("learn_operator").prepare(args[0] if script == "learn_operator" else args)
     order = np.random.default_rng(0).permutation(4)  # of the example; the first pair is the test
     np.testing.assert_array_equal(task.test[0][0, ..., 0], bits[0, order[0]])
     np.testing.assert_array_equal(task.test[1][0, ..., 0], bits[1, order[0]])
