@@ -1,0 +1,85 @@
+"""Levels of hit-or-misses on images: maps that fit are counted, and counts compared with cuts are planes again.
+
+A *level* looks at a window of planes with hit-or-misses, adds up the votes of those that fit, and compares
+the count with whole numbers, its cuts: plane t of its result is `count >= cuts[t]`. A union is the case of
+votes 1 and cut 1; with the cut 2 besides it also says where at least two maps fit. The next level sees the
+planes of the image and behind them the planes of the level before. Cut 0 of the last level is the answer.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from morphax.recipes._patterns import padded_planes
+
+
+class Level(NamedTuple):
+    """One level of a window operator.
+
+    Attributes:
+        window: int `(n, 3)`, see `morphax.recipes._patterns`.
+        literals: bool `(maps, 2 n)`: pixels that must be set, then pixels that must not be set.
+        votes: int32 `(maps,)`.
+        cuts: int32 `(planes,)`.
+    """
+
+    window: np.ndarray
+    literals: np.ndarray
+    votes: np.ndarray
+    cuts: np.ndarray
+
+
+def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -> np.ndarray:
+    """Count the votes of the maps that fit at each pixel of an image.
+
+    Args:
+        level: the level.
+        planes: bool `(H, W, C)`.
+        border: "constant" or "replicate".
+
+    Returns:
+        int32 `(H, W)`.
+    """
+    height, width, _ = planes.shape
+    padded, reach = padded_planes(planes, level.window, border)
+    by_plane = np.ascontiguousarray(np.moveaxis(padded, -1, 0))
+    both = (by_plane, ~by_plane)
+    n, counts = len(level.window), np.zeros((height, width), np.int32)
+    for literals, vote in zip(level.literals, level.votes, strict=True):
+        fits = np.ones((height, width), bool)
+        for literal in np.flatnonzero(literals):
+            row, column, plane = level.window[literal % n]
+            side = both[literal // n][plane]
+            fits &= side[reach + row : reach + row + height, reach + column : reach + column + width]
+        counts += vote * fits
+    return counts
+
+
+def add_planes(level: Level, planes: np.ndarray, image_planes: int, *, border: str) -> np.ndarray:
+    """Return the planes that the next level sees: those of the image, then those of this level."""
+    counts = count_votes(level, planes, border=border)
+    return np.concatenate([planes[..., :image_planes], counts[..., None] >= level.cuts], -1)
+
+
+def run_levels(levels: Sequence[Level], planes: np.ndarray, *, border: str = "constant") -> np.ndarray:
+    """Run all levels on an image.
+
+    Args:
+        levels: the first one sees the planes of the image.
+        planes: bool `(H, W, C)`.
+        border: "constant" or "replicate".
+
+    Returns:
+        The answer, bool `(H, W)`.
+
+    Example:
+        >>> window = np.array([[0, 0, 0], [0, 1, 0]])
+        >>> pair = Level(window, np.array([[True, True, False, False]]), np.array([1]), np.array([1]))
+        >>> run_levels([pair], np.array([[True, True, False, True]])[..., None]).astype(int).tolist()
+        [[1, 0, 0, 0]]
+    """
+    seen = planes
+    for level in levels[:-1]:
+        seen = add_planes(level, seen, planes.shape[-1], border=border)
+    return count_votes(levels[-1], seen, border=border) >= levels[-1].cuts[0]

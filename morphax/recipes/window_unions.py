@@ -1,0 +1,194 @@
+"""Learn a window operator as a union of hit-or-misses, in one level or several: morphology alone.
+
+Every operator that looks at a window is a union of hit-or-misses (Banon & Barrera, SIAM J. Appl. Math. 51, 1991).
+The union is searched for on the different patterns of the window with their counts (`_union_search`), in NumPy,
+without gradients. The window, the least number of pixels that a literal must gain, and how much is made of
+patterns beside the seen ones are chosen on held-out pairs where they are not given.
+
+A second level looks at a window of the answer of the first one, of where at least two and at least four of its
+maps fit, and of the image: it sees further, and it sees how sure the first level is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from morphax import _checks
+from morphax.recipes._choice import choose
+from morphax.recipes._levels import Level, add_planes, run_levels
+from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
+from morphax.recipes._patterns import (
+    Example,
+    count_patterns,
+    square_window,
+    with_neighbours,
+)
+from morphax.recipes._union_search import search_union
+
+_WINDOWS = (3, 5, 7, 9, 11)
+_GAINS = (1, 3, 10, 30)
+_GUESSES = (0.0, 0.1, 0.3)  # weights of patterns beside the seen ones
+_MOST_GUESSED = 200_000  # patterns
+_CUTS = np.array([1, 2, 4], np.int32)  # maps that fit: the planes that the next level sees
+
+
+class WindowOperator(NamedTuple):
+    """A learned window operator; `answer(operator, image)` applies it.
+
+    Attributes:
+        levels: the levels, see `morphax.recipes._levels.Level`.
+        border: what lies beyond the frame: "constant" (0) or "replicate".
+        options: what was given or chosen, by name.
+        tried: a record of each choice on held-out pairs.
+        held_out: `Scores` on held-out pairs of an operator with these options that has not seen them;
+            None where nothing was held out.
+    """
+
+    levels: tuple[Level, ...]
+    border: str
+    options: dict[str, Any]
+    tried: list[dict[str, Any]]
+    held_out: Scores | None
+
+
+def learn_window_union(
+    key: jax.Array,
+    pairs: Any,
+    *,
+    masks: Any = None,
+    maps: int | Sequence[int] = 16,
+    window: int | None = None,
+    least_gain: float | None = None,
+    guess: float | None = None,
+    border: str = "constant",
+    seconds: float = 60.0,
+) -> WindowOperator:
+    """Learn a union of hit-or-misses from pairs of binary images.
+
+    Args:
+        key: PRNG key; the same key, pairs and options give the same operator if time does not run out.
+        pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any sizes.
+        masks: pixels that count, bool; all by default, or `pairs.masks`.
+        maps: largest number of hit-or-misses; a sequence of numbers, one for each level.
+        window: odd side of the window of the first level.
+        least_gain: pixels that a literal, and a map, must gain: the larger, the simpler.
+        guess: weight of unseen patterns that differ from a seen one in one pixel.
+        border: "constant" (0) or "replicate": what lies beyond the frame.
+        seconds: limit of the whole search, choices included.
+
+    Returns:
+        `WindowOperator`. `window`, `least_gain` and `guess` are chosen on a quarter of the pairs where they
+        are None; the operator is then learned from all pairs.
+
+    Raises:
+        ValueError: pairs that cannot be learned from (see `morphax.recipes._pair_images.read_pairs`), gray
+            inputs, or options out of range.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> inputs = rng.random((4, 16, 16)) < 0.5
+        >>> shifted = np.pad(inputs, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
+        >>> edges = inputs & ~shifted  # the left end of every run
+        >>> found = learn_window_union(jax.random.key(0), (inputs, edges), maps=2, window=3)
+        >>> len(found.levels[0].literals), bool((answer(found, inputs[0]) == edges[0]).all())
+        (1, True)
+    """
+    examples = read_pairs(pairs, masks)
+    sizes = [maps] if isinstance(maps, int) else list(maps)
+    _check_options(examples, sizes, window, border)
+    seed = int(np.asarray(jax.random.key_data(key)).astype(np.uint32)[-1])
+    part, held = hold_out(examples)
+    given = {"window": window, "least_gain": least_gain, "guess": guess}
+    narrow = [size for size in _WINDOWS if size <= min(min(x.shape[:2]) for x, _, _ in examples)]
+    options = {"window": narrow, "least_gain": _GAINS, "guess": _GUESSES}
+    options = {name: values for name, values in options.items() if given[name] is None}
+    start = {"window": 7 if 7 in narrow else narrow[-1], "least_gain": 3, "guess": 0.0}
+    start.update({name: value for name, value in given.items() if value is not None})
+    each = seconds / 2 / max(1, sum(len(values) for values in options.values()))
+
+    def learn(examples: list[Example], chosen: dict[str, Any], seconds: float) -> tuple[Level, ...]:
+        return _learn_levels(examples, sizes, border, seed, seconds, **chosen)
+
+    def error(chosen: dict[str, Any]) -> float:
+        return _scores(learn(part, chosen, each), held, border).error
+
+    best, tried = choose(error, start, options) if options else (start, [])
+    held_scores = _scores(learn(part, best, each), held, border) if options else None
+    levels = learn(examples, best, seconds / 2 if options else seconds)
+    return WindowOperator(levels, border, {"maps": sizes, **best}, tried, held_scores)
+
+
+def answer(operator: WindowOperator, image: np.ndarray) -> np.ndarray:
+    """Apply a learned window operator to one binary image.
+
+    Args:
+        operator: the operator.
+        image: bool `(H, W)` or `(H, W, C)`.
+
+    Returns:
+        bool `(H, W)`.
+    """
+    planes = image[..., None] if image.ndim == 2 else image
+    return run_levels(operator.levels, planes, border=operator.border)
+
+
+def _check_options(
+    examples: list[Example], maps: list[int], window: int | None, border: str
+) -> None:
+    kinds = {x.dtype for x, _, _ in examples}
+    binary = kinds == {np.dtype(bool)}
+    _checks.require(binary, "inputs", "bool images (threshold them, e.g. images > 127)", kinds)
+    _checks.require(len(maps) > 0, "maps", "a number for each level", maps)
+    for count in maps:
+        _checks.at_least("maps", count, 1)
+    _checks.one_of("border", border, ("constant", "replicate"))
+    if window is not None:
+        least = min(min(x.shape[:2]) for x, _, _ in examples)
+        fits = window % 2 == 1 and 1 <= window <= least
+        _checks.require(fits, "window", f"an odd side of at most {least}, the least side of the images",
+                        window)  # fmt: skip
+
+
+def _learn_levels(
+    examples: list[Example],
+    maps: list[int],
+    border: str,
+    seed: int,
+    seconds: float,
+    *,
+    window: int,
+    least_gain: float,
+    guess: float,
+) -> tuple[Level, ...]:
+    """Learn one level after the other; each takes its share of the time."""
+    channels, seen, levels = examples[0][0].shape[-1], examples, []
+    for depth, count in enumerate(maps):
+        eye = square_window(window, *range(channels)) if depth == 0 else _second_window(channels)
+        patterns = count_patterns(seen, eye, border=border)
+        rng = np.random.default_rng([seed, depth])
+        flips = _MOST_GUESSED // max(1, len(patterns.bits))
+        patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
+        literals = search_union(*patterns, maps=count, least_gain=least_gain,
+                                seconds=seconds / len(maps), seed=seed + depth)  # fmt: skip
+        votes = np.ones(len(literals), np.int32)
+        levels.append(Level(eye, literals, votes, _CUTS))
+        if depth + 1 < len(maps):
+            seen = [(add_planes(levels[-1], planes, channels, border=border), target, mask)
+                    for planes, target, mask in seen]  # fmt: skip
+    levels[-1] = levels[-1]._replace(cuts=_CUTS[:1])
+    return tuple(levels)
+
+
+def _second_window(channels: int) -> np.ndarray:
+    """Return the window of a second level: of the answer, of how many maps fit, and of the image."""
+    parts = [square_window(11, channels), square_window(3, channels + 1, channels + 2),
+             square_window(7, *range(channels))]  # fmt: skip
+    return np.concatenate(parts)
+
+
+def _scores(levels: tuple[Level, ...], examples: list[Example], border: str) -> Scores:
+    """Score the levels on examples, whose masks often leave most pixels out."""
+    answers = [run_levels(levels, planes, border=border) for planes, _, _ in examples]
+    return score_answers(answers, examples)

@@ -1,0 +1,223 @@
+"""Learn a window operator by hit-or-misses with votes, in one level or several.
+
+The maps of `window_unions` with a whole-number vote each: the answer is 1 where the votes of the maps that fit
+add up to at least a whole number. They are trained straight-through, on bits (`_vote_training`), so the operator
+is binary to the end.
+
+Every further level sees a window of the count of the level before, cut at some whole numbers into planes, and a
+window of the image. TRIOSlib's two-level operators are of this kind (Hirata, IEEE Trans. PAMI 31, 2009).
+Gray images become planes first (`_gray_planes`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from morphax import _checks
+from morphax.recipes._choice import choose
+from morphax.recipes._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes._levels import Level, add_planes, run_levels
+from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
+from morphax.recipes._patterns import (
+    Example,
+    Patterns,
+    count_patterns,
+    sample_patterns,
+    square_window,
+)
+from morphax.recipes._vote_training import train_votes
+
+_WINDOWS = (5, 7, 9)
+_CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
+_COUNTED = 128  # bits of a window up to which patterns are counted rather than drawn
+_IMAGE = 5  # side of the window of the image in further levels
+
+
+class _Plan(NamedTuple):
+    """What is learned, and how."""
+
+    clauses: tuple[int, ...]
+    steps: int
+    pixels: int
+    border: str
+    flip: float
+    most: int
+    further: int
+
+
+class WindowVotes(NamedTuple):
+    """A learned operator of votes; `answer_votes(operator, image)` applies it.
+
+    Attributes:
+        levels: the levels, see `morphax.recipes._levels.Level`.
+        planes: how planes are made of gray images.
+        border: what lies beyond the frame: "constant" (0) or "replicate".
+        options: what was given or chosen, by name.
+        tried: a record of each choice on held-out pairs.
+        held_out: `Scores` on held-out pairs after one level, after two, ..., of levels that have not seen
+            them; empty where nothing was held out.
+    """
+
+    levels: tuple[Level, ...]
+    planes: GrayPlanes
+    border: str
+    options: dict[str, Any]
+    tried: list[dict[str, Any]]
+    held_out: tuple[Scores, ...]
+
+
+def learn_window_votes(
+    key: jax.Array,
+    pairs: Any,
+    *,
+    masks: Any = None,
+    clauses: int | Sequence[int] = (256, 256),
+    window: int | None = None,
+    further_window: int = 9,
+    planes: GrayPlanes = GrayPlanes(),  # noqa: B008
+    border: str | None = None,
+    flip: float = 0.0,
+    steps: int = 4000,
+    pixels: int = 200_000,
+    most: int = 31,
+    choose_levels: bool = True,
+) -> WindowVotes:
+    """Learn hit-or-misses with votes from pairs of images, binary or gray.
+
+    Args:
+        key: PRNG key; the same key, pairs and options give the same operator.
+        pairs: (inputs, targets): inputs bool or whole numbers, targets bool, arrays `(N, H, W)`,
+            `(N, H, W, C)` or lists of images of any sizes.
+        masks: pixels that count, bool; all by default, or `pairs.masks`.
+        clauses: number of hit-or-misses, or one number for each level.
+        window: odd side of the window of the first level; chosen on held-out pairs where it is None.
+        further_window: odd side of the window of the level before in further levels.
+        planes: how planes are made of gray images.
+        border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default "constant" for
+            binary images and "replicate" for gray ones.
+        flip: share of the pixels of a window that are flipped at random in training.
+        steps: steps of Adam for each level, of 500 pixels each.
+        pixels: drawn for a level from all images, where windows are too wide to count patterns.
+        most: the largest |vote|.
+        choose_levels: keep only the levels that help on held-out pairs (twice the time).
+
+    Returns:
+        `WindowVotes`, learned from all pairs.
+
+    Raises:
+        ValueError: pairs that cannot be learned from (see `morphax.recipes._pair_images.read_pairs`), or
+            options out of range.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> inputs = rng.random((4, 16, 16)) < 0.5
+        >>> shifted = np.pad(inputs, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
+        >>> edges = inputs & ~shifted  # the left end of every run
+        >>> found = learn_window_votes(jax.random.key(0), (inputs, edges), clauses=4, window=3, steps=300)
+        >>> bool((answer_votes(found, inputs[0]) == edges[0]).all())
+        True
+    """
+    images = read_pairs(pairs, masks)
+    counts = (clauses,) if isinstance(clauses, int) else tuple(clauses)
+    gray = any(image.dtype != bool for image, _, _ in images)
+    border = border or ("replicate" if gray else "constant")
+    _check_options(images, counts, window, further_window, border, steps, flip)
+    examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
+    plan = _Plan(counts, steps, pixels, border, flip, most, further_window)
+    part, held = hold_out(examples)
+    narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
+
+    def error(chosen: dict[str, Any]) -> float:
+        quick = plan._replace(clauses=counts[:1], steps=max(1, steps // 4))
+        levels = _learn_levels(key, part, quick, chosen["window"])
+        return _scores(levels, held, border).error
+
+    side, tried = window, []
+    if side is None:
+        best, tried = choose(error, {"window": narrow[0]}, {"window": narrow})
+        side = best["window"]
+    found: tuple[Scores, ...] = ()
+    if choose_levels and len(counts) > 1:
+        levels = _learn_levels(key, part, plan, side)
+        found = tuple(_scores(levels[:depth], held, border) for depth in range(1, len(counts) + 1))
+        best_depth = int(np.argmin([scores.error for scores in found])) + 1
+        plan = plan._replace(clauses=counts[:best_depth])
+    levels = _learn_levels(key, examples, plan, side)
+    options = {"window": side, "levels": len(levels), **plan._asdict()}
+    return WindowVotes(levels, planes, border, options, tried, found)
+
+
+def answer_votes(operator: WindowVotes, image: np.ndarray) -> np.ndarray:
+    """Apply a learned operator to one image.
+
+    Args:
+        operator: the operator.
+        image: bool or whole numbers `(H, W)` or `(H, W, C)`, as in training.
+
+    Returns:
+        bool `(H, W)`.
+    """
+    image = image[..., None] if image.ndim == 2 else image
+    return run_levels(operator.levels, gray_planes(image, operator.planes), border=operator.border)
+
+
+def _check_options(
+    images: list[Example], clauses: tuple[int, ...], window: int | None, further: int, border: str,
+    steps: int, flip: float,
+) -> None:  # fmt: skip
+    _checks.require(len(clauses) > 0, "clauses", "a number for each level", clauses)
+    for count in clauses:
+        _checks.at_least("clauses", count, 1)
+    least = min(min(image.shape[:2]) for image, _, _ in images)
+    for name, side in (("window", window), ("further_window", further)):
+        fits = side is None or (side % 2 == 1 and 1 <= side)
+        fits = fits and (name == "further_window" or side is None or side <= least)
+        expected = f"an odd side of at most {least}, the least side of the images"
+        _checks.require(fits, name, expected, side)
+    _checks.one_of("border", border, ("constant", "replicate"))
+    _checks.at_least("steps", steps, 1)
+    _checks.probability("flip", flip)
+
+
+def _learn_levels(
+    key: jax.Array, examples: list[Example], plan: _Plan, window: int
+) -> tuple[Level, ...]:
+    """Learn one level after the other on the same examples."""
+    channels, seen, levels = examples[0][0].shape[-1], examples, []
+    for depth, clauses in enumerate(plan.clauses):
+        level_key = jax.random.fold_in(key, depth)
+        if depth == 0:
+            eye = square_window(window, *range(channels))
+        else:
+            before = range(channels, channels + len(_CUTS))
+            eye = np.concatenate([square_window(plan.further, *before),
+                                  square_window(_IMAGE, *range(channels))])  # fmt: skip
+        patterns = _patterns(level_key, seen, eye, plan)
+        found = train_votes(level_key, patterns, clauses=clauses, steps=plan.steps,
+                            flip=plan.flip, most=plan.most)  # fmt: skip
+        cuts = np.array([found.least + round(cut / found.unit) for cut in _CUTS], np.int32)
+        levels.append(Level(eye, found.literals, found.votes, cuts))
+        if depth + 1 < len(plan.clauses):
+            seen = [(add_planes(levels[-1], planes, channels, border=plan.border), target, mask)
+                    for planes, target, mask in seen]  # fmt: skip
+    levels[-1] = levels[-1]._replace(cuts=levels[-1].cuts[:1])
+    return tuple(levels)
+
+
+def _patterns(
+    key: jax.Array, examples: list[Example], window: np.ndarray, plan: _Plan
+) -> Patterns:
+    """Count the patterns of a window, or draw some where hardly two pixels see the same."""
+    counted = sum(int(mask.sum()) for _, _, mask in examples)
+    if len(window) <= _COUNTED or counted <= plan.pixels:
+        return count_patterns(examples, window, border=plan.border)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    each = -(-plan.pixels // len(examples))
+    return sample_patterns(examples, window, pixels=each, rng=rng, border=plan.border)
+
+
+def _scores(levels: Sequence[Level], examples: list[Example], border: str) -> Scores:
+    answers = [run_levels(levels, planes, border=border) for planes, _, _ in examples]
+    return score_answers(answers, examples)
