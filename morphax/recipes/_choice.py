@@ -9,7 +9,7 @@ def choose(
     start: Mapping[str, Any],
     options: Mapping[str, Sequence[Any]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Try the values of one option while the others stay, keep the best one, and go on with the next.
+    """Try the values of one option after the other, each time keeping the best one.
 
     Args:
         error: of a set of options, the smaller the better; called once for each set.

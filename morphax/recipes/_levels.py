@@ -1,17 +1,19 @@
-"""Levels of hit-or-misses on images: maps that fit are counted, and counts compared with cuts are planes again.
+"""Run levels of hit-or-misses on images: count the maps that fit, and cut the count into planes.
 
-A *level* looks at a window of planes with hit-or-misses, adds up the votes of those that fit, and compares
-the count with whole numbers, its cuts: plane t of its result is `count >= cuts[t]`. A union is the case of
-votes 1 and cut 1; with the cut 2 besides it also says where at least two maps fit. The next level sees the
-planes of the image and behind them the planes of the level before. Cut 0 of the last level is the answer.
+A *level* looks at a window of planes with hit-or-misses, adds up the votes of those that fit, and
+compares
+the count with whole numbers, its cuts: plane t of its result is `count >= cuts[t]`. A union is the
+    case of votes 1 and cut 1; with the cut 2 besides it also says where at least two maps fit. The
+    next level sees the planes of the image and behind them the planes of the level before. Cut 0 of
+    the last level is the answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from morphax.recipes._patterns import padded_planes
+from morphax.recipes._patterns import Example, padded_planes
 
 
 class Level(NamedTuple):
@@ -51,7 +53,9 @@ def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -
         for literal in np.flatnonzero(literals):
             row, column, plane = level.window[literal % n]
             side = both[literal // n][plane]
-            fits &= side[reach + row : reach + row + height, reach + column : reach + column + width]
+            fits &= side[
+                reach + row : reach + row + height, reach + column : reach + column + width
+            ]
         counts += vote * fits
     return counts
 
@@ -62,7 +66,48 @@ def add_planes(level: Level, planes: np.ndarray, image_planes: int, *, border: s
     return np.concatenate([planes[..., :image_planes], counts[..., None] >= level.cuts], -1)
 
 
-def run_levels(levels: Sequence[Level], planes: np.ndarray, *, border: str = "constant") -> np.ndarray:
+def next_examples(
+    learn: Callable[[list[Example]], Level],
+    examples: list[Example],
+    level: Level,
+    image_planes: int,
+    *,
+    border: str,
+    folds: int,
+) -> list[Example]:
+    """Return what the next level learns from.
+
+    On the images that it was learned from, a level is right more often than elsewhere, and the next
+    level would trust it too much. So each image gets the planes of a level that has not seen it
+    (cross-fitting, as in stacked generalisation: Wolpert, Neural Networks 5, 1992).
+
+    Args:
+        learn: learns a level from examples.
+        examples: what `level` was learned from: planes, target and mask of each image.
+        level: the level, used where `folds` is below 2.
+        image_planes: number of planes of the image.
+        border: "constant" or "replicate".
+        folds: parts of the images; each gets the planes of a level that was learned from others.
+
+    Returns:
+        The examples, with the planes of the level behind those of the image.
+    """
+    folds = min(folds, len(examples))
+    if folds < 2:
+        levels = [level] * len(examples)
+    else:
+        parts = [[e for i, e in enumerate(examples) if i % folds != f] for f in range(folds)]
+        learned = [learn(part) for part in parts]
+        levels = [learned[i % folds] for i in range(len(examples))]
+    return [
+        (add_planes(one, planes, image_planes, border=border), target, mask)
+        for one, (planes, target, mask) in zip(levels, examples, strict=True)
+    ]
+
+
+def run_levels(
+    levels: Sequence[Level], planes: np.ndarray, *, border: str = "constant"
+) -> np.ndarray:
     """Run all levels on an image.
 
     Args:
@@ -75,8 +120,10 @@ def run_levels(levels: Sequence[Level], planes: np.ndarray, *, border: str = "co
 
     Example:
         >>> window = np.array([[0, 0, 0], [0, 1, 0]])
-        >>> pair = Level(window, np.array([[True, True, False, False]]), np.array([1]), np.array([1]))
-        >>> run_levels([pair], np.array([[True, True, False, True]])[..., None]).astype(int).tolist()
+        >>> both = np.array([[True, True, False, False]])
+        >>> pair = Level(window, both, np.array([1]), np.array([1]))
+        >>> image = np.array([[True, True, False, True]])[..., None]
+        >>> run_levels([pair], image).astype(int).tolist()
         [[1, 0, 0, 0]]
     """
     seen = planes

@@ -1,17 +1,18 @@
-"""What one change of a hit-or-miss gains, for all literals at once, on counted window patterns.
+"""Compute what one change of a hit-or-miss gains, for all literals, on counted window patterns.
 
-A map is a set of literals, bool `(2 n,)`: pixels that must be set, then pixels that must not be set. It fits a
-pattern that violates none of them. With `gain` = positive - negative pixels of a pattern, the error of a union
-of maps is a constant minus the gain of the patterns that it covers. So, for one map, and over the patterns that
-no other map covers ("free"): adding a literal loses the gain of the patterns that fit and violate it; removing
-a literal wins the gain of the patterns that violate it and no other. Both are one product of a vector and a
-matrix over few patterns.
+A map is a set of literals, bool `(2 n,)`: pixels that must be set, then pixels that must not be
+set. It fits a pattern that violates none of them. With `gain` = positive - negative pixels of a
+pattern, the error of a union of maps is a constant minus the gain of the patterns that it covers.
+So, for one map, and over the patterns that no other map covers ("free"): adding a literal loses the
+gain of the patterns that fit and violate it; removing a literal wins the gain of the patterns that
+violate it and no other. Both are one product of a vector and a matrix over few patterns.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+_FEW = 24  # literals of a map
 BLOCKED = -np.inf
 """The gain of a change that is not allowed."""
 
@@ -37,7 +38,13 @@ def make_table(bits: np.ndarray, gain: np.ndarray) -> Table:
 
 
 def violations(table: Table, literals: np.ndarray) -> np.ndarray:
-    """Count the violated literals of maps bool `(maps, 2 n)` on each pattern: int16 `(maps, patterns)`."""
+    """Count the literals of maps `(maps, 2 n)` that each pattern violates: `(maps, patterns)`."""
+    if literals.sum() < _FEW * len(literals):  # a few columns cost less than a product of matrices
+        counts = np.zeros((len(literals), len(table.rows)), np.int16)
+        for violated, literal in zip(counts, literals, strict=True):
+            for j in np.flatnonzero(literal):
+                violated += violators(table, j)
+        return counts
     n = len(table.columns)
     must, must_not = literals[:, :n].astype(np.float32), literals[:, n:].astype(np.float32)
     counts = must.sum(1)[:, None] - (must - must_not) @ table.rows.T
@@ -120,7 +127,8 @@ def expand(table: Table, free: np.ndarray, seed: int) -> tuple[np.ndarray, np.nd
         seed: number of the pattern.
 
     Returns:
-        The map, bool `(2 n,)`, and how many of its literals each pattern violates, int16 `(patterns,)`.
+        The map, bool `(2 n,)`, and how many of its literals each pattern violates, int16
+        `(patterns,)`.
     """
     held = table.columns[:, seed]
     literals = np.concatenate([held, ~held])

@@ -1,7 +1,7 @@
 """Pairs of images of any sizes as examples: planes of bits, target and mask of each image.
 
-Inputs are bool or whole numbers, targets and masks bool, each an array `(N, H, W)` or `(N, H, W, C)` or a list of
-images. What cannot be learned from is refused at once, in one line.
+Inputs are bool or whole numbers, targets and masks bool, each an array `(N, H, W)` or `(N, H, W,
+C)` or a list of images. What cannot be learned from is refused at once, in one line.
 """
 
 from collections.abc import Sequence
@@ -54,23 +54,27 @@ def read_pairs(pairs: Any, masks: Any = None) -> list[Example]:
     """Return the images of pairs as (input `(H, W, C)`, target `(H, W)`, mask `(H, W)`).
 
     Args:
-        pairs: (inputs, targets), arrays or lists; its attribute `masks` counts where `masks` is None.
+        pairs: (inputs, targets), arrays or lists; its attribute `masks` counts where `masks` is
+            None.
         masks: pixels that count; all where None.
 
     Returns:
         One example for each image; inputs of several gray levels keep their dtype.
 
     Raises:
-        ValueError: sides of different lengths or sizes, gray targets or masks, no pixel that counts, or
-            targets that are all set or all unset.
+        ValueError: sides of different lengths or sizes, gray targets or masks, no pixel that
+            counts, or targets that are all set or all unset.
     """
     inputs, targets = pairs
     masks = getattr(pairs, "masks", None) if masks is None else masks
-    _checks.require(len(inputs) == len(targets) > 0, "pairs",
-                    "as many targets as inputs, at least one", (len(inputs), len(targets)))  # fmt: skip
+    counts = (len(inputs), len(targets))
+    fits = counts[0] == counts[1] > 0
+    _checks.require(fits, "pairs", "as many targets as inputs, at least one", counts)
     masks = [None] * len(inputs) if masks is None else masks
     _checks.require(len(masks) == len(inputs), "masks", f"{len(inputs)} masks", len(masks))
-    examples = [_read(i, *three) for i, three in enumerate(zip(inputs, targets, masks, strict=True))]
+    examples = [
+        _read(i, *three) for i, three in enumerate(zip(inputs, targets, masks, strict=True))
+    ]
     channels = {x.shape[-1] for x, _, _ in examples}
     _checks.require(len(channels) == 1, "inputs", "images of as many channels", sorted(channels))
     pixels = sum(int(mask.sum()) for _, _, mask in examples)

@@ -1,12 +1,13 @@
 """Count the window patterns of image pairs: what an operator on a window can learn from.
 
-A *window* is an int array `(n, 3)` of (row offset, column offset, plane): pixel i of the window of (y, x)
-is `planes[y + window[i, 0], x + window[i, 1], window[i, 2]]`. It may be sparse, and it may look at each
-plane in another way. Beyond the frame lies the nearest pixel (border "replicate") or 0 ("constant"). Planes are bool
-`(H, W, C)`, targets and masks bool `(H, W)`; sizes may differ between images.
+A *window* is an int array `(n, 3)` of (row offset, column offset, plane): pixel i of the window of
+(y, x) is `planes[y + window[i, 0], x + window[i, 1], window[i, 2]]`. It may be sparse, and it may
+look at each plane in another way. Beyond the frame lies the nearest pixel (border "replicate") or 0
+("constant"). Planes are bool `(H, W, C)`, targets and masks bool `(H, W)`; sizes may differ between
+images.
 
-Many pixels see the same pattern. All that matters about a set of pairs is therefore each pattern once,
-with how often the target is set there and how often it is not.
+Many pixels see the same pattern. All that matters about a set of pairs is therefore each pattern
+once, with how often the target is set there and how often it is not.
 """
 
 from collections.abc import Iterable
@@ -76,7 +77,8 @@ def see(
         bool `(k, n)`.
 
     Example:
-        >>> see(np.eye(3, dtype=bool)[..., None], square_window(3), np.array([4])).astype(int).tolist()
+        >>> diagonal = np.eye(3, dtype=bool)[..., None]
+        >>> see(diagonal, square_window(3), np.array([4])).astype(int).tolist()
         [[1, 0, 0, 0, 1, 0, 0, 0, 1]]
     """
     padded, reach = padded_planes(planes, window, border)
@@ -156,8 +158,8 @@ def _merged(
 def _hashes(codes: np.ndarray) -> np.ndarray:
     """Return one word for each row of words: sorting words is ten times as fast as sorting rows.
 
-    Of 10 million different rows two have the same hash with a probability of about 3e-6; their counts
-    would be added. The mixing is that of SplitMix64 (Steele et al., OOPSLA 2014).
+    Of 10 million different rows two have the same hash with a probability of about 3e-6; their
+    counts would be added. The mixing is that of SplitMix64 (Steele et al., OOPSLA 2014).
     """
     mixed = codes[:, 0].copy() if codes.shape[1] else np.zeros(len(codes), np.uint64)
     for word in codes.T[1:]:
@@ -173,14 +175,15 @@ def with_neighbours(
 ) -> Patterns:
     """Add unseen patterns that differ from seen ones in one pixel, with the targets of those.
 
-    A union that is learned from seen patterns only is free to answer anything beside them. Near a seen
-    pattern, its target is the best guess, and the closest thing to what noise in a pixel would show.
+    A union that is learned from seen patterns only is free to answer anything beside them. Near a
+    seen pattern, its target is the best guess, and the closest thing to what noise in a pixel would
+    show.
 
     Args:
         patterns: seen patterns; their own counts stay.
         weight: of a pixel that is guessed, in seen pixels; nothing is added for 0.
-        flips: changes of a pixel that are tried for each pattern, drawn without repetition; all of them
-            where `flips` is at least n.
+        flips: changes of a pixel that are tried for each pattern, drawn without repetition; all of
+            them where `flips` is at least n.
         rng: draws the pixels.
 
     Returns:

@@ -1,12 +1,15 @@
-"""Search for a union of hit-or-misses: grow maps, refine all of them, try others in place of the weakest.
+"""Search for a union of hit-or-misses: grow maps, refine them, exchange the weakest.
 
-1. `grow` adds literals to one map at a time by FOIL's information gain (Quinlan, Machine Learning 5, 1990),
-   removes those that do not help, and leaves the covered patterns out for the maps that follow.
+1. `grow` adds literals to one map at a time by FOIL's information gain (Quinlan, Machine Learning
+   5, 1990), removes those that do not help, and leaves the covered patterns out for the maps that
+   follow.
 2. `refine` changes one map at a time by the best addition, removal or swap of literals.
-3. New maps are expanded from patterns that are wrongly left out; maps that earn too little are dropped.
+3. New maps are expanded from patterns that are wrongly left out; maps that earn too little are
+dropped.
 
-Steps 2 and 3 are repeated until nothing is gained. Every change must gain `least_gain` pixels: the larger, the
-simpler the union. Small tables also start from a cover without any wrong pattern, as two-level minimisation
+Steps 2 and 3 are repeated until nothing is gained. Every change must gain `least_gain` pixels: the
+larger, the simpler the union. Small tables also start from a cover without any wrong pattern, as
+two-level minimisation
 does: greedy growth does not see operators that count.
 """
 
@@ -27,7 +30,7 @@ _DRAWN = 20000  # most frequent patterns, which decide about the next literal of
 
 
 class _Union(NamedTuple):
-    """Maps bool `(maps, 2 n)` and their violated literals, int16 `(maps, patterns)`; changed in place."""
+    """Maps `(maps, 2 n)` and their violated literals `(maps, patterns)`; changed in place."""
 
     literals: np.ndarray
     violated: np.ndarray
@@ -93,7 +96,7 @@ def search_union(
 
 
 def _improve(search: _Search, literals: np.ndarray) -> tuple[np.ndarray, float]:
-    """Refine a union and exchange its weakest maps until nothing is gained; also return its gain."""
+    """Refine a union and exchange its weakest maps while that gains; also return the gain."""
     table = search.table
     union = _Union(literals, moves.violations(table, literals))
     best, best_gain, idle = literals.copy(), BLOCKED, 0
@@ -254,7 +257,7 @@ def _with_new(search: _Search, union: _Union) -> _Union:
 def _best_expansion(
     table: Table, free: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Expand some patterns that are left out, drawn by their gain; return the map that gains most."""
+    """Expand some patterns that are left out; return the map that gains most."""
     worth = np.where(free, np.maximum(table.gain, 0), 0)
     seeds = np.flatnonzero(worth)
     if not len(seeds):

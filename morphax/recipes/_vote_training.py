@@ -1,13 +1,13 @@
 """Train hit-or-misses that vote: straight-through steps on counted window patterns.
 
-The clauses are those of `morphax.classification.clauses`: a clause with latent weights q has the bits q > 0
-in the forward pass and the derivative of sigmoid(t q) in the backward pass; it fits where no literal of it is
-violated, with the derivative of a sigmoid of slope p. The score is votes times bits plus a bias, and the loss
-is the cross-entropy of the score with the target. Every network on the way is binary but for its votes, and
-those are rounded to whole numbers at the end.
+The clauses are those of `morphax.classification.clauses`: a clause with latent weights q has the
+bits q > 0 in the forward pass and the derivative of sigmoid(t q) in the backward pass; it fits
+where no literal of it is violated, with the derivative of a sigmoid of slope p. The score is votes
+times bits plus a bias, and the loss is the cross-entropy of the score with the target. Every
+network on the way is binary but for its votes, and those are rounded to whole numbers at the end.
 """
 
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -121,8 +121,9 @@ def _start(key: jax.Array, patterns: Patterns, clauses: int) -> Any:
 def _drawing(patterns: Patterns) -> tuple[Any, jax.Array]:
     """Return bits, targets and weights of the patterns, and the cumulated chances to be drawn.
 
-    A pattern of c pixels is drawn with a chance like the square root of c and weighs as much: blank windows,
-    often nine of ten pixels, do not use up the steps, and the mean of the loss stays that of the pixels.
+    A pattern of c pixels is drawn with a chance like the square root of c and weighs as much: blank
+        windows, often nine of ten pixels, do not use up the steps, and the mean of the loss stays
+        that of the pixels.
     """
     count = np.asarray(patterns.positive + patterns.negative, np.float64)
     chance = np.sqrt(count)

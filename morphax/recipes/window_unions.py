@@ -1,11 +1,13 @@
 """Learn a window operator as a union of hit-or-misses, in one level or several: morphology alone.
 
-Every operator that looks at a window is a union of hit-or-misses (Banon & Barrera, SIAM J. Appl. Math. 51, 1991).
-The union is searched for on the different patterns of the window with their counts (`_union_search`), in NumPy,
-without gradients. The window, the least number of pixels that a literal must gain, and how much is made of
-patterns beside the seen ones are chosen on held-out pairs where they are not given.
+Every operator that looks at a window is a union of hit-or-misses (Banon & Barrera, SIAM J. Appl.
+Math. 51, 1991). The union is searched for on the different patterns of the window with their counts
+(`_union_search`), in NumPy, without gradients. The window, the least number of pixels that a
+literal must gain, and how much is made of patterns beside the seen ones are chosen on held-out
+pairs where they are not given.
 
-A second level looks at a window of the answer of the first one, of where at least two and at least four of its
+A second level looks at a window of the answer of the first one, of where at least two and at least
+four of its
 maps fit, and of the image: it sees further, and it sees how sure the first level is.
 """
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.recipes._choice import choose
-from morphax.recipes._levels import Level, add_planes, run_levels
+from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
 from morphax.recipes._patterns import (
     Example,
@@ -42,8 +44,8 @@ class WindowOperator(NamedTuple):
         border: what lies beyond the frame: "constant" (0) or "replicate".
         options: what was given or chosen, by name.
         tried: a record of each choice on held-out pairs.
-        held_out: `Scores` on held-out pairs of an operator with these options that has not seen them;
-            None where nothing was held out.
+        held_out: `Scores` on held-out pairs of an operator with these options that has not seen
+            them; None where nothing was held out.
     """
 
     levels: tuple[Level, ...]
@@ -51,6 +53,15 @@ class WindowOperator(NamedTuple):
     options: dict[str, Any]
     tried: list[dict[str, Any]]
     held_out: Scores | None
+
+
+class _Plan(NamedTuple):
+    """What is not chosen on held-out pairs."""
+
+    maps: tuple[int, ...]
+    border: str
+    folds: int
+    seed: int
 
 
 def learn_window_union(
@@ -63,28 +74,33 @@ def learn_window_union(
     least_gain: float | None = None,
     guess: float | None = None,
     border: str = "constant",
+    folds: int = 2,
     seconds: float = 60.0,
 ) -> WindowOperator:
     """Learn a union of hit-or-misses from pairs of binary images.
 
     Args:
-        key: PRNG key; the same key, pairs and options give the same operator if time does not run out.
-        pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any sizes.
+        key: PRNG key; the same key, pairs and options give the same operator if time does not run
+            out.
+        pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any
+            sizes.
         masks: pixels that count, bool; all by default, or `pairs.masks`.
         maps: largest number of hit-or-misses; a sequence of numbers, one for each level.
         window: odd side of the window of the first level.
         least_gain: pixels that a literal, and a map, must gain: the larger, the simpler.
         guess: weight of unseen patterns that differ from a seen one in one pixel.
         border: "constant" (0) or "replicate": what lies beyond the frame.
+        folds: parts of the images for what a further level learns from: each part gets the planes
+            of a level that was learned from the others; 1 for those of the level itself.
         seconds: limit of the whole search, choices included.
 
     Returns:
-        `WindowOperator`. `window`, `least_gain` and `guess` are chosen on a quarter of the pairs where they
-        are None; the operator is then learned from all pairs.
+        `WindowOperator`. `window`, `least_gain` and `guess` are chosen on a quarter of the pairs
+        where they are None; the operator is then learned from all pairs.
 
     Raises:
-        ValueError: pairs that cannot be learned from (see `morphax.recipes._pair_images.read_pairs`), gray
-            inputs, or options out of range.
+        ValueError: pairs that cannot be learned from (see
+            `morphax.recipes._pair_images.read_pairs`), gray inputs, or options out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -96,20 +112,22 @@ def learn_window_union(
         (1, True)
     """
     examples = read_pairs(pairs, masks)
-    sizes = [maps] if isinstance(maps, int) else list(maps)
+    sizes = (maps,) if isinstance(maps, int) else tuple(maps)
     _check_options(examples, sizes, window, border)
-    seed = int(np.asarray(jax.random.key_data(key)).astype(np.uint32)[-1])
+    seed = int(np.asarray(jax.random.key_data(key))[-1])
+    plan = _Plan(sizes, border, folds, seed)
     part, held = hold_out(examples)
     given = {"window": window, "least_gain": least_gain, "guess": guess}
-    narrow = [size for size in _WINDOWS if size <= min(min(x.shape[:2]) for x, _, _ in examples)]
+    least = min(min(image.shape[:2]) for image, _, _ in examples)
+    narrow = [side for side in _WINDOWS if side <= least] or [1]
     options = {"window": narrow, "least_gain": _GAINS, "guess": _GUESSES}
     options = {name: values for name, values in options.items() if given[name] is None}
-    start = {"window": 7 if 7 in narrow else narrow[-1], "least_gain": 3, "guess": 0.0}
+    start = {"window": narrow[0], "least_gain": 3, "guess": 0.0}
     start.update({name: value for name, value in given.items() if value is not None})
     each = seconds / 2 / max(1, sum(len(values) for values in options.values()))
 
     def learn(examples: list[Example], chosen: dict[str, Any], seconds: float) -> tuple[Level, ...]:
-        return _learn_levels(examples, sizes, border, seed, seconds, **chosen)
+        return _learn_levels(examples, plan, seconds=seconds, **chosen)
 
     def error(chosen: dict[str, Any]) -> float:
         return _scores(learn(part, chosen, each), held, border).error
@@ -117,7 +135,7 @@ def learn_window_union(
     best, tried = choose(error, start, options) if options else (start, [])
     held_scores = _scores(learn(part, best, each), held, border) if options else None
     levels = learn(examples, best, seconds / 2 if options else seconds)
-    return WindowOperator(levels, border, {"maps": sizes, **best}, tried, held_scores)
+    return WindowOperator(levels, border, {"maps": list(sizes), **best}, tried, held_scores)
 
 
 def answer(operator: WindowOperator, image: np.ndarray) -> np.ndarray:
@@ -135,7 +153,7 @@ def answer(operator: WindowOperator, image: np.ndarray) -> np.ndarray:
 
 
 def _check_options(
-    examples: list[Example], maps: list[int], window: int | None, border: str
+    examples: list[Example], maps: tuple[int, ...], window: int | None, border: str
 ) -> None:
     kinds = {x.dtype for x, _, _ in examples}
     binary = kinds == {np.dtype(bool)}
@@ -147,42 +165,47 @@ def _check_options(
     if window is not None:
         least = min(min(x.shape[:2]) for x, _, _ in examples)
         fits = window % 2 == 1 and 1 <= window <= least
-        _checks.require(fits, "window", f"an odd side of at most {least}, the least side of the images",
-                        window)  # fmt: skip
+        expected = f"an odd side of at most {least}, the least side of the images"
+        _checks.require(fits, "window", expected, window)
 
 
 def _learn_levels(
     examples: list[Example],
-    maps: list[int],
-    border: str,
-    seed: int,
-    seconds: float,
+    plan: _Plan,
     *,
+    seconds: float,
     window: int,
     least_gain: float,
     guess: float,
 ) -> tuple[Level, ...]:
-    """Learn one level after the other; each takes its share of the time."""
+    """Learn one level after the other; each search takes its share of the time."""
     channels, seen, levels = examples[0][0].shape[-1], examples, []
-    for depth, count in enumerate(maps):
+    folds = plan.folds if plan.folds >= 2 else 0
+    share = seconds / (len(plan.maps) + folds * (len(plan.maps) - 1))
+    for depth, count in enumerate(plan.maps):
         eye = square_window(window, *range(channels)) if depth == 0 else _second_window(channels)
-        patterns = count_patterns(seen, eye, border=border)
-        rng = np.random.default_rng([seed, depth])
-        flips = _MOST_GUESSED // max(1, len(patterns.bits))
-        patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
-        literals = search_union(*patterns, maps=count, least_gain=least_gain,
-                                seconds=seconds / len(maps), seed=seed + depth)  # fmt: skip
-        votes = np.ones(len(literals), np.int32)
-        levels.append(Level(eye, literals, votes, _CUTS))
-        if depth + 1 < len(maps):
-            seen = [(add_planes(levels[-1], planes, channels, border=border), target, mask)
-                    for planes, target, mask in seen]  # fmt: skip
+
+        def learn(
+            part: list[Example], depth: int = depth, eye: Any = eye, count: int = count
+        ) -> Level:
+            patterns = count_patterns(part, eye, border=plan.border)
+            flips = _MOST_GUESSED // max(1, len(patterns.bits))
+            rng = np.random.default_rng([plan.seed, depth])
+            patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
+            literals = search_union(*patterns, maps=count, least_gain=least_gain, seconds=share,
+                                    seed=plan.seed + depth)  # fmt: skip
+            return Level(eye, literals, np.ones(len(literals), np.int32), _CUTS)
+
+        levels.append(learn(seen))
+        if depth + 1 < len(plan.maps):
+            seen = next_examples(learn, seen, levels[-1], channels, border=plan.border,
+                                 folds=plan.folds)  # fmt: skip
     levels[-1] = levels[-1]._replace(cuts=_CUTS[:1])
     return tuple(levels)
 
 
 def _second_window(channels: int) -> np.ndarray:
-    """Return the window of a second level: of the answer, of how many maps fit, and of the image."""
+    """Return the window of a second level, on the planes of the image and of the first level."""
     parts = [square_window(11, channels), square_window(3, channels + 1, channels + 2),
              square_window(7, *range(channels))]  # fmt: skip
     return np.concatenate(parts)

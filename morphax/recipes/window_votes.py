@@ -1,12 +1,12 @@
 """Learn a window operator by hit-or-misses with votes, in one level or several.
 
-The maps of `window_unions` with a whole-number vote each: the answer is 1 where the votes of the maps that fit
-add up to at least a whole number. They are trained straight-through, on bits (`_vote_training`), so the operator
-is binary to the end.
+The maps of `window_unions` with a whole-number vote each: the answer is 1 where the votes of the
+maps that fit add up to at least a whole number. They are trained straight-through, on bits
+(`_vote_training`), so the operator is binary to the end.
 
-Every further level sees a window of the count of the level before, cut at some whole numbers into planes, and a
-window of the image. TRIOSlib's two-level operators are of this kind (Hirata, IEEE Trans. PAMI 31, 2009).
-Gray images become planes first (`_gray_planes`).
+Every further level sees a window of the count of the level before, cut at some whole numbers into
+planes, and a window of the image. TRIOSlib's two-level operators are of this kind (Hirata, IEEE
+Trans. PAMI 31, 2009). Gray images become planes first (`_gray_planes`).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import numpy as np
 from morphax import _checks
 from morphax.recipes._choice import choose
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
-from morphax.recipes._levels import Level, add_planes, run_levels
+from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
 from morphax.recipes._patterns import (
     Example,
@@ -45,6 +45,7 @@ class _Plan(NamedTuple):
     flip: float
     most: int
     further: int
+    folds: int
 
 
 class WindowVotes(NamedTuple):
@@ -56,8 +57,8 @@ class WindowVotes(NamedTuple):
         border: what lies beyond the frame: "constant" (0) or "replicate".
         options: what was given or chosen, by name.
         tried: a record of each choice on held-out pairs.
-        held_out: `Scores` on held-out pairs after one level, after two, ..., of levels that have not seen
-            them; empty where nothing was held out.
+        held_out: `Scores` on held-out pairs after one level, after two, ..., of levels that have
+            not seen them; empty where nothing was held out.
     """
 
     levels: tuple[Level, ...]
@@ -82,6 +83,7 @@ def learn_window_votes(
     steps: int = 4000,
     pixels: int = 200_000,
     most: int = 31,
+    folds: int = 1,
     choose_levels: bool = True,
 ) -> WindowVotes:
     """Learn hit-or-misses with votes from pairs of images, binary or gray.
@@ -92,30 +94,34 @@ def learn_window_votes(
             `(N, H, W, C)` or lists of images of any sizes.
         masks: pixels that count, bool; all by default, or `pairs.masks`.
         clauses: number of hit-or-misses, or one number for each level.
-        window: odd side of the window of the first level; chosen on held-out pairs where it is None.
+        window: odd side of the window of the first level; chosen on held-out pairs where it is
+            None.
         further_window: odd side of the window of the level before in further levels.
         planes: how planes are made of gray images.
-        border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default "constant" for
-            binary images and "replicate" for gray ones.
+        border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default
+            "constant" for binary images and "replicate" for gray ones.
         flip: share of the pixels of a window that are flipped at random in training.
         steps: steps of Adam for each level, of 500 pixels each.
         pixels: drawn for a level from all images, where windows are too wide to count patterns.
         most: the largest |vote|.
+        folds: parts of the images for what a further level learns from: each part gets the planes
+            of a level that was learned from the others; 1 for those of the level itself.
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
 
     Returns:
         `WindowVotes`, learned from all pairs.
 
     Raises:
-        ValueError: pairs that cannot be learned from (see `morphax.recipes._pair_images.read_pairs`), or
-            options out of range.
+        ValueError: pairs that cannot be learned from (see
+            `morphax.recipes._pair_images.read_pairs`), or options out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> inputs = rng.random((4, 16, 16)) < 0.5
         >>> shifted = np.pad(inputs, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
         >>> edges = inputs & ~shifted  # the left end of every run
-        >>> found = learn_window_votes(jax.random.key(0), (inputs, edges), clauses=4, window=3, steps=300)
+        >>> found = learn_window_votes(
+        ...     jax.random.key(0), (inputs, edges), clauses=4, window=3, steps=300)
         >>> bool((answer_votes(found, inputs[0]) == edges[0]).all())
         True
     """
@@ -125,7 +131,7 @@ def learn_window_votes(
     border = border or ("replicate" if gray else "constant")
     _check_options(images, counts, window, further_window, border, steps, flip)
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
-    plan = _Plan(counts, steps, pixels, border, flip, most, further_window)
+    plan = _Plan(counts, steps, pixels, border, flip, most, further_window, folds)
     part, held = hold_out(examples)
     narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
 
@@ -172,7 +178,7 @@ def _check_options(
         _checks.at_least("clauses", count, 1)
     least = min(min(image.shape[:2]) for image, _, _ in images)
     for name, side in (("window", window), ("further_window", further)):
-        fits = side is None or (side % 2 == 1 and 1 <= side)
+        fits = side is None or (side % 2 == 1 and side >= 1)
         fits = fits and (name == "further_window" or side is None or side <= least)
         expected = f"an odd side of at most {least}, the least side of the images"
         _checks.require(fits, name, expected, side)
@@ -194,21 +200,25 @@ def _learn_levels(
             before = range(channels, channels + len(_CUTS))
             eye = np.concatenate([square_window(plan.further, *before),
                                   square_window(_IMAGE, *range(channels))])  # fmt: skip
-        patterns = _patterns(level_key, seen, eye, plan)
-        found = train_votes(level_key, patterns, clauses=clauses, steps=plan.steps,
-                            flip=plan.flip, most=plan.most)  # fmt: skip
-        cuts = np.array([found.least + round(cut / found.unit) for cut in _CUTS], np.int32)
-        levels.append(Level(eye, found.literals, found.votes, cuts))
+
+        def learn(
+            part: list[Example], key: Any = level_key, eye: Any = eye, count: int = clauses
+        ) -> Level:
+            patterns = _patterns(key, part, eye, plan)
+            found = train_votes(key, patterns, clauses=count, steps=plan.steps, flip=plan.flip,
+                                most=plan.most)  # fmt: skip
+            cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
+            return Level(eye, found.literals, found.votes, np.array(cuts, np.int32))
+
+        levels.append(learn(seen))
         if depth + 1 < len(plan.clauses):
-            seen = [(add_planes(levels[-1], planes, channels, border=plan.border), target, mask)
-                    for planes, target, mask in seen]  # fmt: skip
+            seen = next_examples(learn, seen, levels[-1], channels, border=plan.border,
+                                 folds=plan.folds)  # fmt: skip
     levels[-1] = levels[-1]._replace(cuts=levels[-1].cuts[:1])
     return tuple(levels)
 
 
-def _patterns(
-    key: jax.Array, examples: list[Example], window: np.ndarray, plan: _Plan
-) -> Patterns:
+def _patterns(key: jax.Array, examples: list[Example], window: np.ndarray, plan: _Plan) -> Patterns:
     """Count the patterns of a window, or draw some where hardly two pixels see the same."""
     counted = sum(int(mask.sum()) for _, _, mask in examples)
     if len(window) <= _COUNTED or counted <= plan.pixels:
