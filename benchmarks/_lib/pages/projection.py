@@ -7,6 +7,7 @@ from _lib.pages.shared import (
     left_out,
     load,
     number,
+    percent,
     pivot,
     seconds,
     table,
@@ -26,6 +27,15 @@ LAYER = {
     "sort": "jnp.sort, s",
     "ratio": "projection / sort",
     "memory": "extra memory, MiB",
+}
+PREFERENCES = {
+    "step": "training step",
+    "metric": "metric",
+    "median": "median pixels in S",
+    "single": "one pixel only",
+    "dilations": "dilations",
+    "alive": "alive",
+    "distance": "mean distance",
 }
 PENALTIES = {
     "contender": "penalty",
@@ -134,6 +144,27 @@ The classifier 784-4096-10, batch 64; the penalty is on its 4096 hidden neurons.
 {table(document["results"], PENALTIES, median_s=seconds, iqr_s=seconds)}"""
 
 
+def preferences() -> str:
+    """Write the section on the sets that each projection asks for while a classifier is trained."""
+    if not (document := load("selem_size")):
+        return ""
+    results = document["results"]
+    steps = [min(row["step"] for row in results), max(row["step"] for row in results)]
+    rows = sorted((r for r in results if r["step"] in steps), key=lambda row: row["step"])
+    styles = dict.fromkeys(("single", "dilations", "alive"), percent)
+    return f"""## What the exact projection prefers
+`{document["metadata"]["command"]}`
+{where(document)}
+
+The nearest activable neuron of each hidden neuron of the papers' classifier on MNIST, before and
+after training. *Alive* neurons take both values on digits. What follows from it: [the
+note](../notes/projection.md).
+
+{table(rows, PREFERENCES, **styles)}
+
+![Size of the structuring elements that each projection asks for](../figures/selem_size.png)"""
+
+
 def in_short() -> str:
     """Write the large layer for the README."""
     if not (document := load("projection")):
@@ -149,6 +180,6 @@ PAGE = Page(
     "projection",
     "The exact projection",
     conclusion,
-    (projection, penalties),
+    (projection, penalties, preferences),
     {"projection": lambda: timings(load("projection"))},
 )
