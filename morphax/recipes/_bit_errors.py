@@ -50,19 +50,24 @@ class Tape(NamedTuple):
         lengths: literals of each neuron, int32 `(neurons,)`.
         negated: whether the output is the complement of the last neuron.
         size: neurons in use, int32.
+        readers: the later neurons that a change of each one reaches, in order, int32 `(neurons, neurons)`.
+        reached: how many these are, int32 `(neurons,)`.
     """
 
     literals: Any
     lengths: Any
     negated: Any
     size: Any
+    readers: Any
+    reached: Any
 
 
 class Flips(NamedTuple):
     """Changes of a network, of a few literals each; F of them, sorted by their first neuron, last one first.
 
     Attributes:
-        first: of the earliest neuron that changes: neuron, offset, whether it is in, int32 `(F, 3)`.
+        first: of the earliest neuron that changes: neuron, offset, whether it is in, and whether the change
+            before was of another neuron, int32 `(F, 4)`.
         others: of later neurons: neuron, place in its list, new offset, int32 `(F, 3, 3)`; a neuron
             beyond the last one stands for no change.
         used: changes in use, int32.
@@ -148,9 +153,15 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
     counts = counts.at[0].set(_count(violated[tape.size - 1], tape.negated, block))
 
     # Later neurons first: the planes before the first neuron that changes are still those of the network.
+    # Planes behind it that the change does not reach are put back when the first neuron is another one.
     def neighbour(f: jax.Array, carry: _Carry) -> _Carry:
         planes, counts = carry
-        i, offset, was = flips.first[f]
+        i, offset, was, another = flips.first[f]
+
+        def put_back(j: jax.Array, planes: jax.Array) -> jax.Array:
+            return _write(planes, violated[j], inputs + j, block, origin, stride)
+
+        planes = lax.fori_loop(i + 1, jnp.where(another > 0, tape.size, i + 1), put_back, planes)
         literal = lax.dynamic_slice(planes, (offset,), (size,))
         without, with_ = violated[i] & ~(single[i] & literal), violated[i] | literal
         changed = jnp.where(was > 0, without, with_)
@@ -158,11 +169,12 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
         literals = tape.literals.at[places[:, 0], places[:, 1]].set(places[:, 2], mode="drop")
         planes = _write(planes, changed, inputs + i, block, origin, stride)
 
-        def onward(j: jax.Array, carry: _Carry) -> _Carry:
+        def onward(k: jax.Array, carry: _Carry) -> _Carry:
+            j = tape.readers[i, k]
             found = _violated(carry[0], literals[j], tape.lengths[j] + 1, size)
             return _write(carry[0], found, inputs + j, block, origin, stride), found
 
-        planes, last = lax.fori_loop(i + 1, tape.size, onward, (planes, changed))
+        planes, last = lax.fori_loop(0, tape.reached[i], onward, (planes, changed))
         return planes, counts.at[f + 1].set(_count(last, tape.negated, block))
 
     return lax.fori_loop(0, flips.used, neighbour, (planes, counts))[1]

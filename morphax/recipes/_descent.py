@@ -22,10 +22,10 @@ NEURONS, LITERALS = 10, 400
 """Most neurons of a network and most literals of a neuron: the space of the compiled programs."""
 _MOVES = 1024
 """Neighbours that are counted in one call."""
-_NETS = 64
+_NETS = 16
 """Networks that are counted in one call."""
 _TRIES = 12
-"""Improving neighbours that are tried one after the other in a step."""
+"""Improving neighbours that are tried together in a step."""
 _TINY = 1e-12
 """What a literal costs where networks are to be lean."""
 
@@ -85,22 +85,43 @@ def tape_of(net: Net, geometry: Geometry) -> Tape:
     for i, chosen in enumerate(net.sets):
         found = at[i][chosen]
         literals[i, : len(found)], lengths[i] = found, len(found)
-    return Tape(literals, lengths, np.bool_(net.negated), np.int32(len(net.sets)))
+    readers, reached = np.zeros((NEURONS, NEURONS), np.int32), np.zeros(NEURONS, np.int32)
+    reaches = _reaches(net, geometry.inputs)
+    for i, row in enumerate(reaches):
+        later = np.flatnonzero(row)
+        readers[i, : len(later)], reached[i] = later, len(later)
+    return Tape(literals, lengths, np.bool_(net.negated), np.int32(len(net.sets)), readers, reached)
+
+
+def _reaches(net: Net, inputs: int) -> np.ndarray:
+    """Whether a change of one neuron reaches another one behind it, bool `(N, N)`."""
+    neurons = len(net.source)
+    reaches = np.zeros((neurons, neurons), bool)
+    read = net.source // 2 - inputs  # negative: an input, or no slot
+    for j in range(neurons):
+        for i in read[j][read[j] >= 0]:
+            reaches[i, j] = True
+            reaches[:, j] |= reaches[:, i]
+    return reaches
 
 
 def count_errors(problem: Problem, nets: Sequence[Net]) -> np.ndarray:
     """Return false positives and negatives of some networks, int64 `(len(nets), 2)`."""
     geometry = problem.pairs.geometry
-    space = dict(origin=geometry.origin, stride=geometry.stride)
+    space = {"origin": geometry.origin, "stride": geometry.stride}
     found = np.zeros((len(nets), 2), np.int64)
     for start in range(0, len(nets), _NETS):
         tapes = [tape_of(net, geometry) for net in nets[start : start + _NETS]]
         count = len(tapes)
         full = tapes + tapes[:1] * (_NETS - count)
         stacked = Tape(*(np.stack(part) for part in zip(*full, strict=True)))
-        for b in problem.blocks:
-            counts = errors(problem.pairs.blocks[b], stacked, np.int32(count), **space)
-            found[start : start + count] += np.asarray(counts)[:count]
+        parts = [
+            errors(problem.pairs.blocks[b], stacked, np.int32(count), **space)
+            for b in problem.blocks
+        ]
+        found[start : start + count] = np.sum(
+            [np.asarray(p)[:count] for p in parts], axis=0, dtype=np.int64
+        )
     return found
 
 
@@ -119,6 +140,7 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
             of different neurons; -1: none.
     """
     geometry = problem.pairs.geometry
+    space = {"origin": geometry.origin, "stride": geometry.stride}
     order = np.argsort(-moves[:, 0, 0], kind="stable")
     i, s, p = np.moveaxis(moves[order], -1, 0)
     inside, at = net.sets[i, s, p], offsets(net, geometry)[i, s, p]
@@ -126,7 +148,8 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
     flat = net.sets.reshape(len(net.sets), -1)
     place = np.where(flat, np.cumsum(flat, -1) - 1, flat.sum(-1, keepdims=True))
     place = place.reshape(net.sets.shape)[i, s, p]
-    first = np.stack([i, at, inside], -1)[:, 0].astype(np.int32)
+    another = np.concatenate([[True], i[1:, 0] != i[:-1, 0]])[:, None] & np.ones_like(i, bool)
+    first = np.stack([i, at, inside, another], -1)[:, 0].astype(np.int32)
     others = np.stack(
         [np.where(i < 0, NEURONS, i), place, np.where(inside, empty_plane(geometry), at)], -1
     )[:, 1:].astype(np.int32)
@@ -135,22 +158,13 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
         part = slice(start, start + _MOVES)
         count = len(first[part])
         flips = Flips(
-            np.zeros((_MOVES, 3), np.int32),
+            np.zeros((_MOVES, 4), np.int32),
             np.full((_MOVES, 3, 3), NEURONS, np.int32),
             np.int32(count),
         )
         flips.first[:count], flips.others[:count] = first[part], others[part]
-        total = np.zeros((1 + _MOVES, 2), np.int64)
-        for b in problem.blocks:
-            total += np.asarray(
-                neighbours(
-                    problem.pairs.blocks[b],
-                    tape,
-                    flips,
-                    origin=geometry.origin,
-                    stride=geometry.stride,
-                )
-            )
+        parts = [neighbours(problem.pairs.blocks[b], tape, flips, **space) for b in problem.blocks]
+        total = np.sum([np.asarray(part, np.int64) for part in parts], axis=0)
         found[0] = total[0]
         found[1 + order[part]] = total[1 : 1 + count]
     return found
@@ -239,12 +253,12 @@ def descend(
         better = [k for k, trial in zip(better, trials, strict=True) if is_whole(trial)][:_TRIES]
         if not better:
             break
-        # The best one, and those after it that improve further.
-        net, value = changed(net, moves[better[0]]), float(values[better[0]])
-        for k in better[1:]:
-            trial = changed(net, moves[k])
-            if is_whole(trial):
-                new = float(losses(problem, [trial])[0])
-                if new + grows[k] < value:
-                    net, value = trial, new
+        # The best one, or the best so many of them together.
+        some = [net]
+        for k in better:
+            some.append(changed(some[-1], moves[k]))
+        joint = losses(problem, some[1:]) + np.cumsum(grows[better])
+        joint[[not is_whole(one) for one in some[1:]]] = np.inf
+        best = int(joint.argmin())
+        net, value = some[1 + best], float(joint[best] - grows[better[: best + 1]].sum())
     return net, value

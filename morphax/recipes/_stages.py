@@ -29,8 +29,8 @@ from morphax.recipes._descent import (
 
 _PRECISION = 3.0
 """How much a false positive of one map of a union costs: it is to find its part and nothing else."""
-_LEAST_GAIN = 10
-"""Pixels that a map must add to a union."""
+_LEAST_GAIN = 0.003
+"""What a map must add to a union, as a share of what the first one adds."""
 _SEEDS = 6
 """Pixels of the targets from whose windows hit-or-misses are grown."""
 
@@ -202,6 +202,7 @@ def _maps(search: Search, complement: bool) -> list[Net]:
         block = block._replace(y=~block.y & block.inside)
     book = _forms.openings_and_closings(_forms.textbook(search.side), search.inputs)
     nets: list[Net] = []
+    least = 10.0  # pixels
     while time.perf_counter() < search.deadline:
         problem = only(search.problem, block)._replace(loss=_precise)
         starts = _forms.read_off(problem)
@@ -216,9 +217,11 @@ def _maps(search: Search, complement: bool) -> list[Net]:
         neurons = sum(len(other.source) for other in [*nets, net]) + 1
         slots = len(nets) + 1
         full = neurons > NEURONS or slots * search.side**2 > LITERALS
-        if positives - value * pixels < _LEAST_GAIN or full:
+        gain = positives - value * pixels
+        if gain < least or full:
             break
         nets.append(net)
+        least = max(least, _LEAST_GAIN * gain)
         space = {"origin": geometry.origin, "stride": geometry.stride}
         block = block._replace(
             counts=block.counts & ~output(block, tape_of(net, geometry), **space)

@@ -168,12 +168,16 @@ def _run(
     few = every._replace(blocks=list(every.blocks)[:_FEW])
 
     def judged(best: _Best, form: str, net: Net) -> _Best:
+        first = losses(search.problem, [net, best.net])
+        if first[0] >= first[1]:  # on the pairs that were looked at
+            record(form, net, float(first[0]), None, False)
+            return best
         net, value = descend(few, net, deadline=search.deadline)
         if value <= best.loss * 1.5:  # else it is hopeless
             net, value = descend(every, net, deadline=search.deadline)
         new = _Best(net, value, float(losses(held_out, [net])[0]))
         better = (new.valid_loss, new.loss) < (best.valid_loss, best.loss)
-        record(form, new, better)
+        record(form, net, value, new.valid_loss, better)
         return new if better else best
 
     def ended(best: _Best) -> str:
@@ -214,17 +218,21 @@ class _Records:
         if log is not None:
             Path(log).write_text("")
 
-    def __call__(self, form: str, new: _Best, better: bool) -> None:
+    def __call__(
+        self, form: str, net: Net, loss: float, valid_loss: float | None, better: bool
+    ) -> None:
+        """Add a network; `valid_loss` is None where it was not judged on held-out pairs."""
         seconds = round(time.perf_counter() - self.begin, 3)
-        entry = {"form": form, "neurons": len(new.net.source), "loss": new.loss,
-                 "valid_loss": new.valid_loss, "best": better, "seconds": seconds}  # fmt: skip
+        entry = {"form": form, "neurons": len(net.source), "loss": loss,
+                 "valid_loss": valid_loss, "best": better, "seconds": seconds}  # fmt: skip
         self.history.append(entry)
         if self.log is not None:
             with Path(self.log).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
         if self.progress:
             mark = ", the best so far" if better else ""
-            line = f"{form}: loss {new.loss:.5f}, held out {new.valid_loss:.5f}{mark} ({seconds} s)"
+            held_out = "" if valid_loss is None else f", held out {valid_loss:.5f}"
+            line = f"{form}: loss {loss:.5f}{held_out}{mark} ({seconds} s)"
             print(line, file=sys.stderr, flush=True)
 
 
