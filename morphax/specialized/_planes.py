@@ -1,4 +1,4 @@
-"""How the planes of a program lie in memory while it runs, and how they are looked at, shifted.
+"""Planes of words in memory: their arrangement, padding, and shifted views.
 
 A plane is `(A, H, L)` words, a stack of planes `(R, A, H, L)`:
 
@@ -8,9 +8,10 @@ A plane is `(A, H, L)` words, a stack of planes `(R, A, H, L)`:
 | 32 images, the batch beside each pixel ("lanes") | 1 | W * batch words |
 | 32 neighbouring pixels of a row ("pixels") | images | ceil(W / 32) |
 
-"rows" needs no transposition and suits large images; "lanes" has long rows whatever the image, and a
-vector of features is simply `(n, 1, 1, batch)`. A *reach* (top, bottom, left, right) is how far an array
-goes beyond the frame, in rows and columns (of words, for "pixels").
+"rows" needs no transposition and suits large images. "lanes" has long rows for any size of image,
+and a vector of features is simply `(n, 1, 1, batch)`. *Margins* (top, bottom, left, right) are how
+far an array extends beyond the frame of the image, in rows and columns (columns of words for
+"pixels").
 """
 
 from collections.abc import Callable, Iterable
@@ -21,19 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-Reach = tuple[int, int, int, int]
-NONE: Reach = (0, 0, 0, 0)
+Margins = tuple[int, int, int, int]
+NONE: Margins = (0, 0, 0, 0)
 
 
 class Grid(NamedTuple):
-    """One run's arrangement of planes.
+    """Describe how one run arranges its planes.
 
     Attributes:
         kind: "rows", "lanes" or "pixels".
-        images: A.
-        lanes: words of the last axis that belong to one column.
-        dtype: of the words.
-        true: a traced `True`, see `kept`.
+        images: A, the length of the first axis of a plane.
+        lanes: number of words of the last axis that belong to one column of the image.
+        dtype: dtype of the words.
+        true: a traced `True`, see `materialized`.
     """
 
     kind: str
@@ -44,24 +45,25 @@ class Grid(NamedTuple):
 
     @property
     def bits(self) -> int:
-        """Bits of a word."""
+        """Return the number of bits of a word."""
         return 8 * self.dtype.itemsize
 
     @property
     def ones(self) -> np.ndarray:
-        """The word whose bits are all 1."""
+        """Return the word whose bits are all 1."""
         return np.invert(np.zeros((), self.dtype))
 
     def columns(self, width: int) -> int:
-        """Length of the last axis of a plane of that width."""
+        """Return the length of the last axis of a plane of that width."""
         return -(-width // self.bits) if self.kind == "pixels" else width * self.lanes
 
 
-def kept(grid: Grid, make: Callable[[], Any]) -> Any:
-    """The arrays of `make()`, computed once and written to memory, not again by all who read it.
+def materialized(grid: Grid, make: Callable[[], Any]) -> Any:
+    """Return `make()`, computed once and written to memory, not computed again by each reader.
 
-    XLA on CPU fuses across an `optimization_barrier`, and then computes a plane anew for every use, in
-    whatever order its readers like. It does not look through a condition that it cannot know.
+    XLA on CPU fuses across an `optimization_barrier` and then computes a plane again for every use.
+    It does not fuse across a branch on a condition whose value it cannot know, so `make` runs in a
+    branch that is always taken.
     """
     if jax.default_backend() != "cpu":
         return lax.optimization_barrier(make())
@@ -71,20 +73,23 @@ def kept(grid: Grid, make: Callable[[], Any]) -> Any:
     )
 
 
-def needed(grid: Grid, want: Reach, terms: Iterable[tuple[int, int]]) -> Reach:
-    """The reach that shows a frame with reach `want` at every one of these offsets (row, column)."""
+def margins_for(grid: Grid, want: Margins, offsets: Iterable[tuple[int, int]]) -> Margins:
+    """Return the margins an array needs to be viewed with margins `want` at all of these offsets.
+
+    Offsets are (rows down, columns right).
+    """
     have = NONE
-    for dy, dx in terms:
+    for dy, dx in offsets:
         left, right = -dx, dx
-        if grid.kind == "pixels":
+        if grid.kind == "pixels":  # columns of words, rounded up
             left, right = -(dx // grid.bits), -(-dx // grid.bits)
         ends = (want[0] - dy, want[1] + dy, want[2] + left, want[3] + right)
         have = widest(have, ends)
     return have
 
 
-def widest(one: Reach, other: Reach) -> Reach:
-    """The reach that covers both."""
+def widest(one: Margins, other: Margins) -> Margins:
+    """Return the smallest margins that cover both."""
     return tuple(map(max, one, other))  # type: ignore[return-value]
 
 
@@ -94,12 +99,25 @@ def view(
     offset: tuple[int, int],
     frame: tuple[int, int],
     *,
-    have: Reach,
-    want: Reach = NONE,
+    have: Margins,
+    want: Margins = NONE,
 ) -> jax.Array:
-    """What lies `offset` (rows down, columns right) of a frame with reach `want`, in a wider array."""
+    """Return a shifted view of a padded array.
+
+    Args:
+        grid: the arrangement of the planes.
+        x: planes with margins `have`.
+        offset: (rows down, columns right) from the frame to what is seen.
+        frame: (H, W).
+        have: margins of `x`.
+        want: margins of the result.
+
+    Returns:
+        The frame with margins `want`, where each pixel holds the pixel at that offset.
+    """
     dy, dx = offset
     lanes = grid.lanes
+    # A shift by columns of "pixels" is one by whole words and one by bits of a word.
     step, bit = divmod(dx, grid.bits) if grid.kind == "pixels" else (dx, 0)
     top, left = have[0] - want[0] + dy, (have[2] - want[2] + step) * lanes
     height = frame[0] + want[0] + want[1]
@@ -110,14 +128,27 @@ def view(
 
     if bit == 0:
         return cut(left)
+    # Bit 0 is the leftmost pixel: the upper bits of a word, then the lower bits of the next.
     low, high = np.array(bit, grid.dtype), np.array(grid.bits - bit, grid.dtype)
     return (cut(left) >> low) | (cut(left + 1) << high)
 
 
 def padded(
-    grid: Grid, x: jax.Array, have: Reach, *, border: str, fill: bool, width: int
+    grid: Grid, x: jax.Array, have: Margins, *, border: str, fill: bool, width: int
 ) -> jax.Array:
-    """Planes with their surroundings, as far as `have`: what `border` says, `fill` unless "replicate"."""
+    """Pad planes to margins `have`.
+
+    Args:
+        grid: the arrangement of the planes.
+        x: planes without margins.
+        have: margins of the result.
+        border: "replicate" pads with the nearest pixel; any other border with `fill`.
+        fill: value beyond the frame.
+        width: W of the image.
+
+    Returns:
+        The padded planes.
+    """
     top, bottom, left, right = have
     if grid.kind == "pixels":
         x = _full_words(grid, x, border, fill, width)
@@ -127,7 +158,7 @@ def padded(
         ends = [jnp.full_like(end, grid.ones if fill else ~grid.ones) for end in ends]
     elif grid.kind == "pixels":
         ends = [_spread(grid, ends[0], 0), _spread(grid, ends[1], grid.bits - 1)]
-    # Joined, not `jnp.pad`: XLA on CPU copies whole rows then, and not pixel by pixel.
+    # Concatenate instead of `jnp.pad`: then XLA on CPU copies whole rows, not single pixels.
     x = jnp.concatenate([*[ends[0]] * left, x, *[ends[1]] * right], axis=-1)
     ends = [x[..., :1, :], x[..., -1:, :]]
     if border != "replicate":
@@ -136,7 +167,7 @@ def padded(
 
 
 def _full_words(grid: Grid, x: jax.Array, border: str, fill: bool, width: int) -> jax.Array:
-    """Rows whose last word holds, beyond the frame, what is there."""
+    """Fill the bits of the last word of each row that lie beyond the frame."""
     inside = width % grid.bits
     if inside == 0:
         return x
@@ -150,8 +181,9 @@ def _full_words(grid: Grid, x: jax.Array, border: str, fill: bool, width: int) -
 
 
 def _spread(grid: Grid, words: jax.Array, bit: int) -> jax.Array:
-    """Words with all bits equal to one of theirs."""
+    """Return words whose bits all equal one bit of `words`."""
     one = np.ones((), grid.dtype)
+    # The negative of 1 has all bits set, and that of 0 none.
     return jnp.negative((words >> np.array(bit, grid.dtype)) & one)
 
 
@@ -161,11 +193,19 @@ def shifted_rows(
     members: jax.Array,
     frame: tuple[int, int],
     *,
-    have: Reach,
+    have: Margins,
 ) -> jax.Array:
-    """A shifted plane for each member (row of the stack, rows down, columns right): `(n, A, H, L)`.
+    """Return a shifted plane for each member; like `view`, but the offsets are data.
 
-    The offsets are data here, where `view` has them as constants.
+    Args:
+        grid: the arrangement of the planes.
+        stack: planes with margins `have`, `(R, A, H, L)`.
+        members: (row of the stack, rows down, columns right) of each, int32 `(n, 3)`.
+        frame: (H, W).
+        have: margins of the stack.
+
+    Returns:
+        `(n, A, H, L)`, without margins.
     """
     row, top = members[:, 0], members[:, 1] + have[0]
     shape = (1, stack.shape[1], frame[0], grid.columns(frame[1]))
@@ -182,7 +222,7 @@ def shifted_rows(
         return cut(column * grid.lanes)
     low = (column % grid.bits).astype(grid.dtype).reshape(-1, 1, 1, 1)
     one = np.ones((), grid.dtype)
-    # In two steps: a shift by all bits of a word is not defined.
+    # Shift in two steps: a shift by all bits of a word, where `low` is 0, is not defined.
     high = (cut(column // grid.bits + 1) << one) << (grid.ones.dtype.type(grid.bits - 1) - low)
     return (cut(column // grid.bits) >> low) | high
 
@@ -191,5 +231,5 @@ Join = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def join_of(erosion: bool) -> Join:
-    """AND for erosions and intersections, OR for dilations and unions."""
+    """Return AND for erosions and intersections, OR for dilations and unions."""
     return lax.bitwise_and if erosion else lax.bitwise_or

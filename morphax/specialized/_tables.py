@@ -1,7 +1,8 @@
-"""Large banks as tables: what each plane is joined of is data, gathered, never unrolled by the plane.
+"""Large banks as index tables: planes are gathered by data instead of one expression for each.
 
-Planes with like numbers of members share a bucket, padded by repeating members (joining one twice changes
-nothing). A table is an argument of the compiled program, so that XLA does not fold it.
+Sets of similar size share a *bucket*, one table of members; shorter sets repeat a member, because
+joining it twice changes nothing. Tables are arguments of the compiled program, so that XLA does not
+fold them into constants.
 """
 
 from collections.abc import Callable
@@ -16,19 +17,24 @@ from morphax.program import Op
 from morphax.specialized._planes import join_of
 
 _BUCKET = 4096
-"""What another bucket costs, in members gathered."""
-_UNROLLED, _STEP = 48, 16
+"""Cost of another bucket, in members gathered."""
+_UNROLLED, _STEP = 48, 16  # members joined without a loop, and in each step of a loop
 
 
 class Sets(NamedTuple):
-    """Sets of members in rows: set o is `members[offsets[o]:offsets[o + 1]]`, int32 `(n, columns)`."""
+    """Hold sets of members in rows: set o is `members[offsets[o]:offsets[o + 1]]`.
+
+    Attributes:
+        offsets: int32 `(n_sets + 1,)`.
+        members: int32 `(n, columns)`; the columns are (plane) or (plane, rows down, columns right).
+    """
 
     offsets: np.ndarray
     members: np.ndarray
 
 
 def window_sets(op: Op) -> Sets:
-    """Members (plane, rows down, columns right) of the windows of a "spatial" op."""
+    """Return the windows of a "spatial" op as sets of (plane, rows down, columns right)."""
     windows = op.arrays["selem"]
     plane, row, column = np.nonzero(windows)
     centre = windows.shape[1] // 2, windows.shape[2] // 2
@@ -38,19 +44,29 @@ def window_sets(op: Op) -> Sets:
 
 
 def merged(windows: Op, sets: Op) -> Sets | None:
-    """A "combine" of a "spatial" op as one bank, where all joins are of one kind for each plane.
+    """Merge a "combine" op with the "spatial" op that it reads into one bank of sets.
 
-    An intersection of erosions is one erosion that looks at several planes, and so is the complement of
-    a union of their complements.
+    An intersection of erosions is one erosion that looks at several planes; likewise for a union of
+    dilations. `simplify` has brought sets of complements into this form before, where it can.
+
+    Args:
+        windows: the "spatial" op.
+        sets: the "combine" op.
+
+    Returns:
+        One set for each plane of the combination; None if a set joins windows of the other
+        operation or complements.
     """
     offsets, indices = sets.arrays["offsets"], sets.arrays["indices"]
+    # For each member of a set: the operation of the set, and the complement of the window.
     erosion = np.repeat(sets.arrays["erosion"], np.diff(offsets))
     flip = windows.arrays["complement"][indices]
     if flip.any() or (windows.arrays["erosion"][indices] != erosion).any():
         return None
     inner = window_sets(windows)
     sizes = np.diff(inner.offsets)[indices]
-    # Members of each plane that a set reads, one plane after the other.
+    # The members of all windows that a set reads, one window after the other: `starts` is what
+    # takes a position in this list to the row in `inner.members`.
     starts = np.repeat(inner.offsets[indices] - np.cumsum([0, *sizes[:-1]]), sizes)
     members = inner.members[starts + np.arange(sizes.sum())]
     ends = np.cumsum([0, *sizes])
@@ -61,25 +77,33 @@ def _offsets(sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
 
 
-def tables(
+def build_tables(
     sets: Sets, erosion: np.ndarray, complement: np.ndarray
 ) -> tuple[list[dict[str, np.ndarray]], list[bool], np.ndarray]:
-    """Tables of a bank, a bucket each.
+    """Build the tables of a bank, one for each bucket.
+
+    Args:
+        sets: the sets of the bank.
+        erosion: bool, the operation of each set.
+        complement: bool, whether its result is complemented.
 
     Returns:
-        (for each bucket "members" `(k, n, columns)` and "flip" `(n,)`; whether it is one of erosions;
-        where each plane of the bank lies in the buckets, joined).
+        `(tables, erosions, rows)`: for each bucket "members" `(k, n, columns)` and "flip" `(n,)`;
+        for each bucket whether it erodes; the row of each plane in the buckets, one after the
+        other.
     """
     sizes = np.diff(sets.offsets)
     arrays, kinds, numbers = [], [], []
     for kind in (False, True):
+        # Empty sets do not occur: `simplify` made constants of them.
         chosen = np.flatnonzero((erosion == kind) & (sizes > 0))
         chosen = chosen[np.argsort(sizes[chosen], kind="stable")]
         for start, end in _buckets(sizes[chosen]):
             group = chosen[start:end]
+            # Shorter sets repeat their last member.
             places = np.minimum(np.arange(sizes[group].max())[:, None], sizes[group] - 1)
-            arrays.append({"members": sets.members[sets.offsets[group] + places],
-                           "flip": complement[group]})  # fmt: skip
+            members = sets.members[sets.offsets[group] + places]
+            arrays.append({"members": members, "flip": complement[group]})
             kinds.append(kind)
             numbers.append(group)
     order = np.concatenate(numbers)
@@ -89,49 +113,55 @@ def tables(
 
 
 def _buckets(sizes: np.ndarray) -> list[tuple[int, int]]:
-    """(start, end) of the buckets of ascending sizes that cost least: padded members, and buckets."""
+    """Cut ascending sizes into buckets of least cost, and return (start, end) of each.
+
+    The cost is the number of members gathered, repeated ones included, and `_BUCKET` for each
+    bucket. Dynamic programming over the distinct sizes finds the best cut: `cost[i]` is the least
+    cost of the sets of the first i sizes, and `cut[i]` where their last bucket begins.
+    """
     values, counts = np.unique(sizes, return_counts=True)
     ends = np.cumsum([0, *counts])
     cost, cut = np.zeros(len(values) + 1), np.zeros(len(values) + 1, int)
     for i in range(1, len(values) + 1):
         # The last bucket holds the values j, ..., i - 1, as wide as the largest of them.
-        tried = cost[:i] + (ends[i] - ends[:i]) * values[i - 1] + _BUCKET
-        cut[i] = tried.argmin()
-        cost[i] = tried[cut[i]]
-    found, i = [], len(values)
+        candidates = cost[:i] + (ends[i] - ends[:i]) * values[i - 1] + _BUCKET
+        cut[i] = candidates.argmin()
+        cost[i] = candidates[cut[i]]
+    buckets, i = [], len(values)
     while i:
-        found.append((int(ends[cut[i]]), int(ends[i])))
+        buckets.append((int(ends[cut[i]]), int(ends[i])))
         i = int(cut[i])
-    return found[::-1]
+    return buckets[::-1]
 
 
 def join(
     fetch: Callable[[jax.Array], jax.Array], table: dict[str, jax.Array], erosion: bool
 ) -> jax.Array:
-    """One bucket: the join of its members, `(n, A, H, L)`.
+    """Join the members of one bucket.
 
     Args:
-        fetch: planes `(n, A, H, L)` of members `(n, columns)`.
-        table: of the bucket.
-        erosion: AND or OR.
+        fetch: function from members `(n, columns)` to their planes `(n, A, H, L)`.
+        table: the table of the bucket.
+        erosion: True for AND, False for OR.
 
     Returns:
-        The planes, complemented where the bucket says.
+        The planes of the bucket, `(n, A, H, L)`, complemented where "flip" is True.
     """
-    members, both = table["members"], join_of(erosion)
-    found = fetch(members[0])
+    members, operation = table["members"], join_of(erosion)
+    joined = fetch(members[0])
     if len(members) <= _UNROLLED:
         for member in members[1:]:
-            found = both(found, fetch(member))
+            joined = operation(joined, fetch(member))
     else:
+        # A loop of `_STEP` members a step; the last member is repeated to fill the last step.
         last = jnp.repeat(members[-1:], -len(members) % _STEP, axis=0)
         steps = jnp.concatenate([members, last]).reshape(-1, _STEP, *members.shape[1:])
 
-        def step(found: jax.Array, members: jax.Array) -> tuple[jax.Array, None]:
+        def step(joined: jax.Array, members: jax.Array) -> tuple[jax.Array, None]:
             for member in members:
-                found = both(found, fetch(member))
-            return found, None
+                joined = operation(joined, fetch(member))
+            return joined, None
 
-        found = lax.scan(step, found, steps)[0]
-    zero = jnp.zeros((), found.dtype)
-    return found ^ jnp.where(table["flip"], ~zero, zero).reshape(-1, 1, 1, 1)
+        joined = lax.scan(step, joined, steps)[0]
+    zero = jnp.zeros((), joined.dtype)
+    return joined ^ jnp.where(table["flip"], ~zero, zero).reshape(-1, 1, 1, 1)

@@ -1,7 +1,8 @@
-"""How planes are held between the stages of a specialised program.
+"""Values between the stages of a specialised program: a list of planes, or a stack of them.
 
-Either as a list of single planes, where ops are unrolled, or as one stack `(R, A, H, L)` with the row of
-each plane: what comes out of tables is in the order of its buckets, and a selection is just other rows.
+Unrolled banks read and write lists of single planes `(A, H, L)`. Banks that gather from tables
+work on one stack `(R, A, H, L)`, in the order of their buckets; `Held` records the row of each
+plane, so that a selection of planes only needs other rows and moves no data.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,12 @@ from jax import lax
 
 
 class Held(NamedTuple):
-    """How the planes of an op are held: `rows` is None for a list of planes.
+    """Describe how the planes of an op are held.
 
     Attributes:
-        rows: int32 `(P,)`, the row of each plane in a stack of `size` rows.
-        size: rows, or planes.
-        frame: (H, W).
+        rows: int32 `(P,)`, the row of each plane in a stack; None for a list of planes.
+        size: number of rows of the stack, or of planes of the list.
+        frame: (H, W) of the planes.
     """
 
     rows: np.ndarray | None
@@ -28,13 +29,14 @@ class Held(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One op, ready to run: `run(grid, arrays, *values)` of the values of its inputs.
+    """Hold one op that is ready to run.
 
     Attributes:
         inputs: numbers of the ops it reads.
-        arrays: tables; they become arguments of the compiled program.
-        run: makes the value, a list of planes or a stack; None where there is nothing to run.
-        held: which of the two.
+        arrays: index tables; they become arguments of the compiled program.
+        run: `(grid, arrays, *values) -> value`, where values are those of its inputs; None if
+            there is nothing to run.
+        held: how the value is held, as a list or as a stack.
     """
 
     inputs: tuple[int, ...]
@@ -44,40 +46,43 @@ class Stage(NamedTuple):
 
 
 def stacked(size: int, frame: tuple[int, int], rows: np.ndarray | None = None) -> Held:
+    """Describe a stack of `size` rows; without `rows`, row o is plane o."""
     return Held(np.arange(size, dtype=np.int32) if rows is None else rows, size, frame)
 
 
 def listed(size: int, frame: tuple[int, int]) -> Held:
+    """Describe a list of `size` planes."""
     return Held(None, size, frame)
 
 
-def whole(held: Held) -> bool:
-    """Whether the rows of a stack are its planes, in order."""
+def is_ordered(held: Held) -> bool:
+    """Return whether the rows of a stack are its planes, in order."""
     return held.rows is not None and np.array_equal(held.rows, np.arange(held.size))
 
 
 def rows_of(held: Held) -> np.ndarray:
+    """Return the row of each plane, in `stack_of` the value."""
     return np.arange(held.size, dtype=np.int32) if held.rows is None else held.rows
 
 
 def stack_of(value: Any, held: Held) -> jax.Array:
-    """A value as a stack; the row of each plane is `rows_of(held)`."""
+    """Return a value as a stack; the row of each plane is `rows_of(held)`."""
     return jnp.stack(value) if held.rows is None else value
 
 
 def planes_of(value: Any, held: Held) -> list[jax.Array]:
-    """A value as a list of planes."""
+    """Return a value as a list of planes."""
     return value if held.rows is None else [value[int(row)] for row in held.rows]
 
 
 def take(value: Any, held: Held, rows: jax.Array) -> jax.Array:
-    """A value as a stack in the order of its planes; `rows` are those of `held`, as an array."""
+    """Return a value as a stack in the order of its planes; `rows` is `held.rows` as an array."""
     stack = stack_of(value, held)
-    return stack if held.rows is None or whole(held) else gather(stack, rows)
+    return stack if held.rows is None or is_ordered(held) else gather(stack, rows)
 
 
 def gather(stack: jax.Array, rows: jax.Array) -> jax.Array:
-    """Rows of a stack."""
+    """Return rows of a stack; all of them must exist, as nothing checks it."""
     numbers = lax.GatherDimensionNumbers(
         offset_dims=(1, 2, 3), collapsed_slice_dims=(0,), start_index_map=(0,)
     )

@@ -1,4 +1,8 @@
-"""Small banks of windows, unrolled: every pixel of a window is one join, common shapes are shared."""
+"""Small banks of windows, unrolled: each pixel of a window is one join of a shifted plane.
+
+Windows that look at the same plane and do the same operation form a group; the shapes that they
+have in common are computed once (`morphax.specialized._common_parts`).
+"""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -12,10 +16,10 @@ from morphax.specialized._common_parts import Terms, order, share
 from morphax.specialized._planes import (
     NONE,
     Grid,
-    Reach,
+    Margins,
     join_of,
-    kept,
-    needed,
+    margins_for,
+    materialized,
     padded,
     view,
     widest,
@@ -23,13 +27,13 @@ from morphax.specialized._planes import (
 
 
 class Group(NamedTuple):
-    """Windows of one bank that look at the same plane and do the same.
+    """Hold the windows of one bank that look at the same plane and do the same operation.
 
     Attributes:
-        source: the plane.
-        erosion: erosions, or dilations.
-        outputs: planes of the bank, one for each of `sets`.
-        parts, sets: as `morphax.specialized._common_parts.share` gives them.
+        source: number of the plane that they read.
+        erosion: True for erosions, False for dilations.
+        outputs: numbers of the planes of the result, one for each of `sets`.
+        parts, sets: as `morphax.specialized._common_parts.share` returns them.
     """
 
     source: int
@@ -40,7 +44,7 @@ class Group(NamedTuple):
 
 
 def group_windows(op: Op, *, pixels: bool) -> list[Group]:
-    """The windows of a "spatial" op in groups, each with what its windows share."""
+    """Group the windows of a "spatial" op; each group comes with the shapes that its sets share."""
     windows, source, erosion = (op.arrays[name] for name in ("selem", "source", "erosion"))
     centre = np.array(windows.shape[1:]) // 2
     numbers: dict[tuple[int, bool], list[int]] = {}
@@ -48,9 +52,11 @@ def group_windows(op: Op, *, pixels: bool) -> list[Group]:
         numbers.setdefault(key, []).append(o)
     groups = []
     for (plane, kind), outputs in numbers.items():
-        sets = [frozenset((0, int(y), int(x)) for y, x in np.argwhere(windows[o]) - centre)
-                for o in outputs]  # fmt: skip
-        # Words of pixels are shifted along rows by two loads and three operations.
+        sets = [
+            frozenset((0, int(y), int(x)) for y, x in np.argwhere(windows[o]) - centre)
+            for o in outputs
+        ]
+        # A shift along rows costs two loads and three operations if words hold pixels.
         parts, sets = share(sets, cost=lambda column: 4 if pixels and column else 1)
         groups.append(Group(plane, kind, tuple(outputs), parts, sets))
     return groups
@@ -64,45 +70,62 @@ def run_groups(
     border: str,
     frame: tuple[int, int],
 ) -> dict[int, jax.Array]:
-    """Run groups on planes `(A, H, L)`; the planes of the bank by number, before complements."""
-    reaches = [_reaches(grid, group) for group in groups]
-    widths: dict[tuple[int, bool], Reach] = {}
-    for group, reach in zip(groups, reaches, strict=True):
-        key = group.source, group.erosion and border == "ignore"
-        widths[key] = widest(widths.get(key, NONE), reach[0])
-    around = {
-        (source, fill): kept(grid, partial(padded, grid, planes[source], reach, border=border,
-                                           fill=fill, width=frame[1]))
-        for (source, fill), reach in widths.items()
-    }  # fmt: skip
-    found: dict[int, jax.Array] = {}
-    for group, reach in zip(groups, reaches, strict=True):
-        key = group.source, group.erosion and border == "ignore"
-        arrays = {0: around[key]}
-        reach = {**reach, 0: widths[key]}
+    """Run the groups of a bank.
 
-        def joined(terms: Terms, want: Reach, group=group, arrays=arrays, reach=reach) -> jax.Array:
-            views = (view(grid, arrays[part], (dy, dx), frame, have=reach[part], want=want)
-                     for part, dy, dx in sorted(terms))  # fmt: skip
+    Args:
+        grid: the arrangement of the planes.
+        groups: as `group_windows` returns them.
+        planes: `(A, H, L)` each.
+        border: border of the bank.
+        frame: (H, W).
+
+    Returns:
+        The planes of the bank by number, before complements.
+    """
+    # Pad each plane once for all groups that need the same value beyond its frame.
+    margins_of_groups = [_part_margins(grid, group) for group in groups]
+    plane_margins: dict[tuple[int, bool], Margins] = {}
+    for group, margins in zip(groups, margins_of_groups, strict=True):
+        key = group.source, group.erosion and border == "ignore"
+        plane_margins[key] = widest(plane_margins.get(key, NONE), margins[0])
+    padded_planes: dict[tuple[int, bool], jax.Array] = {}
+    for (source, fill), margins in plane_margins.items():
+        options = {"border": border, "fill": fill, "width": frame[1]}
+        pad = partial(padded, grid, planes[source], margins, **options)
+        padded_planes[source, fill] = materialized(grid, pad)
+    results: dict[int, jax.Array] = {}
+    for group, margins in zip(groups, margins_of_groups, strict=True):
+        key = group.source, group.erosion and border == "ignore"
+        arrays = {0: padded_planes[key]}
+        have = {**margins, 0: plane_margins[key]}
+
+        def joined(terms: Terms, want: Margins, group=group, arrays=arrays, have=have) -> jax.Array:
+            views = (
+                view(grid, arrays[part], (dy, dx), frame, have=have[part], want=want)
+                for part, dy, dx in sorted(terms)
+            )
             return reduce(join_of(group.erosion), views)
 
+        # Intermediate planes first, with the margins that their readers need; then the results.
         for part in order(group.parts):
-            arrays[part] = kept(grid, partial(joined, group.parts[part - 1], reach[part]))
-        found |= {o: joined(s, NONE) for o, s in zip(group.outputs, group.sets, strict=True)}
-    return found
+            arrays[part] = materialized(grid, partial(joined, group.parts[part - 1], have[part]))
+        results |= {o: joined(s, NONE) for o, s in zip(group.outputs, group.sets, strict=True)}
+    return results
 
 
-def _reaches(grid: Grid, group: Group) -> dict[int, Reach]:
-    """How far each part must be known beyond the frame, for what is made of it."""
-    reach: dict[int, Reach] = {0: NONE}
+def _part_margins(grid: Grid, group: Group) -> dict[int, Margins]:
+    """Return how far beyond the frame each part must be known, for all that reads it."""
+    margins: dict[int, Margins] = {0: NONE}
 
-    def use(terms: Terms, want: Reach) -> None:
+    def read(terms: Terms, want: Margins) -> None:
         for part, dy, dx in terms:
-            reach[part] = widest(reach.get(part, NONE), needed(grid, want, [(dy, dx)]))
+            more = margins_for(grid, want, [(dy, dx)])
+            margins[part] = widest(margins.get(part, NONE), more)
 
+    # From the results back to the input, so that a part's own margins are known when it reads.
     for terms in group.sets:
-        use(terms, NONE)
+        read(terms, NONE)
     for part in reversed(order(group.parts)):
-        if part in reach:
-            use(group.parts[part - 1], reach[part])
-    return reach
+        if part in margins:
+            read(group.parts[part - 1], margins[part])
+    return margins

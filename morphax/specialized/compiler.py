@@ -1,14 +1,18 @@
-"""A binary network compiled for itself: its structuring elements become instructions.
+"""Specialisation of a binary network: its structuring elements become instructions.
 
-`specialize` reads the wiring, fixes every set, and gives a function on packed words. Banks of few windows
-are unrolled into shifts and joins: only the pixels of the sets, shapes in common shared, long lines and
-rectangles in steps, no windows in memory. Large banks read index tables, which are arguments of the
-compiled program and not constants of it. Heads count with bit-sliced counters. XLA compiles the rest, for
-CPU, GPU and TPU alike.
+`specialize` reads the wiring, fixes every set, and returns a function on packed words:
 
-Layouts: `"batch"`: words `(B, *input_shape)` with 32 images in each (`morphax.pack`). `"pixels"`: words
-`(N, H, ceil(W / 32), C)` with 32 neighbouring pixels of a row in each (`morphax.packed.pack_pixels` has
-the same bits), for networks from images to images.
+    Program --simplify--> Program --plan--> list of Stage --_run_once--> words
+                          (one op = one stage)             (planes on a Grid)
+
+Banks of few windows are unrolled into shifts and joins of the pixels of their sets; shapes that
+several sets have in common are computed once, and long lines and rectangles in a few steps. Large
+banks read index tables, which are arguments of the compiled function and not constants of it.
+Heads count with bit-sliced counters. XLA compiles the stages, on CPU, GPU and TPU alike.
+
+Layouts of the words: "batch": `(B, *input_shape)` with 32 images in each word (`morphax.pack`).
+"pixels": `(N, H, ceil(W / 32), C)` with 32 neighbouring pixels of a row in each word
+(`morphax.packed.pack_pixels` has the same bits); for networks from images to images only.
 """
 
 import math
@@ -28,26 +32,26 @@ from morphax.packed.pixels import pack_pixels, unpack_pixels
 from morphax.packed.words import pack, unpack
 from morphax.program import Program, build, simplify
 from morphax.specialized._plan import plan
-from morphax.specialized._planes import Grid, kept
+from morphax.specialized._planes import Grid, materialized
 from morphax.specialized._values import Stage, rows_of, take
 
 LAYOUTS = ("batch", "pixels")
-"""What the words of a specialised network hold side by side."""
+"""Layouts of the words of a specialised network: the module docstring defines them."""
 
-_WIDE = 64  # images at least so wide are run in rows, without transposing them
-_MEMORY = {"cpu": 16 << 20}  # bytes of one turn's planes: what does not fit the cache is slow
+_WIDE = 64  # images at least this wide are run in rows, without transposing them
+_MEMORY = {"cpu": 16 << 20}  # bytes of the planes of one turn: more than the cache holds is slow
 _MEMORY_ELSEWHERE = 1 << 30
-_IMAGES = {"input", "constant", "spatial", "combine", "complement", "select"}
+_IMAGE_KINDS = {"input", "constant", "spatial", "combine", "complement", "select"}
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: it is static where a network is traced
 class Wiring:
-    """What of a specialised network is fixed.
+    """Hold the static part of a `Specialized` network.
 
     Attributes:
         program: the simplified program.
-        layout: of the words.
-        run: `(tables, words) -> words or counts`, jitted.
+        layout: layout of the words, one of `LAYOUTS`.
+        run: jitted function `(tables, words) -> words or counts`.
     """
 
     program: Program
@@ -58,14 +62,14 @@ class Wiring:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Specialized:
-    """A network that `specialize` made: call it on words or on bool.
+    """Hold a compiled network that `specialize` returns; call it on words or on bool.
 
-    It is a pytree. Inside another `jit`, pass it as an argument: closed over, its tables would be
-    constants there, and XLA slow to compile.
+    It is a pytree. Pass it to another `jit` as an argument: if the function closed over it, its
+    tables would become constants there, and XLA would be slow to compile.
 
     Attributes:
-        tables: arrays that say what large banks read.
-        wiring: what is static.
+        tables: index tables of large banks.
+        wiring: the static part.
     """
 
     tables: Any
@@ -75,32 +79,32 @@ class Specialized:
         """Run the network.
 
         Args:
-            x: words of the layout (see the module), or bool `(N, *input_shape)`, which is packed before
-                and unpacked after.
+            x: words of the layout (see the module docstring), or bool `(N, *input_shape)`, which
+                is packed first.
 
         Returns:
-            What came, of the output's shape: words for words, bool for bool. A network that ends in
-            `group_sum` gives int32 counts, an image a row; for words also those of the filling of
-            the last word.
+            The output, packed if `x` was packed and bool if `x` was bool. A network that ends in
+            `group_sum` returns int32 counts, one row for each image; for packed `x` also the rows
+            of the unused bits of the last word.
 
         Raises:
-            ValueError: another shape or dtype.
+            ValueError: if `x` has another shape or dtype.
         """
         x = x if isinstance(x, jax.Array) else np.asarray(x)
         program, layout = self.wiring.program, self.wiring.layout
         if x.dtype == np.bool_:
-            fits = x.ndim > 0 and x.shape[1:] == program.input_shape
-            _checks.require(fits, "x", f"shape (N, *{program.input_shape})", x.shape)
+            is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
+            _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
             return _from_words(program, layout, self(_to_words(layout, x)), len(x))
         expected = program.input_shape
         if layout == "pixels":
             expected = (expected[0], _words(expected[1]), *expected[2:])
-            known = x.dtype == np.uint32
+            is_dtype = x.dtype == np.uint32
         else:
-            known = bit_arrays.is_words(x)
-        _checks.require(known, "x", "words or bool", x.dtype)
-        fits = x.ndim > 0 and x.shape[1:] == expected
-        _checks.require(fits, "x", f"words of shape (B, *{expected})", x.shape)
+            is_dtype = bit_arrays.is_words(x)
+        _checks.require(is_dtype, "x", "words or bool", x.dtype)
+        is_batch = x.ndim > 0 and x.shape[1:] == expected
+        _checks.require(is_batch, "x", f"words of shape (B, *{expected})", x.shape)
         return self.wiring.run(self.tables, jnp.asarray(x))
 
 
@@ -111,20 +115,20 @@ def specialize(
     *,
     layout: str = "batch",
 ) -> Specialized:
-    """Compile a binary network for itself.
+    """Compile a binary network with its structuring elements built in.
 
     Args:
-        apply: `(params, x) -> y`, as for `morphax.trace`.
-        binary_params: params tree of `BinaryBiSE` nodes, made by `morphax.binarize`.
+        apply: function `(params, x) -> y`, as for `morphax.trace`.
+        binary_params: params tree of `BinaryBiSE` nodes, such as `morphax.binarize` returns.
         input_shape: shape of x, batch included; the result takes any batch.
-        layout: "batch" or "pixels", see the module.
+        layout: "batch" or "pixels"; the module docstring defines them.
 
     Returns:
         A `Specialized`: call it on words or bool. XLA compiles at the first call with each shape.
 
     Raises:
-        ValueError: as `morphax.program.build`; an unknown layout; "pixels" for a network that does not
-            keep the frame of the image.
+        ValueError: for the reasons of `morphax.program.build`, for an unknown layout, or for
+            "pixels" and a network whose planes do not all have the size of the image.
 
     Example:
         >>> from morphax import BinaryBiSE, Spec, apply
@@ -141,7 +145,7 @@ def specialize(
 
 
 def specialize_program(program: Program, *, layout: str = "batch") -> Specialized:
-    """`specialize` for a program, such as one from an archive.
+    """Compile a program, such as one from an archive; otherwise like `specialize`.
 
     Args:
         program: any program.
@@ -151,12 +155,13 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
         A `Specialized`.
 
     Raises:
-        ValueError: an unknown layout; "pixels" for a program that does not keep the frame of the image.
+        ValueError: for an unknown layout, or for "pixels" and a program whose planes do not all
+            have the size of the image.
 
     Example:
         >>> from morphax.program import Op
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
-        >>> specialize_program(flip)(np.array([[True, False]])).tolist()
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> specialize_program(Program(ops, (2,), (2,)))(np.array([[True, False]])).tolist()
         [[False, True]]
     """
     _checks.one_of("layout", layout, LAYOUTS)
@@ -165,11 +170,12 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
     pixels = layout == "pixels"
     if pixels:
         _checks.require(
-            kinds <= _IMAGES and len(program.input_shape) >= 3,
+            kinds <= _IMAGE_KINDS and len(program.input_shape) >= 3,
             "layout",
             "'batch' for networks with pools, flattened images or counts",
             layout,
         )
+    # Moves of single pixels and counts need the batch as the last axis ("lanes", see `Grid`).
     wide = len(program.input_shape) >= 3 and program.input_shape[1] >= _WIDE
     rows = wide and not kinds & {"rearrange", "group_sum"}
     kind = "pixels" if pixels else "rows" if rows else "lanes"
@@ -177,29 +183,38 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
 
     @jax.jit
     def run(tables: Any, words: jax.Array) -> jax.Array:
-        return _in_turns(lambda words: _once(program, stages, kind, tables, words), words,
-                         _turn(program, stages, kind, words.dtype))  # fmt: skip
+        def run_part(words: jax.Array) -> jax.Array:
+            return _run_once(program, stages, kind, tables, words)
 
-    tables = {"stages": [stage.arrays for stage in stages], "output": rows_of(stages[-1].held),
-              "true": np.array(True)}  # fmt: skip
+        return _in_turns(run_part, words, _words_at_once(stages, kind, words.dtype))
+
+    tables = {
+        "stages": [stage.arrays for stage in stages],
+        "output": rows_of(stages[-1].held),
+        "true": np.array(True),  # a condition that XLA cannot know, see `materialized`
+    }
     tables = jax.tree.map(jnp.asarray, tables)
     return Specialized(tables, Wiring(program, layout, run))
 
 
-def _turn(program: Program, stages: list[Stage], kind: str, dtype: np.dtype) -> int:
-    """How many words of the batch to run at once."""
+def _words_at_once(stages: list[Stage], kind: str, dtype: np.dtype) -> int:
+    """Return how many words of the batch to run at once, so that the planes fit the memory."""
     memory = _MEMORY.get(jax.default_backend(), _MEMORY_ELSEWHERE)
     sizes = [stage.held.size * math.prod(stage.held.frame) for stage in stages]
-    most = max(size + sum(sizes[i] for i in stage.inputs)
-               for size, stage in zip(sizes, stages, strict=True))  # fmt: skip
+    # The largest stage: its result and what it reads.
+    most = max(
+        size + sum(sizes[i] for i in stage.inputs)
+        for size, stage in zip(sizes, stages, strict=True)
+    )
     return max(1, memory // (most * dtype.itemsize // (32 if kind == "pixels" else 1) + 1))
 
 
 def _in_turns(run: Callable[[jax.Array], jax.Array], words: jax.Array, turn: int) -> jax.Array:
-    """`run` on parts of a batch, one after the other."""
+    """Run parts of a batch, of at most `turn` words, one after the other."""
     batch = len(words)
     if batch <= turn:
         return run(words)
+    # Parts of equal length, so that all share one compiled loop body; the last is filled up.
     turns = -(-batch // turn)
     turn = -(-batch // turns)
     fill = [(0, turns * turn - batch)] + [(0, 0)] * (words.ndim - 1)
@@ -209,51 +224,58 @@ def _in_turns(run: Callable[[jax.Array], jax.Array], words: jax.Array, turn: int
     return out.reshape(-1, *out.shape[2:])[: batch * images]
 
 
-def _once(
+def _run_once(
     program: Program, stages: list[Stage], kind: str, tables: Any, words: jax.Array
 ) -> jax.Array:
+    """Run all stages on some words: arrange the input on the grid, run, arrange the output."""
     batch = len(words)
     images, lanes = (1, batch) if kind == "lanes" else (batch, 1)
     grid = Grid(kind, images, lanes, words.dtype, tables["true"])
     planes, height, width = program.ops[0].shape
     columns = _words(width) if kind == "pixels" else width
 
+    # The channels become the first axis: one plane after the other.
     def separated() -> jax.Array:
         x = words.reshape(batch, height, columns, planes)
         if kind != "lanes":
             return jnp.transpose(x, (3, 0, 1, 2))
         return jnp.transpose(x, (3, 1, 2, 0)).reshape(planes, 1, height, columns * batch)
 
-    values: list[Any] = [separated() if planes == 1 and kind != "lanes" else kept(grid, separated)]
+    # The transposed input is written to memory once; for a single plane nothing is transposed.
+    is_view = planes == 1 and kind != "lanes"
+    values: list[Any] = [separated() if is_view else materialized(grid, separated)]
     for stage, arrays in zip(stages[1:], tables["stages"][1:], strict=True):
-        given = [values[i] for i in stage.inputs]
-        values.append(None if stage.run is None else stage.run(grid, arrays, *given))
+        read = [values[i] for i in stage.inputs]
+        values.append(None if stage.run is None else stage.run(grid, arrays, *read))
     if program.ops[-1].kind == "group_sum":
         return values[-1].reshape(-1, *program.output_shape)
     planes, height, width = program.ops[-1].shape
     out = take(values[-1], stages[-1].held, tables["output"])
-    # One plane is only named differently by what follows; more are transposed, from memory.
-    out = out if planes == 1 and kind != "lanes" else kept(grid, lambda: out)
+    # Likewise for the output: one plane is reshaped only, more are transposed from memory.
+    out = out if planes == 1 and kind != "lanes" else materialized(grid, lambda: out)
     if kind == "lanes":
         out = jnp.transpose(out.reshape(planes, height, width, batch), (3, 1, 2, 0))
         return out.reshape(batch, *program.output_shape)
     if kind == "rows":
         return jnp.transpose(out, (1, 2, 3, 0)).reshape(batch, *program.output_shape)
+    # "pixels": the last word of a row may be wider than the image; clear the bits beyond it.
     spare = np.uint32(-width % 32)
-    known = np.full(_words(width), 0xFFFFFFFF, np.uint32)
-    known[-1] >>= spare
-    out = jnp.transpose(out & known.reshape(1, 1, 1, -1), (1, 2, 3, 0))
+    mask = np.full(_words(width), 0xFFFFFFFF, np.uint32)
+    mask[-1] >>= spare
+    out = jnp.transpose(out & mask.reshape(1, 1, 1, -1), (1, 2, 3, 0))
     return out.reshape(*out.shape[:3], *program.output_shape[2:])
 
 
 def _words(width: int) -> int:
+    """Return how many words hold a row of pixels."""
     return -(-width // 32)
 
 
 def _to_words(layout: str, images: Any) -> jax.Array:
+    """Pack bool images as words of a layout."""
     if layout == "batch":
         return pack(images)
-    # The channels of an image go beside the batch, and back.
+    # `pack_pixels` packs the last axis: move the channels beside the batch, and back after.
     flat = images.reshape(*images.shape[:3], -1)
     moved = flat.transpose(0, 3, 1, 2)
     words = pack_pixels(moved if isinstance(moved, jax.Array) else np.ascontiguousarray(moved))
@@ -262,11 +284,12 @@ def _to_words(layout: str, images: Any) -> jax.Array:
     )
 
 
-def _from_words(program: Program, layout: str, result: jax.Array, count: int) -> jax.Array:
+def _from_words(program: Program, layout: str, result: jax.Array, images: int) -> jax.Array:
+    """Unpack the result for `images` images: counts as they are, words as bool."""
     if program.ops[-1].kind == "group_sum":
-        return result[:count]
+        return result[:images]
     if layout == "batch":
-        return unpack(result, count=count)
+        return unpack(result, count=images)
     flat = jnp.transpose(result.reshape(*result.shape[:3], -1), (0, 3, 1, 2))
     bits = unpack_pixels(flat, width=program.output_shape[1])
-    return jnp.transpose(bits, (0, 2, 3, 1)).reshape(count, *program.output_shape)
+    return jnp.transpose(bits, (0, 2, 3, 1)).reshape(images, *program.output_shape)
