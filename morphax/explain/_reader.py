@@ -1,12 +1,13 @@
-"""What a binary network computes, as an expression of morphology.
+"""Entry of the explanations: a binary network as an expression of morphology.
 
-A `morphax.program.Program` is read into terms (`morphax.explain._terms`), shortened by rules that hold for
-every image, and said with the operators of `morphax.operators`: "opening by disk(7)", "x ∩ not ...".
-A network too large for that is described layer by layer.
+A `morphax.program.Program` is read into terms (`morphax.explain._terms`), which are shortened by
+rules that hold for every image and written with the operators of `morphax.operators`: "opening by
+disk(7)", "x ∩ not ...". A network that is too large for an expression is described layer by layer.
 
-Some networks are short only away from the frame: an erosion by a disk and a dilation by the disk one
-pixel further are an opening, moved, wherever the frame is out of sight. Such an expression comes
-with its margin, beside the one that holds at every pixel.
+Some networks have a short expression only away from the frame of the image. For example, an
+erosion by a disk, followed by a dilation by the same disk one pixel to the right, is a shifted
+opening at all pixels that do not see the frame. Such an expression is given with its margin,
+together with the longer one that holds at every pixel.
 """
 
 import re
@@ -17,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from morphax import _checks
-from morphax.explain._reading import reach, reach_of, read
+from morphax.explain._reading import program_radius, read, terms_radius
 from morphax.explain.describe import name_selem
 from morphax.explain.expression import BY, UNNAMED, Expression, say
-from morphax.explain.wording import Words, gallery, letters, shared, write
+from morphax.explain.wording import Words, gallery, letters, quantity, shared, write
 from morphax.program import Op, Program
 
 _BORDERS = {
@@ -32,15 +33,15 @@ _BORDERS = {
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a network computes; print it.
+    """Hold what a network computes; print it to read it.
 
     Attributes:
-        outputs: an expression for each output plane, true at every pixel at least `margin` from the
-            frame; empty for a network that is too large.
-        everywhere: the same, true at every pixel; the objects of `outputs` where `margin` is 0.
-        margin: see above.
-        layers: a line for each layer.
-        text: all of it to read.
+        outputs: an expression for each output plane, which holds at every pixel at least `margin`
+            pixels from the frame; empty for a network that is too large.
+        everywhere: expressions that hold at every pixel; the same objects if `margin` is 0.
+        margin: distance from the frame in pixels, see `outputs`.
+        layers: a line of text for each layer.
+        text: the whole explanation as text.
     """
 
     outputs: tuple[Expression, ...]
@@ -50,24 +51,27 @@ class Explanation:
     text: str
 
     def __str__(self) -> str:
+        """Return the text."""
         return self.text
 
 
 def explain(
     program: Program, *, names: Sequence[str] | None = None, limit: int = 400
 ) -> Explanation:
-    """Say what a program computes, in the words of morphology.
+    """Explain what a program computes, in the terms of morphology.
 
     Args:
-        program: from `morphax.program.build`.
-        names: of the input channels, such as ["x ≥ 10", "x ≥ 37"]; x, or x1, x2, ... by default.
-        limit: words of an expression; a longer one gives way to a line for each layer.
+        program: a program, such as `morphax.program.build` returns.
+        names: names of the input channels, such as ["x ≥ 10", "x ≥ 37"]. Default: x, or x1, x2,
+            ... for several channels.
+        limit: greatest number of words of an expression; a longer one is replaced by a line for
+            each layer.
 
     Returns:
-        An `Explanation`; print it.
+        An `Explanation`; print it to read it.
 
     Raises:
-        ValueError: names that are not distinct, or not one for each channel, or hold brackets.
+        ValueError: if the names are not distinct, not one for each channel, or hold brackets.
 
     Example:
         >>> import morphax
@@ -81,22 +85,26 @@ def explain(
         border ignore: beyond the frame, dilations see 0 and erosions 1
     """
     channels = program.ops[0].shape[0]
-    given = input_names(names, channels=channels)
-    used = Counter(op.options["border"] for op in program.ops if op.kind == "spatial")
-    border = used.most_common(1)[0][0] if used else "ignore"
-    lines_of = tuple(layers(program))
+    channel_names = input_names(names, channels=channels)
+    # The border that most neurons have is not repeated at each operator.
+    borders = Counter(op.options["border"] for op in program.ops if op.kind == "spatial")
+    border = borders.most_common(1)[0][0] if borders else "ignore"
+    layers = tuple(layer_lines(program))
+    # First the expression that holds at every pixel, frame included.
     exact = read(program, plane=False)
     everywhere = say(*exact, border=border) if exact else []
     if exact is None or not _words(everywhere) <= limit:
-        text = "\n".join(["too large for an expression; its layers:", *lines_of])
-        return Explanation((), (), 0, lines_of, text)
+        text = "\n".join(["too large for an expression; its layers:", *layers])
+        return Explanation((), (), 0, layers, text)
+    # Then the one on an infinite plane. If it is simpler, it holds at all pixels that neither the
+    # network nor the expression can connect with the frame.
     outputs, margin = everywhere, 0
     inner = read(program, plane=True)
     if inner is not None:
         short = say(*inner, border=border)
         if _size(short) < _size(everywhere):
-            outputs, margin = short, max(reach(program), reach_of(*inner))
-    words = Words(given, border, elide=channels == 1 and names is None)
+            outputs, margin = short, max(program_radius(program), terms_radius(*inner))
+    words = Words(channel_names, border, elide=channels == 1 and names is None)
     lines = _lines(outputs, words)
     if margin:
         where = f"at every pixel {margin} or more from the frame; everywhere:"
@@ -105,18 +113,22 @@ def explain(
         lines.append(f"border {border}: {_BORDERS[border]}")
     lines += gallery(words.pictures)
     lines += ["", *words.notes] if words.notes else []
-    return Explanation(tuple(outputs), tuple(everywhere), margin, lines_of, "\n".join(lines))
+    return Explanation(tuple(outputs), tuple(everywhere), margin, layers, "\n".join(lines))
 
 
 def input_names(names: Sequence[str] | None, *, channels: int) -> list[str]:
-    """Names of the input channels as they are written: of several words in square brackets.
+    """Return the names of the input channels as expressions show them.
 
     Args:
-        names: one for each channel, or None.
-        channels: how many there are.
+        names: a name for each channel, or None.
+        channels: number of channels.
 
     Returns:
-        x for one channel, or x1, x2, ..., unless there are names. `ValueError` as for `explain`.
+        The names, those of several words in square brackets. Without names, x for one channel and
+        x1, x2, ... for several.
+
+    Raises:
+        ValueError: if the names are not distinct, not one for each channel, or hold brackets.
 
     Example:
         >>> input_names(["nuclei", "x ≥ 37"], channels=2)
@@ -124,16 +136,16 @@ def input_names(names: Sequence[str] | None, *, channels: int) -> list[str]:
     """
     if names is None:
         return ["x"] if channels == 1 else [f"x{i + 1}" for i in range(channels)]
-    found = list(names)
-    good = len(set(found)) == len(found) == channels and all(
-        isinstance(name, str) and name.strip() and not set(name) & set("()[]\n") for name in found
+    texts = list(names)
+    are_names = len(set(texts)) == len(texts) == channels and all(
+        isinstance(name, str) and name.strip() and not set(name) & set("()[]\n") for name in texts
     )
-    _checks.require(good, "names", f"{channels} distinct names without brackets", names)
-    return [name if name.isidentifier() else f"[{name}]" for name in found]
+    _checks.require(are_names, "names", f"{channels} distinct names without brackets", names)
+    return [name if name.isidentifier() else f"[{name}]" for name in texts]
 
 
 def _words(outputs: Sequence[Expression]) -> float:
-    """Words that it takes to write expressions, those that have a letter once."""
+    """Count the words of expressions; a part that has a letter of its own counts once."""
     named = {id(e): e for e in shared(outputs)}
 
     def own(expression: Expression) -> float:
@@ -147,33 +159,37 @@ def _words(outputs: Sequence[Expression]) -> float:
 
 
 def _size(outputs: Sequence[Expression]) -> tuple[float, int]:
-    """How much there is to grasp in expressions: operators, pixels of pictures; then, shifts."""
+    """Measure how complex expressions are: operators and pixels of pictures; then, shifts."""
     size, shifts = 0.0, 0
     for part in _parts(outputs):
         if part.kind == "shift":
             shifts += 1
         elif part.kind not in ("not", "input"):
             size += max(len(part.args) - 1, 1)
+        # An element without a name is shown as a picture: 8 pixels count as one operator.
         if part.element is not None and name_selem(part.element != 0).startswith(UNNAMED):
             size += np.count_nonzero(part.element) / 8
     return size, shifts
 
 
 def _lines(outputs: Sequence[Expression], words: Words) -> list[str]:
-    """Definitions of what is shared, then the outputs."""
-    known = shared(outputs)
+    """Write the definitions of shared parts, then the outputs, a line each."""
+    parts = shared(outputs)
     y = "out" if any(re.fullmatch(r"y\d*", name) for name in words.names) else "y"
     named = [y] if len(outputs) == 1 else [f"{y}{i + 1}" for i in range(len(outputs))]
-    lettered = replace(words, letters=letters(known, taken=[*words.names, *named]))
+    lettered = replace(words, letters=letters(parts, taken=[*words.names, *named]))
     alike = _alike(outputs, words)
     if alike:
         return [f"{y}[c] = {alike} for each channel c"]
-    lines = [f"{lettered.letters[id(e)]} = {write(e, lettered, whole=True)}" for e in known]
+    lines = [f"{lettered.letters[id(e)]} = {write(e, lettered, whole=True)}" for e in parts]
     return lines + [f"{y} = {write(e, lettered)}" for y, e in zip(named, outputs, strict=True)]
 
 
 def _alike(outputs: Sequence[Expression], words: Words) -> str | None:
-    """The one text of all outputs, each in terms of the channel of its number; None if they differ."""
+    """Return one text for all outputs, or None.
+
+    There is one if output c reads channel c only, and all outputs do the same with their channel.
+    """
     if len(outputs) < 2 or len(outputs) != len(words.names):
         return None
     for channel, output in enumerate(outputs):
@@ -187,22 +203,22 @@ def _alike(outputs: Sequence[Expression], words: Words) -> str | None:
 
 
 def _parts(outputs: Sequence[Expression]) -> list[Expression]:
-    """Everything that expressions are made of, what is shared once."""
-    found: dict[int, Expression] = {}
-    left = list(outputs)
-    while left:
-        part = left.pop()
-        if id(part) not in found:
-            found[id(part)] = part
-            left += part.args
-    return list(found.values())
+    """Return all expressions within some expressions, shared ones once."""
+    parts: dict[int, Expression] = {}
+    stack = list(outputs)
+    while stack:
+        part = stack.pop()
+        if id(part) not in parts:
+            parts[id(part)] = part
+            stack += part.args
+    return list(parts.values())
 
 
-def layers(program: Program) -> list[str]:
-    """A program layer by layer: how many neurons do what.
+def layer_lines(program: Program) -> list[str]:
+    """Describe a program layer by layer: how many neurons compute which operation.
 
     Args:
-        program: any.
+        program: any program.
 
     Returns:
         A line for each op that computes something.
@@ -211,13 +227,13 @@ def layers(program: Program) -> list[str]:
         >>> wires = {"offsets": np.array([0, 2, 3]), "indices": np.array([0, 1, 1]),
         ...          "erosion": np.array([True, False]), "complement": np.array([False, True])}
         >>> ops = Op("input", (), (2, 1, 1)), Op("combine", (0,), (2, 1, 1), "head", wires)
-        >>> layers(Program(ops, (2,), (2,)))[1]
+        >>> layer_lines(Program(ops, (2,), (2,)))[1]
         'head: 1 intersection of 2, 1 union of 1 (of 2 planes), 1 of the 2 complemented'
     """
     lines = []
     for op in program.ops:
         planes, height, width = op.shape
-        size = f"{_count(planes, 'plane')} of {height} x {width}"
+        size = f"{quantity(planes, 'plane')} of {height} x {width}"
         read = sum(program.ops[i].shape[0] for i in op.inputs)
         if op.kind == "input":
             lines.append(f"input: {size}")
@@ -234,32 +250,35 @@ def layers(program: Program) -> list[str]:
 
 
 def neurons_in_words(op: Op, read: int) -> str:
-    """The neurons of an op, counted by what they do.
+    """Describe how many neurons of an op compute which operation.
 
     Args:
-        op: "spatial" or "combine".
-        read: how many planes it reads.
+        op: a "spatial" or "combine" op.
+        read: number of planes that it reads.
 
     Returns:
-        Such as "2 dilations by 5 to 9 pixels of 5 x 5, 1 of them complemented".
+        Text such as "2 dilations by 5 to 9 pixels of 5 x 5, 1 of the 2 complemented".
+
+    Example:
+        >>> wires = {"offsets": np.array([0, 2, 3]), "indices": np.array([0, 1, 1]),
+        ...          "erosion": np.array([True, True]), "complement": np.array([False, False])}
+        >>> neurons_in_words(Op("combine", (0,), (2, 1, 1), "", wires), 2)
+        '2 intersections of 1 to 2 (of 2 planes)'
     """
     erosion, flips = op.arrays["erosion"], int(op.arrays["complement"].sum())
     spatial = op.kind == "spatial"
     sizes = op.arrays["selem"].sum((1, 2)) if spatial else np.diff(op.arrays["offsets"])
     verbs = ("dilation", "erosion") if spatial else ("union", "intersection")
-    found = []
+    texts = []
     for value in (True, False):
-        some = sizes[erosion == value]
-        if some.size:
-            low, high = int(some.min()), int(some.max())
+        chosen = sizes[erosion == value]
+        if chosen.size:
+            low, high = int(chosen.min()), int(chosen.max())
             span = f"{low} to {high}" if high > low else f"{low}"
-            found.append(f"{_count(some.size, verbs[value])} {'by' if spatial else 'of'} {span}")
+            neurons = quantity(chosen.size, verbs[value])
+            texts.append(f"{neurons} {'by' if spatial else 'of'} {span}")
     kh, kw = op.arrays["selem"].shape[1:] if spatial else (0, 0)
-    where = f" pixels of {kh} x {kw}" if spatial else f" (of {_count(read, 'plane')})"
+    where = f" pixels of {kh} x {kw}" if spatial else f" (of {quantity(read, 'plane')})"
     total = len(erosion)
     flipped = f", {flips} of the {total} complemented" if flips else ""
-    return ", ".join(found) + where + flipped
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + "s" * (number != 1)
+    return ", ".join(texts) + where + flipped

@@ -1,4 +1,4 @@
-"""A program read into terms: an output plane each, or nothing where there is no reading."""
+"""Translation of a program into morphological terms; it returns None if it cannot."""
 
 from itertools import pairwise
 
@@ -8,43 +8,45 @@ from morphax.explain._sets import offsets, radius, reflect
 from morphax.explain._terms import Terms
 from morphax.program import Op, Program
 
-_WIRES = 4096  # planes and connections of a program that is read at all
-_FLAT = {"input", "constant", "spatial", "combine", "complement", "select"}
-# Beyond the frame: what a dilation sees there, and an erosion.
+_WIRES = 4096  # largest program that is translated: its planes and connections
+# Kinds that are the same at every pixel, so that they have a meaning on an infinite plane.
+_UNIFORM_KINDS = {"input", "constant", "spatial", "combine", "complement", "select"}
+# Border -> value beyond the frame for a dilation, and for an erosion.
 _BEYOND = {"ignore": (0, 1), "constant": (0, 0), "replicate": ("nearest", "nearest")}
 
 
 def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
-    """A program as terms.
+    """Translate a program into terms.
 
     Args:
-        program: any.
-        plane: whether images are taken for infinite planes (`Terms`).
+        program: any program.
+        plane: True to take images for infinite planes (`Terms`).
 
     Returns:
-        The terms and the number of each output plane; None for a program that is too large, counts
-        (that is no binary plane), moves pixels in ways that have no name, or, on infinite planes,
-        pools (they know where the frame begins).
+        The terms and the number of the term of each output plane. None if the program is too
+        large, ends in counts, or moves pixels in a way that has no name; on infinite planes also
+        if it pools, because a pool depends on where the frame begins.
     """
     wires = sum(op.shape[0] + len(op.arrays.get("indices", ())) for op in program.ops)
     kinds = {op.kind for op in program.ops}
-    if wires > _WIRES or "group_sum" in kinds or (plane and not kinds <= _FLAT):
+    if wires > _WIRES or "group_sum" in kinds or (plane and not kinds <= _UNIFORM_KINDS):
         return None
     terms = Terms(plane=plane)
-    found: list[list[int]] = []
+    terms_of_ops: list[list[int]] = []
     for op in program.ops:
-        given = [term for i in op.inputs for term in found[i]]
+        inputs = [term for i in op.inputs for term in terms_of_ops[i]]
         shapes = [program.ops[i].shape for i in op.inputs]
-        planes = _read_op(terms, op, given, shapes)
+        planes = _read_op(terms, op, inputs, shapes)
         if planes is None:
             return None
-        found.append(planes)
-    return terms, found[-1]
+        terms_of_ops.append(planes)
+    return terms, terms_of_ops[-1]
 
 
 def _read_op(
     terms: Terms, op: Op, given: list[int], shapes: list[tuple[int, int, int]]
 ) -> list[int] | None:
+    """Return the terms of the planes of one op, from those of its inputs one after the other."""
     arrays = op.arrays
     if op.kind == "input":
         return [terms.make("input", (channel, False)) for channel in range(op.shape[0])]
@@ -66,6 +68,8 @@ def _read_op(
             for chosen, erosion in zip(read, arrays["erosion"], strict=True)
         ]
     else:
+        # A window is correlated: as a textbook set it is itself for an erosion, and its reflection
+        # for a dilation.
         fills = _BEYOND[op.options["border"]]
         windows = [offsets(window) for window in arrays["selem"]]
         sources = [given[source] for source in arrays["source"]]
@@ -82,7 +86,8 @@ def _read_op(
 def _read_rearrange(
     terms: Terms, op: Op, given: list[int], shapes: list[tuple[int, int, int]]
 ) -> list[int] | None:
-    """Whole planes, or single pixels of them."""
+    """Return terms for moves of whole planes and of single pixels; None for any other move."""
+    # For each pixel of the result: the plane it comes from, and its position in that plane.
     owner, where, start = [], [], 0
     for planes, height, width in shapes:
         owner.append(np.repeat(np.arange(start, start + planes), height * width))
@@ -104,38 +109,43 @@ def _read_rearrange(
     return out
 
 
-def reach(program: Program) -> int:
-    """How far from a pixel of the output, in rows or columns, the pixels that decide it may lie."""
-    far: list[np.ndarray] = []
+def program_radius(program: Program) -> int:
+    """Return the radius of the receptive field of a program.
+
+    It is the greatest distance, in rows or columns, from a pixel of the output to a pixel of the
+    input that it depends on.
+    """
+    radii: list[np.ndarray] = []  # of each op: the radius of each plane
     for op in program.ops:
-        given = np.concatenate([far[i] for i in op.inputs]) if op.inputs else np.zeros(op.shape[0])
+        inputs = [radii[i] for i in op.inputs]
+        below = np.concatenate(inputs) if inputs else np.zeros(op.shape[0])
         if op.kind == "spatial":
-            radii = [radius(offsets(window)) for window in op.arrays["selem"]]
-            far.append(given[op.arrays["source"]] + np.array(radii))
+            own = [radius(offsets(window)) for window in op.arrays["selem"]]
+            radii.append(below[op.arrays["source"]] + np.array(own))
         elif op.kind == "select":
-            far.append(given[op.arrays["source"]])
+            radii.append(below[op.arrays["source"]])
         elif op.kind == "combine":
             ends = pairwise(op.arrays["offsets"])
-            read = [given[op.arrays["indices"][slice(*pair)]] for pair in ends]
-            far.append(np.array([planes.max(initial=0) for planes in read]))
+            sets = [below[op.arrays["indices"][slice(*pair)]] for pair in ends]
+            radii.append(np.array([planes.max(initial=0) for planes in sets]))
         else:
-            far.append(given)
-    return int(far[-1].max())
+            radii.append(below)
+    return int(radii[-1].max())
 
 
-def reach_of(terms: Terms, outputs: list[int]) -> int:
-    """The same for terms."""
-    known: dict[int, int] = {}
+def terms_radius(terms: Terms, outputs: list[int]) -> int:
+    """Return the radius of the receptive field of terms, as `program_radius` does for programs."""
+    radii: dict[int, int] = {}
 
-    def far(term: int) -> int:
-        if term not in known:
-            kind, data, args = terms.nodes[term]
+    def radius_of(term: int) -> int:
+        if term not in radii:
+            kind, data, args = terms.entries[term]
             own = 0
             if kind in ("dilation", "erosion", "opening", "closing"):
                 own = radius(data[0]) * (1 + (kind in ("opening", "closing")))
             elif kind == "shift":
                 own = radius(frozenset({data[0]}))
-            known[term] = own + max(map(far, args), default=0)
-        return known[term]
+            radii[term] = own + max(map(radius_of, args), default=0)
+        return radii[term]
 
-    return max(map(far, outputs))
+    return max(map(radius_of, outputs))

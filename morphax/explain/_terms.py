@@ -1,23 +1,26 @@
-"""Morphological terms and the rules that shorten them: what `morphax.explain` reads a network into.
+"""Morphological terms and the rules that shorten them, for `morphax.explain`.
 
-A term is a number in a `Terms`, so that equal terms are one term. Complements are pushed down to the
-inputs: every kind has a dual, and only one of the two has rules here; the other comes by complement.
+A term is named by its number in a `Terms`, so that equal terms have one number. Complements are
+pushed down to the inputs. Every kind has a dual; only one kind of the two has rules here, and the
+other is handled by complementing, applying the rules, and complementing again.
 
 | kind | data | dual |
 |---|---|---|
-| "input" | (channel, whether complemented) | "input" |
-| "bits" | constant picture, as (shape, bytes); all 0 or all 1 for "constant" | "bits" |
-| "dilation" | (set, fill), two pixels or more | "erosion" |
+| "input" | (channel, is complemented) | "input" |
+| "constant" | True or False, at every pixel | "constant" |
+| "bits" | any other constant image, as (shape, bytes) | "bits" |
+| "dilation" | (set, fill), a set of two pixels or more | "erosion" |
 | "shift" | ((dy, dx), fill): a dilation by one pixel | "shift" |
-| "closing" | (set, fill of the dilation, fill of the erosion) | "opening", (set, erosion's, dilation's) |
+| "closing" | (set, fill of the dilation, fill of the erosion) | "opening" |
 | "union" | - | "intersection" |
 | "union pool" | (window, strides) | "intersection pool" |
 | "pixel" | (y, x): that pixel of a plane, as a 1 x 1 plane | "pixel" |
 
-Sets are textbook structuring elements: frozen sets of (dy, dx), `dilation[p] = OR x[p - s]`,
-`erosion[p] = AND x[p + s]`. `fill` is what lies beyond the frame: 0, 1 or "nearest".
+The data of an "opening" is (set, fill of the erosion, fill of the dilation). Sets are textbook
+structuring elements: frozen sets of (dy, dx), `dilation[p] = OR x[p - s]`,
+`erosion[p] = AND x[p + s]`. `fill` is the value beyond the frame: 0, 1 or "nearest".
 
-With `plane=True`, fills are None and the image is taken for an infinite plane: then translations
+With `plane=True`, the image is taken for an infinite plane and fills are None: then translations
 commute with everything, and dilations always compose. Otherwise every rule holds at every pixel of
 every image, frame included.
 """
@@ -39,16 +42,28 @@ from morphax.explain._sets import (
     translate,
 )
 
-DUAL = {"dilation": "erosion", "closing": "opening", "union": "intersection",
-        "union pool": "intersection pool"}  # fmt: skip
+DUAL = {
+    "dilation": "erosion",
+    "closing": "opening",
+    "union": "intersection",
+    "union pool": "intersection pool",
+}
 DUAL |= {dual: kind for kind, dual in DUAL.items()}
 OPENINGS = {(1, 0), (0, 0), (1, 1), ("nearest", "nearest"), (None, None)}
-"""Fills of erosion and dilation that one border gives, or gives to the complement: the others are two
-borders, and no opening of the library."""
+"""Pairs of fills (erosion, dilation) that belong to one border, for an image or its complement.
+
+With any other pair, a dilation of an erosion uses two borders and is no opening of the library.
+"""
 
 
-class Node(NamedTuple):
-    """What a term is: its kind, its data (see the module) and the terms that it is made of."""
+class Term(NamedTuple):
+    """Hold one term.
+
+    Attributes:
+        kind: its kind, see the module docstring.
+        data: its data, by kind.
+        args: numbers of the terms that it is made of.
+    """
 
     kind: str
     data: Any = None
@@ -56,32 +71,38 @@ class Node(NamedTuple):
 
 
 class Terms:
-    """A growing table of terms; every method takes and returns their numbers."""
+    """Hold a growing table of terms; every method takes and returns numbers of terms.
+
+    Attributes:
+        plane: True if the image is taken for an infinite plane.
+        entries: the terms by number.
+    """
 
     def __init__(self, *, plane: bool = False):
+        """Begin an empty table."""
         self.plane = plane
-        self.nodes: list[Node] = []
-        self._numbers: dict[Node, int] = {}
+        self.entries: list[Term] = []
+        self._numbers: dict[Term, int] = {}
         self._complements: dict[int, int] = {}
 
     def make(self, kind: str, data: Any = None, args: tuple[int, ...] = ()) -> int:
-        """The number of a term, as it is: no rule is applied."""
-        node = Node(kind, data, args)
-        if node not in self._numbers:
-            self._numbers[node] = len(self.nodes)
-            self.nodes.append(node)
-        return self._numbers[node]
+        """Return the number of a term exactly as given; no rule is applied."""
+        entry = Term(kind, data, args)
+        if entry not in self._numbers:
+            self._numbers[entry] = len(self.entries)
+            self.entries.append(entry)
+        return self._numbers[entry]
 
     def constant(self, bits: np.ndarray) -> int:
-        """A constant picture, bool `(H, W)`."""
+        """Return the term of a constant image, bool `(H, W)`."""
         if bits.all() or not bits.any():
             return self.make("constant", bool(bits.all()))
         return self.make("bits", (bits.shape, bits.tobytes()))
 
     def complement(self, term: int) -> int:
-        """The complement, by De Morgan's laws."""
+        """Return the complement, pushed down to the inputs by De Morgan's laws."""
         if term not in self._complements:
-            kind, data, args = self.nodes[term]
+            kind, data, args = self.entries[term]
             inner = tuple(self.complement(arg) for arg in args)
             if kind == "constant":
                 other = self.make(kind, not data)
@@ -101,47 +122,53 @@ class Terms:
         return self._complements[term]
 
     def erosion(self, selem: Set, fill: Any, term: int) -> int:
-        """Erosion by a set."""
+        """Return the erosion of a term by a set."""
         inner = self.complement(term)
         return self.complement(self.dilation(reflect(selem), opposite(fill), inner))
 
     def dilation(self, selem: Set, fill: Any, term: int) -> int:
-        """Dilation by a set."""
+        """Return the dilation of a term by a set."""
         if self.plane:
             fill = None
-        node = self.nodes[term]
+        entry = self.entries[term]
         if not selem:
             return self.make("constant", False)
         if selem == ORIGIN:
             return term
-        if node.kind == "constant" and (
-            fill in (None, "nearest", int(node.data)) or (node.data and (0, 0) in selem)
+        # A constant image stays what it is, unless another value enters from beyond the frame.
+        if entry.kind == "constant" and (
+            fill in (None, "nearest", int(entry.data)) or (entry.data and (0, 0) in selem)
         ):
             return term
         if self.plane:
             # Translations go outwards, and sets are centred, so that equal shapes are equal sets.
             away = middle(selem)
-            if node.kind == "shift":
-                away, term = add(away, node.data[0]), node.args[0]
+            if entry.kind == "shift":
+                away, term = add(away, entry.data[0]), entry.args[0]
             inner = self._dilate(translate(selem, minus(middle(selem))), None, term)
             return self._shift(away, None, inner)
         return self._dilate(selem, fill, term)
 
     def _shift(self, offset: tuple[int, int], fill: Any, term: int) -> int:
-        node = self.nodes[term]
-        if self.plane and node.kind == "shift":
-            offset, term = add(offset, node.data[0]), node.args[0]
+        """Return a term moved by an offset; on a plane, two shifts are one."""
+        entry = self.entries[term]
+        if self.plane and entry.kind == "shift":
+            offset, term = add(offset, entry.data[0]), entry.args[0]
         return self.make("shift", (offset, fill), (term,)) if offset != (0, 0) else term
 
     def _dilate(self, selem: Set, fill: Any, term: int) -> int:
-        kind, data, args = self.nodes[term]
+        """Return a dilation, after the rules that look at what is dilated."""
+        kind, data, args = self.entries[term]
+        # The dilation of a dilation is one by the sum of the sets, where nothing is lost between.
         if kind in ("dilation", "shift") and data[1] == fill:
             first = data[0] if kind == "dilation" else frozenset({data[0]})
             if self.plane or compose(selem, first, fill):
                 return self.dilation(sum_of(selem, first), fill, args[0])
+        # The dilation of a closing by the same set is the dilation alone.
         closed = kind == "closing" and data[1] == fill and _adjoint(fill, data[2])
         if closed and self._moved(data[0], selem) is not None:
-            return self.dilation(selem, fill, args[0])  # dilation of closing = dilation
+            return self.dilation(selem, fill, args[0])
+        # The dilation of an erosion by the same set is an opening, by the set moved a moved one.
         pair = kind == "erosion" and (data[1], fill) in OPENINGS
         away = self._moved(data[0], selem) if pair else None
         if away is not None:
@@ -151,72 +178,85 @@ class Terms:
         return self.make("dilation", (selem, fill), (term,))
 
     def _opening(self, selem: Set, inner: Any, outer: Any, term: int) -> int:
-        kind, data, _ = self.nodes[term]
-        done = {"dilation": (outer,), "opening": (inner, outer)}  # both are open already
-        opened = _adjoint(outer, inner) and done.get(kind) == data[1:]
-        if opened and self._moved(selem, data[0]) is not None:
+        """Return an opening, from the fills of its erosion and of its dilation."""
+        kind, data, _ = self.entries[term]
+        # A dilation or opening by the same set is open already: opening it changes nothing.
+        fills_if_open = {"dilation": (outer,), "opening": (inner, outer)}
+        is_open = _adjoint(outer, inner) and fills_if_open.get(kind) == data[1:]
+        if is_open and self._moved(selem, data[0]) is not None:
             return term
         return self.make("opening", (selem, inner, outer), (term,))
 
     def _moved(self, one: Set, other: Set) -> tuple[int, int] | None:
-        """The offset from one set to the other, if it is that set moved; only (0, 0) on a frame."""
+        """Return the offset that moves one set to the other, or None; on a frame only (0, 0)."""
         away = add(middle(other), minus(middle(one)))
         same = other == translate(one, away) and (self.plane or away == (0, 0))
         return away if same else None
 
     def pool(self, window: tuple[int, int], strides: tuple[int, int], term: int) -> int:
-        """Union over windows of a plane, every `strides`."""
-        constant = self.nodes[term].kind == "constant"
+        """Return the union over windows of a plane, every `strides` pixels."""
+        constant = self.entries[term].kind == "constant"
         return term if constant else self.make("union pool", (window, strides), (term,))
 
     def pixel(self, place: tuple[int, int], term: int) -> int:
-        """One pixel of a plane."""
-        constant = self.nodes[term].kind == "constant"
+        """Return one pixel of a plane, as a plane of 1 x 1."""
+        constant = self.entries[term].kind == "constant"
         return term if constant else self.make("pixel", place, (term,))
 
     def intersection(self, terms: Iterable[int]) -> int:
-        """Intersection of any number of terms; 1 of none."""
+        """Return the intersection of any number of terms; 1 for no term."""
         return self.complement(self.union([self.complement(term) for term in terms]))
 
     def union(self, terms: Iterable[int]) -> int:
-        """Union of any number of terms; 0 of none."""
-        found: set[int] = set()
+        """Return the union of any number of terms; 0 for no term."""
+        # A union of unions is one union.
+        members: set[int] = set()
         for term in terms:
-            node = self.nodes[term]
-            found.update(node.args if node.kind == "union" else (term,))
-        found = self._merged(found)
-        found.discard(self.make("constant", False))
-        if self.make("constant", True) in found or any(self.complement(t) in found for t in found):
+            entry = self.entries[term]
+            members.update(entry.args if entry.kind == "union" else (term,))
+        members = self._merged(members)
+        # 0 is neutral; 1, or a term beside its complement, makes everything 1.
+        members.discard(self.make("constant", False))
+        if self.make("constant", True) in members or any(
+            self.complement(term) in members for term in members
+        ):
             return self.make("constant", True)
-        found = {term for term in found if not self._covered(term, found)}
-        if len(found) <= 1:
-            return next(iter(found), self.make("constant", False))
-        moves = [self.nodes[t] for t in found if self.nodes[t].kind == "shift"]
-        if self.plane and len(moves) == len(found) and len({node.data for node in moves}) == 1:
-            return self._shift(moves[0].data[0], None, self.union(node.args[0] for node in moves))
-        return self.make("union", None, tuple(sorted(found)))
+        members = {term for term in members if not self._covered(term, members)}
+        if len(members) <= 1:
+            return next(iter(members), self.make("constant", False))
+        # On a plane, a translation that all members share goes outwards.
+        entries = [self.entries[term] for term in members]
+        moves = {entry.data for entry in entries if entry.kind == "shift"}
+        if self.plane and len(moves) == 1 and all(entry.kind == "shift" for entry in entries):
+            inner = self.union(entry.args[0] for entry in entries)
+            return self._shift(entries[0].data[0], None, inner)
+        return self.make("union", None, tuple(sorted(members)))
 
     def _covered(self, term: int, others: set[int]) -> bool:
-        """Whether one of the others contains the term for every image."""
-        kind, data, args = self.nodes[term]
+        """Return whether one of the others contains the term for every image."""
+        kind, data, args = self.entries[term]
         if kind == "intersection":
             return bool(others & set(args))
+        # An opening is contained in its image, and an image in its closing.
         if kind == "opening" and _adjoint(data[2], data[1]):
             return args[0] in others
+        closings = (self.entries[other] for other in others)
         return any(
-            node.kind == "closing" and _adjoint(node.data[1], node.data[2]) and node.args[0] == term
-            for node in (self.nodes[other] for other in others)
+            other.kind == "closing"
+            and _adjoint(other.data[1], other.data[2])
+            and other.args[0] == term
+            for other in closings
         )
 
     def _merged(self, terms: set[int]) -> set[int]:
-        """Dilations of one term joined into one dilation."""
+        """Replace several dilations of one term by one dilation, by the union of their sets."""
         groups: dict[tuple[int, Any], set[int]] = {}
         for term in terms:
             base, _, fill = self.as_dilation(term)
             if base != term:
                 groups.setdefault((base, fill), set()).add(term)
         for (base, fill), members in groups.items():
-            if base in terms:
+            if base in terms:  # the term itself is its dilation by the origin
                 members.add(base)
             if len(members) > 1:
                 sets = [self.as_dilation(term, base=base)[1] for term in members]
@@ -224,23 +264,29 @@ class Terms:
         return terms
 
     def as_dilation(self, term: int, *, base: int | None = None) -> tuple[int, Set, Any]:
-        """A term as a dilation: (what is dilated, set, fill); of itself if it is none, or `base`."""
-        kind, data, args = self.nodes[term]
+        """Return a term as a dilation (term that is dilated, set, fill).
+
+        A term that is no dilation or shift, or that is `base`, is its own dilation by the origin.
+        """
+        kind, data, args = self.entries[term]
         if term == base or kind not in ("dilation", "shift"):
             return term, ORIGIN, None
         if kind == "dilation":
             return args[0], data[0], data[1]
-        inner = self.nodes[args[0]]
+        inner = self.entries[args[0]]
         if self.plane and inner.kind == "dilation":
             return inner.args[0], translate(inner.data[0], data[0]), None
         return args[0], frozenset({data[0]}), data[1]
 
 
 def opposite(fill: Any) -> Any:
-    """What lies beyond the frame of the complement."""
+    """Return the value beyond the frame of the complement of an image."""
     return 1 - fill if fill in (0, 1) else fill
 
 
 def _adjoint(dilation: Any, erosion: Any) -> bool:
-    """Whether the two fills make dilation and erosion by a set adjoint on the frame's own domain."""
+    """Return whether dilation and erosion with these fills are adjoint on images of the frame.
+
+    Only then an opening is contained in its image and idempotent, and dually for a closing.
+    """
     return (dilation, erosion) in ((0, 1), (None, None))

@@ -1,9 +1,11 @@
-"""What a user reads of a params tree: a table, a line per bank of neurons, and what the network computes.
+"""Human-readable summaries of params trees: a table of the banks, and what the network computes.
 
-The table needs the parameters alone. The expression, the operations and the memory of the network need
-its wiring too: they come with `apply` and `input_shape`, or where the tree is plainly a BiMoNN's.
+The table needs only the parameters. The expression, the operations and the memory of the network
+need its wiring too: pass `apply` and `input_shape`. A tree with the layout of a BiMoNN is taken for
+one, so that these two are not needed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,22 +22,24 @@ from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, leaves, named_nodes
 from morphax.program import Cost, Program, build, count, simplify
 from morphax.program.cost import scratch
 
-_SIDE = 64  # of the images for which a BiMoNN is counted when no size is given
+_SIDE = 64  # side of the images whose cost is counted if no size is given
 
 
 @dataclass(frozen=True)
 class Row:
-    """One bank of neurons.
+    """Hold the line of one bank of neurons.
 
     Attributes:
-        name: path in the params tree.
-        shape: of its weight.
-        neurons: how many.
-        certified: how many are certified, each by itself on binary inputs; -1 for a binary bank.
-        operations: operation -> how many neurons of the binary bank; "not ..." is complemented.
-        distance: mean distance of the uncertified neurons to what they become; 0 without any.
-        bits: of the binary bank: one for each weight, two for each neuron.
-        binary_operations: AND, OR and NOT for one output position, all outputs together.
+        name: path of the bank in the params tree.
+        shape: shape of its weight.
+        neurons: number of neurons.
+        certified: number of neurons that are certified, each by itself on binary inputs; -1 for a
+            binary bank.
+        operations: number of neurons of the binary bank by operation; "not ..." is complemented.
+        distance: mean distance of the uncertified neurons to their binary neurons; 0 if there are
+            none.
+        bits: size of the binary bank: one bit for each weight, two for each neuron.
+        binary_operations: number of AND, OR and NOT for one output position, all outputs together.
     """
 
     name: str
@@ -50,14 +54,14 @@ class Row:
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """What the wiring of a network adds to its table.
+    """Hold the part of a summary that needs the wiring of the network.
 
     Attributes:
-        title: how the wiring is known, and the size of the images that is counted for.
+        title: text that says how the wiring is known, and for which size of images cost is counted.
         explanation: what the binary network computes.
         plain: cost of the program as built, for one image.
-        simplified: cost of the simplified one.
-        scratch: bits of planes that are alive at once, of the two programs.
+        simplified: cost of the simplified program.
+        scratch: working memory of the two programs in bits.
     """
 
     title: str
@@ -67,8 +71,11 @@ class NetworkSummary:
     scratch: tuple[int, int]
 
     def __str__(self) -> str:
-        head = ("bit operations", "AND/px", "OR/px", "NOT/px", "all/px", "per image", "wiring bits",
-                "scratch bits")  # fmt: skip
+        """Return the text."""
+        head = (
+            *("bit operations", "AND/px", "OR/px", "NOT/px", "all/px"),
+            *("per image", "wiring bits", "scratch bits"),
+        )
         lines: list[tuple[str, ...]] = [head]
         for name, cost, bits in zip(
             ("as built", "simplified"), (self.plain, self.simplified), self.scratch, strict=True
@@ -81,12 +88,18 @@ class NetworkSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows of `summary`; its text is a table, and what the network computes where that is known."""
+    """Hold what `summary` returns; print it to read it.
+
+    Attributes:
+        rows: a row for each bank.
+        network: what the network computes and costs; None if its wiring is not known.
+    """
 
     rows: tuple[Row, ...]
     network: NetworkSummary | None = None
 
     def __str__(self) -> str:
+        """Return the text."""
         head = (
             "bank",
             "weight",
@@ -105,18 +118,21 @@ class Summary:
 
     @staticmethod
     def _line(row: Row) -> tuple[str, ...]:
-        found = ", ".join(f"{count} {name}" for name, count in row.operations.items())
+        operations = ", ".join(f"{number} {name}" for name, number in row.operations.items())
         certified = "-" if row.certified < 0 else f"{row.certified}/{row.neurons}"
-        return (row.name, "x".join(map(str, row.shape)), str(row.neurons), certified, found,
-                f"{row.distance:.3f}", str(row.bits), str(row.binary_operations))  # fmt: skip
+        return (
+            *(row.name, "x".join(map(str, row.shape)), str(row.neurons), certified, operations),
+            *(f"{row.distance:.3f}", str(row.bits), str(row.binary_operations)),
+        )
 
     def _total(self) -> tuple[str, ...]:
         neurons = sum(row.neurons for row in self.rows)
         real = all(row.certified >= 0 for row in self.rows)
         certified = sum(row.certified for row in self.rows)
-        return ("total", "", str(neurons), f"{certified / max(neurons, 1):.1%}" if real else "-", "", "",
-                str(sum(row.bits for row in self.rows)),
-                str(sum(row.binary_operations for row in self.rows)))  # fmt: skip
+        bits = sum(row.bits for row in self.rows)
+        operations = sum(row.binary_operations for row in self.rows)
+        share = f"{certified / max(neurons, 1):.1%}" if real else "-"
+        return ("total", "", str(neurons), share, "", "", str(bits), str(operations))
 
 
 def _short(number: float) -> str:
@@ -124,7 +140,7 @@ def _short(number: float) -> str:
 
 
 def _aligned(lines: Sequence[tuple[str, ...]], *, left: Sequence[int]) -> list[str]:
-    """Rows of cells as lines of one length; the columns `left` are aligned to the left."""
+    """Align rows of cells as lines of one length, the columns `left` to the left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
@@ -145,33 +161,34 @@ def summary(
 ) -> Summary:
     """Summarise a params tree, real or binary; with its wiring, also what the network computes.
 
-    The second part says the binary network as an expression (`morphax.explain`), and what it costs,
-    plainly and after `morphax.program.simplify`: bit operations, bits of wiring, bits of the planes that are
-    alive at once. A list of BiSELs is taken for a BiMoNN, as `morphax.models.bimonn` runs it.
+    The second part gives the binary network as an expression (`morphax.explain`) and its cost
+    before and after `morphax.program.simplify`: bit operations, bits of wiring, and working memory.
+    A list of BiSELs is taken for a BiMoNN, as `morphax.models.bimonn` runs it.
 
     Args:
-        params: any pytree holding `BiSE` or `BinaryBiSE` nodes.
-        apply: `(params, x) -> y`, as for `morphax.trace`; give `input_shape` too.
+        params: any pytree that holds `BiSE` or `BinaryBiSE` nodes.
+        apply: function `(params, x) -> y`, as for `morphax.trace`; needs `input_shape`.
         input_shape: shape of x, batch included.
-        names: of the input channels, such as ["x ≥ 10", "x ≥ 37"].
-        method: how uncertified neurons are binarised (`morphax.binarize`).
+        names: names of the input channels, such as ["x ≥ 10", "x ≥ 37"].
+        method: method that binarizes uncertified neurons (`morphax.binarize`).
 
     Returns:
-        A `Summary`; print it.
+        A `Summary`; print it to read it.
 
     Raises:
-        ValueError: unknown method, `apply` without `input_shape`, a model that is no binary network,
-            or names that do not fit.
+        ValueError: for an unknown method, `apply` without `input_shape`, a model that is no binary
+            network, or names that do not match the input channels.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 0.5), jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 0.5), jnp.ones(1), spec)
         >>> summary({"union": node}).rows[0].operations
         {'dilation': 1}
     """
-    both = apply is None or input_shape is not None
-    _checks.require(both, "input_shape", "a shape beside apply, batch included", input_shape)
+    has_shape = apply is None or input_shape is not None
+    _checks.require(has_shape, "input_shape", "a shape beside apply, batch included", input_shape)
     binary = binarize(params, method=method)
     twins = named_nodes(binary)
     rows = tuple(
@@ -193,14 +210,18 @@ def _network(title: str, program: Program, names: Sequence[str] | None) -> Netwo
     small = simplify(program)
     explanation = explain(small, names=names)
     if not explanation.outputs:
-        explanation = explain(program, names=names)  # whose layers are those of the model
+        explanation = explain(program, names=names)  # its layers are those of the model
     return NetworkSummary(
         title, explanation, count(program), count(small), (scratch(program), scratch(small))
     )
 
 
 def _is_bimonn(params: Any) -> bool:
-    """Whether a tree is laid out as `morphax.models.init_bimonn` does: BiSELs whose channels fit."""
+    """Return whether a tree has the layout of `morphax.models.init_bimonn`.
+
+    It is a list of BiSELs {"bise": spatial, "lui": lui if there are several inputs}, where each
+    layer has as many inputs as the one before has outputs.
+    """
     shapes = []
     for layer in params if isinstance(params, (list, tuple)) else ():
         if not isinstance(layer, Mapping) or not {"bise"} <= set(layer) <= {"bise", "lui"}:
@@ -220,6 +241,7 @@ def _is_bimonn(params: Any) -> bool:
 
 
 def _row(name: str, node: Node, binary: Node, method: str) -> Row:
+    """Return the row of a bank, from the bank and its binary one."""
     certified, distance = -1, 0.0
     if isinstance(node, BiSE):
         exact = np.asarray(certify_node(node)[0].exact)
@@ -227,12 +249,19 @@ def _row(name: str, node: Node, binary: Node, method: str) -> Row:
         if not exact.all():
             distance = float(np.asarray(nearest(node, method=method).distance)[~exact].mean())
     selem, erosion, complement = (np.asarray(leaf) for leaf in leaves(binary))
-    count = int(erosion.size)
-    kinds: dict[str, int] = {}
-    for e, c in zip(erosion.ravel(), complement.ravel(), strict=True):
-        kind = ("not " if c else "") + ("erosion" if e else "dilation")
-        kinds[kind] = kinds.get(kind, 0) + 1
-    # |S| - 1 to join the pixels of S, one more to complement.
-    operations = int(selem.sum()) - count + int(complement.sum())
-    return Row(name, selem.shape, count, certified, dict(sorted(kinds.items())), distance,
-               selem.size + 2 * count, operations)  # fmt: skip
+    neurons = int(erosion.size)
+    names = [
+        ("not " if c else "") + ("erosion" if e else "dilation")
+        for e, c in zip(erosion.ravel(), complement.ravel(), strict=True)
+    ]
+    return Row(
+        name,
+        shape=selem.shape,
+        neurons=neurons,
+        certified=certified,
+        operations=dict(sorted(Counter(names).items())),
+        distance=distance,
+        bits=selem.size + 2 * neurons,
+        # |S| - 1 to join the pixels of a set S, one more to complement.
+        binary_operations=int(selem.sum()) - neurons + int(complement.sum()),
+    )

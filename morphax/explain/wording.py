@@ -1,10 +1,11 @@
-"""Expressions as text that can be read back: `morphax.explain` writes with this.
+"""Text of expressions, without ambiguity, for `morphax.explain`.
 
-- A prefix ("opening by disk(5) of x", "not x") takes what follows up to the next ∪ or ∩; "of x" is
-  left out where x is the only input.
-- What several parts use is written once and called a, b, ...
-- Elements without a name are called S1, S2, ..., those of a hit-or-miss H1, ..., constant pictures
-  P1, ...; their pictures go below, @ (a hit), O (a miss) and + (neither) at the origin.
+- A prefix ("opening by disk(5) of x", "not x") applies to everything up to the next ∪ or ∩. "of x"
+  is left out if x is the only input.
+- A part that is used several times is written once and called a, b, ...
+- Elements without a name are called S1, S2, ..., those of a hit-or-miss H1, ..., and constant
+  images P1, ...; their pictures are drawn below. In them # is a hit, o a miss and . neither; at the
+  origin these are @, O and +.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +23,15 @@ _PREFIXES = (*BY, "not", "union pool", "intersection pool")
 
 @dataclass(frozen=True)
 class Words:
-    """What expressions are written with.
+    """Hold the names that expressions are written with.
 
     Attributes:
-        names: of the inputs.
-        border: the one that goes without saying.
-        elide: whether "of x" may be left out.
-        letters: id of an expression -> the letter that it was given.
-        pictures: picture of an element without a name -> what it is called; grows while writing.
-        notes: what else is said of these elements.
+        names: names of the inputs.
+        border: border that is not mentioned.
+        elide: True to leave out "of x".
+        letters: id of an expression -> its letter.
+        pictures: picture of an element without a name -> its name; grows while writing.
+        notes: remarks on these elements; grows while writing.
     """
 
     names: Sequence[str]
@@ -41,14 +42,31 @@ class Words:
     notes: list[str] = field(default_factory=list)
 
 
-def shared(outputs: Sequence[Expression]) -> list[Expression]:
-    """Expressions of some length that occur more than once, parts before wholes.
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1.
 
     Args:
-        outputs: where to look.
+        number: the number.
+        noun: a noun whose plural ends in "s".
 
     Returns:
-        Those worth a letter.
+        The text.
+
+    Example:
+        >>> quantity(1, "plane"), quantity(2, "plane")
+        ('1 plane', '2 planes')
+    """
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
+def shared(outputs: Sequence[Expression]) -> list[Expression]:
+    """Find long expressions that occur more than once.
+
+    Args:
+        outputs: expressions to look into.
+
+    Returns:
+        The parts that should get a letter, inner ones first.
 
     Example:
         >>> x = Expression("input", detail=0)
@@ -74,14 +92,18 @@ def shared(outputs: Sequence[Expression]) -> list[Expression]:
 
 
 def letters(expressions: Sequence[Expression], *, taken: Sequence[str]) -> dict[int, str]:
-    """A letter for each expression, none of those that are taken.
+    """Choose a letter for each expression: a to h, then a2, b2, ...
 
     Args:
-        expressions: that get one.
-        taken: names of inputs and outputs.
+        expressions: expressions that get a letter.
+        taken: names that are not free, such as those of inputs and outputs.
 
     Returns:
         id of an expression -> its letter.
+
+    Example:
+        >>> list(letters([Expression("input"), Expression("input")], taken=["a"]).values())
+        ['b', 'c']
     """
     numbers = ("", *map(str, range(2, len(expressions) + len(taken) + 2)))
     free = iter([c + n for n in numbers for c in "abcdefgh" if c + n not in taken])
@@ -89,19 +111,19 @@ def letters(expressions: Sequence[Expression], *, taken: Sequence[str]) -> dict[
 
 
 def write(expression: Expression, words: Words, *, whole: bool = False) -> str:
-    """The text of an expression, in one line.
+    """Write an expression as text, in one line.
 
     Args:
-        expression: to be written.
-        words: with what; its pictures grow.
-        whole: whether to write it out even if it has a letter.
+        expression: the expression.
+        words: names to use; its pictures and notes may grow.
+        whole: True to write it out even if it has a letter.
 
     Returns:
-        Such as "x ∩ not opening by disk(5)".
+        Text such as "x ∩ not opening by disk(5)".
 
     Example:
-        >>> x = Expression("input", detail=0)
-        >>> print(write(Expression("erosion", (Expression("not", (x,)),), np.ones((3, 3), bool)), Words("x")))
+        >>> inner = Expression("not", (Expression("input", detail=0),))
+        >>> print(write(Expression("erosion", (inner,), np.ones((3, 3), bool)), Words("x")))
         erosion by square(3) of not x
     """
     kind, args = expression.kind, expression.args
@@ -132,13 +154,14 @@ def write(expression: Expression, words: Words, *, whole: bool = False) -> str:
 
 
 def _bracketed(arg: Expression, words: Words, bare: Sequence[str]) -> str:
-    """A part of an expression, in brackets unless it is a name or of a kind that needs none."""
-    name = arg.kind in ("input", "constant", "bits", "pixel") or id(arg) in words.letters
+    """Write a part of an expression, in brackets unless it is a name or its kind is in `bare`."""
+    is_name = arg.kind in ("input", "constant", "bits", "pixel") or id(arg) in words.letters
     text = write(arg, words)
-    return text if name or arg.kind in bare else f"({text})"
+    return text if is_name or arg.kind in bare else f"({text})"
 
 
 def _prefix(expression: Expression, words: Words) -> str:
+    """Write an operator or pool without its argument."""
     if expression.element is None:
         (window, strides), kind = expression.detail, expression.kind.removesuffix(" pool")
         size, steps = (" x ".join(map(str, pair)) for pair in (window, strides))
@@ -149,30 +172,34 @@ def _prefix(expression: Expression, words: Words) -> str:
 
 
 def element_name(element: np.ndarray, words: Words) -> str:
-    """What to call an element: its name, in brackets if it has several words, or its letter.
+    """Return the name of an element, in brackets if it has several words, or its letter.
 
     Args:
         element: as in `Expression`.
-        words: its pictures grow.
+        words: names in use; its pictures and notes may grow.
 
     Returns:
-        Such as "disk(5)", "(disk(5) shifted by (1, 0))" or "S1".
+        Text such as "disk(5)", "(disk(5) shifted by (1, 0))" or "S1".
+
+    Example:
+        >>> element_name(np.ones((3, 3), bool), Words("x"))
+        'square(3)'
     """
     if element.dtype != bool:
         return _picture(element, "H", words)
     name = name_selem(element)
     if name.startswith(UNNAMED):
-        known, letter = len(words.pictures), _picture(element.astype(np.int8), "S", words)
-        near = nearly(element) if len(words.pictures) > known else None
+        before, letter = len(words.pictures), _picture(element.astype(np.int8), "S", words)
+        # Say once, when its picture is new, which named element it is close to.
+        near = nearly(element) if len(words.pictures) > before else None
         if near:
-            words.notes.append(
-                f"{letter} is {near[0]} but for {near[1]} pixel" + "s" * (near[1] > 1)
-            )
+            words.notes.append(f"{letter} is {near[0]} but for {quantity(near[1], 'pixel')}")
         return letter
     return f"({name})" if " shifted " in name or SUM in name else name
 
 
 def _picture(picture: np.ndarray, letter: str, words: Words) -> str:
+    """Return the name of a picture, such as S1; a new picture gets the next free number."""
     text = draw(picture, origin=letter != "P")
     if text not in words.pictures:
         taken = {*words.names, *words.pictures.values()}
@@ -182,14 +209,14 @@ def _picture(picture: np.ndarray, letter: str, words: Words) -> str:
 
 
 def draw(element: np.ndarray, *, origin: bool = True) -> str:
-    """An element as text: # a pixel (a hit), o a miss, . neither; @, O and + at the origin.
+    """Draw an element as text: # a pixel (a hit), o a miss, . neither; @, O and + at the origin.
 
     Args:
-        element: bool, or integers 1, -1 and 0, `(kh, kw)`.
-        origin: whether to mark the pixel at the centre.
+        element: bool, or integers 1 (a hit), -1 (a miss) and 0, `(kh, kw)`.
+        origin: True to mark the pixel at the centre.
 
     Returns:
-        A line a row.
+        A line of text for each row.
 
     Example:
         >>> print(draw(np.array([[0, 1, 0], [1, 1, 1], [0, 0, -1]])))
@@ -205,19 +232,20 @@ def draw(element: np.ndarray, *, origin: bool = True) -> str:
 
 
 def gallery(pictures: Mapping[str, str], *, width: int = 96) -> list[str]:
-    """Pictures with their names above, side by side where there is room.
+    """Arrange pictures with their names above, side by side where there is room.
 
     Args:
-        pictures: as in `Words`.
-        width: of a row, in characters.
+        pictures: picture -> its name, as in `Words`.
+        width: greatest number of characters of a line.
 
     Returns:
-        Lines of text, an empty one before each row of pictures.
+        Lines of text, with an empty one before each row of pictures.
 
     Example:
         >>> gallery({"# @": "S1", "@ #": "S2"})
         ['', 'S1:   S2:', '# @   @ #']
     """
+    # Each picture is a block of lines of equal length; a row holds as many as the width allows.
     rows: list[list[list[str]]] = [[]]
     for picture, name in pictures.items():
         block = [f"{name}:", *picture.splitlines()]
