@@ -1,7 +1,7 @@
-"""Figures: what a network learned, what it is made of, and what it does to images.
+"""Figures of networks: learned operators, wiring, and results on images.
 
-Functions return a `matplotlib.figure.Figure` made without pyplot: no window opens and no global state
-changes; save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with `morphax[viz]`.
+All functions return a `matplotlib.figure.Figure` made without pyplot: no window opens and no global
+state changes. Save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with `morphax[viz]`.
 """
 
 from morphax.viz._draw import figure_class as _figure_class
@@ -13,5 +13,9 @@ from morphax.viz.segmentation import terms_figure as terms_figure
 
 
 def require_matplotlib() -> None:
-    """Raise the `ImportError` that names the extra if matplotlib is missing; nothing otherwise."""
+    """Check that matplotlib is installed.
+
+    Raises:
+        ImportError: if it is not; the message names the extra to install.
+    """
     _figure_class()

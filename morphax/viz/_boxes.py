@@ -1,8 +1,8 @@
-"""A program as boxes and lines: what `morphax.viz.network_figure` draws, in inches, y upwards.
+"""Boxes and lines of a program, for `morphax.viz.network_figure`; inches, y upwards.
 
-Every plane that computes something is a box; an op of many planes is one box with a few samples. Boxes
-stand in columns by depth. A line that passes a column goes through a box of its own ("wire"), so that
-no line runs behind another box.
+Each plane that computes something is a box; an op of many planes is one box with a few samples.
+Boxes stand in columns by depth. A line that passes a column has a box of its own there ("wire"),
+so that no line runs behind another box.
 """
 
 import re
@@ -16,31 +16,32 @@ import numpy as np
 from morphax.explain import neurons_in_words
 from morphax.explain.describe import name_selem, nearly
 from morphax.explain.expression import UNNAMED
+from morphax.explain.wording import quantity
 from morphax.program import Op, Program
 
-TILE = 0.95  # the longer side of a picture
+TILE = 0.95  # longer side of a picture
 SYMBOLS = {"dilation": "⊕", "erosion": "⊖", "union": "∪", "intersection": "∩"}
 _LETTER, _LINE = 0.082, 0.17  # width and height of text at 9 points, generously
-_SAMPLES = 4
+_SAMPLES = 4  # pictures of a bank
 
-Key = tuple[int, int]  # number of the op, of the plane; -1 for all its planes
+Key = tuple[int, int]  # number of the op, number of the plane (-1 for all its planes)
 
 
 @dataclass(frozen=True)
 class Box:
-    """One thing to draw.
+    """Hold one thing to draw.
 
     Attributes:
-        column: which column it stands in.
+        column: number of the column it stands in.
         style: "plain" (a frame with its caption inside), "round" (a circle with `head` inside),
             "tile" (pictures between `head` and caption), "bank" (a frame around both) or "wire".
         head: lines of text above, or the symbol in the circle.
         caption: lines of text below, or inside.
-        flipped: whether its result is complemented.
+        flipped: True if its result is complemented.
         pictures: bool arrays.
-        origin: whether pictures have their origin at the centre.
-        size: (width, height), all text included.
-        place: of its centre (x, y).
+        origin: True if the pictures have their origin at the centre.
+        size: (width, height), text included.
+        place: (x, y) of its centre.
     """
 
     column: int
@@ -56,7 +57,7 @@ class Box:
 
 @dataclass
 class Layout:
-    """Boxes by key, lines between them, and (width, height) of it all."""
+    """Hold the boxes by key, the lines between them, and (width, height) of the whole."""
 
     boxes: dict[Key, Box] = field(default_factory=dict)
     lines: list[tuple[Key, Key]] = field(default_factory=list)
@@ -64,73 +65,68 @@ class Layout:
 
 
 def boxes_of(program: Program, *, names: Sequence[str], most: int) -> Layout:
-    """Boxes and lines of a program, not placed yet.
+    """Return the boxes and lines of a program, not placed yet.
 
     Args:
-        program: any.
-        names: of the input channels.
-        most: planes of an op that are drawn one by one.
+        program: any program.
+        names: names of the input channels.
+        most: greatest number of planes of an op that are drawn one by one.
 
     Returns:
-        The layout.
+        The layout, without places.
     """
     layout = Layout()
-    ends: list[list[Key]] = []  # of each op: the box of each plane
+    boxes_of_ops: list[list[Key]] = []  # of each op: the box of each plane
     columns: list[int] = []
     for number, op in enumerate(program.ops):
-        given = [ends[i] for i in op.inputs]
+        below = [key for i in op.inputs for key in boxes_of_ops[i]]
         column = max((columns[i] for i in op.inputs), default=-1) + 1
-        passed = _passed(op, given)
-        if passed is not None:
-            ends.append(passed)
+        # A selection has no box: its planes are the boxes that it selects.
+        if op.kind == "select":
+            boxes_of_ops.append([below[source] for source in op.arrays["source"]])
             columns.append(column - 1)
             continue
         columns.append(column)
-        few = op.shape[0] <= most
-        planes = range(op.shape[0]) if few else (-1,)
-        made = [_box(program, number, plane, names) for plane in planes]
-        layout.boxes |= {
-            (number, p): replace(b, column=column) for p, b in zip(planes, made, strict=True)
-        }
-        ends.append([(number, plane if few else -1) for plane in range(op.shape[0])])
-        flat = [key for keys in given for key in keys]
+        is_small = op.shape[0] <= most
+        planes = range(op.shape[0]) if is_small else (-1,)
         for plane in planes:
-            read = _reads(op, plane, flat)
+            layout.boxes[number, plane] = replace(
+                _box(program, number, plane, names), column=column
+            )
+        boxes_of_ops.append([(number, plane if is_small else -1) for plane in range(op.shape[0])])
+        for plane in planes:
+            read = _reads(op, plane, below)
             layout.lines += [(key, (number, plane)) for key in dict.fromkeys(read)]
+    # A box for each output, or for all outputs in one box of many planes.
     last = max(box.column for box in layout.boxes.values()) + 1
-    outputs = dict.fromkeys(ends[-1])
+    outputs = dict.fromkeys(boxes_of_ops[-1])
+    n_outputs = len(boxes_of_ops[-1])
     for i, key in enumerate(outputs):
-        many = len(ends[-1]) - len(outputs)
         name = "y" if len(outputs) == 1 else f"y{i + 1}"
-        lines = (name, _count(len(ends[-1]), "output")) if many else (name,)
+        is_shared = n_outputs > len(outputs)
+        lines = (name, quantity(n_outputs, "output")) if is_shared else (name,)
         layout.boxes[len(program.ops), i] = _sized(Box(last, "plain", caption=lines))
         layout.lines.append((key, (len(program.ops), i)))
     return layout
 
 
-def _passed(op: Op, given: list[list[Key]]) -> list[Key] | None:
-    """The boxes of an op that only passes planes on; None for one that has boxes of its own."""
-    flat = [key for keys in given for key in keys]
-    if op.kind == "select":
-        return [flat[source] for source in op.arrays["source"]]
-    return None
-
-
-def _reads(op: Op, plane: int, flat: list[Key]) -> list[Key]:
+def _reads(op: Op, plane: int, below: list[Key]) -> list[Key]:
+    """Return the boxes that a plane of an op reads, out of those of its inputs."""
     if plane < 0 or op.kind == "rearrange":
-        return flat
+        return below
     if op.kind == "spatial":
-        return [flat[op.arrays["source"][plane]]]
+        return [below[op.arrays["source"][plane]]]
     if op.kind == "combine":
         start, stop = op.arrays["offsets"][plane : plane + 2]
-        return [flat[i] for i in op.arrays["indices"][start:stop]]
+        return [below[i] for i in op.arrays["indices"][start:stop]]
     if op.kind == "group_sum":
         per = op.options["per"]
-        return flat[plane * per : (plane + 1) * per]
-    return flat[plane : plane + 1]
+        return below[plane * per : (plane + 1) * per]
+    return below[plane : plane + 1]
 
 
 def _box(program: Program, number: int, plane: int, names: Sequence[str]) -> Box:
+    """Return the box of a plane of an op; -1 for all its planes in one box."""
     op = program.ops[number]
     size = f"{op.shape[1]} x {op.shape[2]}"
     if op.kind in ("spatial", "combine"):
@@ -139,9 +135,8 @@ def _box(program: Program, number: int, plane: int, names: Sequence[str]) -> Box
         return _neuron(op, plane)
     many = plane < 0
     if op.kind == "input":
-        return _sized(
-            Box(0, "plain", caption=(_count(op.shape[0], "plane") if many else names[plane], size))
-        )
+        name = quantity(op.shape[0], "plane") if many else names[plane]
+        return _sized(Box(0, "plain", caption=(name, size)))
     if op.kind == "complement":
         return _sized(Box(0, "plain", caption=("not",), flipped=True))
     if op.kind == "union_pool":
@@ -162,10 +157,12 @@ def _constant(bits: np.ndarray) -> str:
 
 
 def _neuron(op: Op, plane: int) -> Box:
+    """Return the box of one neuron."""
     erosion, flipped = (bool(op.arrays[k][plane]) for k in ("erosion", "complement"))
     if op.kind == "combine":
         symbol = SYMBOLS["intersection" if erosion else "union"]
         return _sized(Box(0, "round", head=(symbol,), flipped=flipped))
+    # A window, reflected, is the textbook structuring element of a dilation.
     window = op.arrays["selem"][plane]
     selem = window if erosion else window[::-1, ::-1]
     name = "erosion" if erosion else "dilation"
@@ -177,7 +174,7 @@ def _neuron(op: Op, plane: int) -> Box:
 
 
 def _bank(program: Program, number: int) -> Box:
-    """Many neurons in words, with some of their elements."""
+    """Return one box for many neurons: a text, and pictures of some of their elements."""
     op = program.ops[number]
     read = sum(program.ops[i].shape[0] for i in op.inputs)
     parts = [op.path, *neurons_in_words(op, read).split(", ")]
@@ -190,12 +187,16 @@ def _bank(program: Program, number: int) -> Box:
 
 
 def _samples(program: Program, number: int) -> tuple[np.ndarray, ...]:
-    """Elements of a few neurons: windows, or the pixels of the image that a dense neuron reads."""
+    """Return pictures of a few neurons.
+
+    They are the structuring elements, or the pixels that neurons on a flattened image read.
+    """
     op = program.ops[number]
     chosen = np.unique(np.linspace(0, op.shape[0] - 1, _SAMPLES).astype(int))
     if op.kind == "spatial":
         windows = [(op.arrays["selem"][i], op.arrays["erosion"][i]) for i in chosen]
         return tuple(w if erosion else w[::-1, ::-1] for w, erosion in windows)
+    # Only if the neurons read one image, flattened by a "rearrange".
     source = program.ops[op.inputs[0]]
     before = [program.ops[i].shape for i in source.inputs] if source.kind == "rearrange" else []
     if len(before) != 1 or before[0][1] * before[0][2] == 1 or source.shape[1:] != (1, 1):
@@ -210,17 +211,14 @@ def _samples(program: Program, number: int) -> tuple[np.ndarray, ...]:
     return tuple(pictures)
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + "s" * (number != 1)
-
-
 def picture_size(picture: np.ndarray) -> tuple[float, float]:
-    """(width, height) of a picture: its longer side is a tile's."""
+    """Return (width, height) of a picture, whose longer side is `TILE`."""
     scale = TILE / max(picture.shape)
     return picture.shape[1] * scale, picture.shape[0] * scale
 
 
 def _sized(box: Box) -> Box:
+    """Return a box with the size that its text and pictures need."""
     if box.style == "round":
         return replace(box, size=(0.5, 0.5 + _LINE * 2 * box.flipped))
     texts = max((len(line) for line in (*box.head, *box.caption)), default=0) * _LETTER
@@ -234,5 +232,5 @@ def _sized(box: Box) -> Box:
 
 
 def side(box: Box) -> float:
-    """How far from its centre the lines of a box end."""
+    """Return the distance from the centre of a box at which its lines end."""
     return picture_size(box.pictures[0])[0] / 2 if box.style == "tile" else box.size[0] / 2

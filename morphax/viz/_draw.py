@@ -1,6 +1,6 @@
-"""What all figures share: the figure class, colours, and small integers as pictures.
+"""Drawing helpers shared by all figures: the figure class, colours, images of small integers.
 
-Colours are safe for colour-blind readers, and what a colour says is also said in words.
+The colours are safe for colour-blind readers, and text repeats what a colour means.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ RIGHT, WRONG = "#00604a", "#a83c00"  # of words
 
 
 def figure_class() -> Any:
-    """Matplotlib's `Figure`, made without pyplot: no window opens and no global state changes."""
+    """Return matplotlib's `Figure`, which works without pyplot, windows and global state."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -23,19 +23,20 @@ def figure_class() -> Any:
 
 
 def show_selem(ax: Any, selem: np.ndarray) -> None:
-    """A structuring element, with a dot at its origin."""
+    """Draw a structuring element with a dot at its origin."""
     show(ax, selem.astype(int), (UNSET, SET), grid=True)
     frame(ax, selem.shape, origin=True)
 
 
 def show(ax: Any, picture: np.ndarray, colours: tuple[str, ...], *, grid: bool = False) -> None:
-    """Small integers as colours."""
+    """Draw an array of small integers, each in its colour; with `grid`, lines between pixels."""
     from matplotlib.colors import ListedColormap
 
-    ax.imshow(picture, cmap=ListedColormap(colours), vmin=0, vmax=len(colours) - 1,
-              interpolation="nearest")  # fmt: skip
+    colormap, most = ListedColormap(colours), len(colours) - 1
+    ax.imshow(picture, cmap=colormap, vmin=0, vmax=most, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
+    # Minor ticks lie between the pixels; in a large picture their lines would hide it.
     if grid and max(picture.shape) <= 32:
         frame(ax, picture.shape, origin=False)
         ax.set_xticks(np.arange(0.5, picture.shape[1] - 1), minor=True)
@@ -45,11 +46,11 @@ def show(ax: Any, picture: np.ndarray, colours: tuple[str, ...], *, grid: bool =
 
 
 def frame(ax: Any, shape: tuple[int, ...], *, origin: bool) -> None:
-    """No ticks; a dot at the origin of a window."""
+    """Remove ticks, and draw a dot at the centre of a window if it has its origin there."""
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
         spine.set_color(GRID)
     if origin:
-        ax.plot(shape[1] // 2, shape[0] // 2, "o", markersize=4.5, color="#e66100",
-                markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+        ax.plot(shape[1] // 2, shape[0] // 2, "o", markersize=4.5, color="#e66100", **edge)

@@ -1,4 +1,4 @@
-"""What a binary network is made of: its wiring, with a picture of each structuring element."""
+"""Figure of the wiring of a binary network, with a picture of each structuring element."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,25 +22,26 @@ def network_figure(
     names: Sequence[str] | None = None,
     most: int = 8,
 ) -> Any:
-    """The wiring of a binary network from left to right, each neuron with its structuring element.
+    """Draw the wiring of a binary network from left to right, with its structuring elements.
 
-    Elements are textbook ones, those that scipy takes, with a dot at the origin: ⊕ is the dilation by
-    them, ⊖ the erosion. ∪ and ∩ join planes; "not", in colour, marks a result that is complemented. An
-    op of many planes is one box, in words, with a few of its elements. The title says what the network
-    computes (`morphax.explain`), if that is short.
+    Elements are textbook structuring elements, as scipy takes them, with a dot at the origin: ⊕ is
+    the dilation by them, ⊖ the erosion. ∪ and ∩ join planes; "not", in colour, marks a result that
+    is complemented. An op of many planes is one box with a text and a few of its elements. The
+    title gives the expression that the network computes (`morphax.explain`), if it is short.
 
     Args:
-        network: a `Program`, drawn as it is; or (apply, binary params, input shape with the batch), as
-            for `morphax.program.build`, which is simplified first.
-        names: of the input channels; x, or x1, x2, ... by default.
-        most: planes of an op that are drawn one by one.
+        network: a `Program`, which is drawn as it is; or (apply, binary params, input shape with
+            the batch), as for `morphax.program.build`, which is simplified first.
+        names: names of the input channels. Default: x, or x1, x2, ... for several channels.
+        most: greatest number of planes of an op that are drawn one by one.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: matplotlib (`morphax[viz]`) is missing.
-        ValueError: real banks, names that do not fit the channels, or `most` below 1.
+        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ValueError: if there are real banks, if the names do not match the channels, or if `most`
+            is below 1.
 
     Example:
         >>> from morphax.program import Op
@@ -52,18 +53,19 @@ def network_figure(
         >>> figure.texts[0].get_text()
         'y = erosion by square(3)'
     """
-    made = figure_class()
+    make_figure = figure_class()
     _checks.require(most >= 1, "most", "1 or more", most)
     program = network if isinstance(network, Program) else simplify(build(*network))
-    given = input_names(names, channels=program.ops[0].shape[0])
-    layout = boxes_of(program, names=given, most=most)
+    channel_names = input_names(names, channels=program.ops[0].shape[0])
+    layout = boxes_of(program, names=channel_names, most=most)
     lead_around(layout)
     place(layout)
     title = _title(program, names)
     width = max(layout.size[0], 0.095 * max(map(len, title), default=0)) + 2 * _MARGIN
     top = 0.24 * len(title) + 0.1 * bool(title)
     height = layout.size[1] + 2 * _MARGIN + top
-    figure = made(figsize=(width, height))
+    # One axis over the whole figure, whose unit is an inch, so that text has a size in its units.
+    figure = make_figure(figsize=(width, height))
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     left = (width - layout.size[0]) / 2
@@ -81,23 +83,28 @@ def network_figure(
 
 
 def _title(program: Program, names: Sequence[str] | None) -> list[str]:
-    found = explain(program, names=names, limit=40)
-    lines = found.text.split("\n\n")[0].splitlines()
+    """Return the lines of the explanation of a network; none if it is long or has pictures."""
+    explanation = explain(program, names=names, limit=40)
+    lines = explanation.text.split("\n\n")[0].splitlines()
     lines = [line for line in lines if not line.startswith("border ")]
-    short = found.outputs and len(lines) <= 3 and max(map(len, lines)) <= 90
-    return lines if short and "\n\n" not in found.text else []
+    is_short = explanation.outputs and len(lines) <= 3 and max(map(len, lines)) <= 90
+    return lines if is_short and "\n\n" not in explanation.text else []
 
 
 def _line(ax: Any, start: Box, stop: Box) -> None:
-    """A curve from the right of one box to the left of another."""
+    """Draw a curve from the right side of one box to the left side of another."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
     (x0, y0), (x1, y1) = start.place, stop.place
     x0, x1 = x0 + side(start), x1 - side(stop)
     middle = (x0 + x1) / 2
+    # A cubic Bezier curve: path codes 1 (move to) and 4 (control points and end).
     path = Path([(x0, y0), (middle, y0), (middle, y1), (x1, y1)], [1, 4, 4, 4])
     ax.add_patch(PathPatch(path, facecolor="none", edgecolor=_LINES, linewidth=1.1, zorder=1))
+
+
+# One function for each style of box.
 
 
 def _wire(ax: Any, box: Box) -> None:
@@ -145,7 +152,7 @@ def _bank(ax: Any, box: Box) -> None:
 
 
 def _pictures(ax: Any, x: float, y: float, box: Box) -> None:
-    """Pixel grids side by side, centred at (x, y)."""
+    """Draw pixel grids side by side, centred at (x, y)."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = LinearSegmentedColormap.from_list("set", [UNSET, SET])
@@ -153,13 +160,13 @@ def _pictures(ax: Any, x: float, y: float, box: Box) -> None:
     left = x - (sum(w for w, _ in sizes) + 0.12 * (len(sizes) - 1)) / 2
     for picture, (width, height) in zip(box.pictures, sizes, strict=True):
         rows, columns = (np.linspace(0, 1, n + 1) for n in picture.shape)
-        few = max(picture.shape) <= 15
-        ax.pcolormesh(left + width * columns, y + height / 2 - height * rows, picture.astype(float),
-                      cmap=colours, vmin=0, vmax=1, edgecolors=GRID if few else "none", linewidth=0.5,
-                      zorder=3)  # fmt: skip
+        edges = GRID if max(picture.shape) <= 15 else "none"
+        style = {"cmap": colours, "vmin": 0, "vmax": 1, "edgecolors": edges, "linewidth": 0.5}
+        corners = left + width * columns, y + height / 2 - height * rows
+        ax.pcolormesh(*corners, picture.astype(float), zorder=3, **style)
         if box.origin:
-            ax.plot(left + width / 2, y, "o", markersize=3.5, color="#e66100", markeredgecolor="white",
-                    markeredgewidth=0.6, zorder=4)  # fmt: skip
+            dot = {"color": "#e66100", "markeredgecolor": "white", "markeredgewidth": 0.6}
+            ax.plot(left + width / 2, y, "o", markersize=3.5, zorder=4, **dot)
         left += width + 0.12
 
 
@@ -173,9 +180,10 @@ def _rectangle(ax: Any, box: Box) -> None:
 
 
 def _text(ax: Any, x: float, y: float, lines: Sequence[str], colour: str, *, size: int = 9) -> None:
+    """Draw lines of text, centred at (x, y)."""
     if lines:
-        ax.text(x, y, "\n".join(lines), fontsize=size, ha="center", va="center", color=colour, zorder=3,
-                linespacing=1.15)  # fmt: skip
+        style = {"ha": "center", "va": "center", "linespacing": 1.15, "zorder": 3}
+        ax.text(x, y, "\n".join(lines), fontsize=size, color=colour, **style)
 
 
 _DRAW = {"plain": _plain, "round": _round, "tile": _tile, "bank": _bank, "wire": _wire}

@@ -1,4 +1,4 @@
-"""What a network learned: its structuring elements, beside the weights they come from."""
+"""Figure of the operators that a network learned: structuring elements beside their weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from morphax.explain.describe import SPATIAL, check_unstacked, operation_name, r
 from morphax.neurons.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
 from morphax.viz._draw import RIGHT, SET, UNSET, WRONG, figure_class, frame, show, show_selem
 
-_NEURONS_A_BANK = 16
+_NEURONS_A_BANK = 16  # neurons of a bank that are drawn
 
 
 def operator_figure(
@@ -23,27 +23,27 @@ def operator_figure(
     targets: Sequence[tuple[str, ArrayLike]] | None = None,
     certificates: Mapping[str, Certificate] | None = None,
 ) -> Any:
-    """Structuring elements of a network, a row a neuron: target, learned weights, binary form.
+    """Draw the neurons of a network, one in each row: target, learned weights, binary neuron.
 
-    All are drawn as textbook structuring elements, the ones scipy takes, with a dot at the origin: the
-    weights of a dilation are therefore reflected. A LUI, or a dense layer, is a row with its matrix,
-    inputs downwards. Of a bank of more than 16 neurons the first 16 are drawn.
+    All are drawn as textbook structuring elements, as scipy takes them, with a dot at the origin;
+    therefore the weights of a dilation are reflected. A LUI or dense layer is one row with its
+    matrix, inputs downwards. Of a bank of more than 16 neurons the first 16 are drawn.
 
     Args:
         params: params tree of `BiSE` nodes, unstacked.
-        binary: its binary twin, from `morphax.binarize`.
-        targets: what should have been learned, (operation, selem bool `(kh, kw)`) for each spatial
-            neuron in the order of the rows; None where it is not known.
-        certificates: path of a bank -> its certificate, such as `certify_network(...).neurons`; by
-            default each neuron is certified by itself, on binary inputs.
+        binary: the binary params, such as `morphax.binarize(params)` returns.
+        targets: the true operators, (operation, selem bool `(kh, kw)`) for each spatial neuron in
+            the order of the rows; None to draw no targets.
+        certificates: certificate of each bank by its path, such as `certify_network(...).neurons`.
+            Default: each neuron is certified by itself, on binary inputs.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: matplotlib (`morphax[viz]`) is missing.
-        ValueError: no neurons, `binary` is not the twin of `params`, stacked banks, or another number
-            of targets than of spatial neurons.
+        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ValueError: if there are no neurons, if `binary` does not match `params`, if banks are
+            stacked, or if there are not as many targets as spatial neurons.
 
     Example:
         >>> import jax
@@ -51,18 +51,21 @@ def operator_figure(
         >>> params = models.init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=3)
         >>> goal = [("erosion", elements.disk(3)), ("dilation", elements.disk(3))]
         >>> figure = operator_figure(params, binarize(params), targets=goal)
-        >>> figure.axes[0].get_title()
-        'layer 1: target\\nerosion'
+        >>> figure.axes[0].get_title().splitlines()
+        ['layer 1: target', 'erosion']
     """
-    made = figure_class()
+    make_figure = figure_class()
     banks = _banks(params, binary, certificates)
     rows = [(bank, index) for bank in banks for index in _indices(bank.twin)]
     spatial = sum(len(index) > 0 for _, index in rows)
-    _checks.require(targets is None or len(targets) == spatial, "targets",
-                   f"one (operation, selem) for each of {spatial} spatial neurons",
-                   targets and len(targets))  # fmt: skip
+    _checks.require(
+        targets is None or len(targets) == spatial,
+        "targets",
+        f"one (operation, selem) for each of {spatial} spatial neurons",
+        targets and len(targets),
+    )
     columns = 2 if targets is None else 3
-    figure = made(figsize=(3.0 * columns + 0.4, 2.75 * len(rows)), layout="constrained")
+    figure = make_figure(figsize=(3.0 * columns + 0.4, 2.75 * len(rows)), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.12)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining = iter(targets or ())
@@ -80,7 +83,7 @@ def operator_figure(
 
 
 class _Bank(NamedTuple):
-    """A bank beside its binary twin and its certificate; all arrays are numpy's."""
+    """A bank beside its binary bank and its certificate; all arrays are numpy arrays."""
 
     path: str
     weights: np.ndarray
@@ -89,7 +92,7 @@ class _Bank(NamedTuple):
 
 
 def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | None) -> list[_Bank]:
-    """Every bank of a network beside its binary twin and its certificate."""
+    """Return the banks of a network with their binary banks and certificates."""
     real, twins = named_nodes(params), named_nodes(binary)
     _checks.require(bool(real), "params", "a tree that holds banks of neurons", params)
     _checks.require(list(real) == list(twins), "binary", f"banks {list(real)}", list(twins))
@@ -101,9 +104,9 @@ def _banks(params: Any, binary: Any, certificates: Mapping[str, Certificate] | N
         if not isinstance(twin, BinaryBiSE) or twin.selem.shape != node.weight.shape:
             raise ValueError(f"binary: expected morphax.binarize(params), it differs at {path}")
         check_unstacked("params", path, node)
-        weights, found = _weights_and_certificate(node)
-        found = found if certificates is None else certificates[path]
-        banks.append(_Bank(path, *jax.tree.map(np.asarray, (weights, twin, found))))
+        weights, certificate = _weights_and_certificate(node)
+        certificate = certificate if certificates is None else certificates[path]
+        banks.append(_Bank(path, *jax.tree.map(np.asarray, (weights, twin, certificate))))
     return banks
 
 
@@ -113,7 +116,7 @@ def _weights_and_certificate(node: BiSE) -> tuple[jax.Array, Certificate]:
 
 
 def _indices(twin: BinaryBiSE) -> list[tuple[int, ...]]:
-    """The rows of a bank: (in, out) of each spatial neuron; one row, (), for a matrix."""
+    """Return the rows of a bank: (in, out) of each spatial neuron, or () for a matrix."""
     if twin.spec.role != "spatial":
         return [()]
     return list(np.ndindex(*twin.erosion.shape))[:_NEURONS_A_BANK]
@@ -127,6 +130,7 @@ def _draw_target(ax: Any, name: str, operation: str, selem: ArrayLike) -> None:
 def _draw_neuron(
     figure: Any, axes: Sequence[Any], name: str, bank: _Bank, index: tuple[int, ...]
 ) -> None:
+    """Draw the weights and the binary form of a spatial neuron."""
     twin, certificate = bank.twin, bank.certificate
     weights = bank.weights[(..., *index)]
     if not twin.erosion[index]:
@@ -146,7 +150,7 @@ def _draw_neuron(
 
 
 def _draw_matrix(figure: Any, axes: Sequence[Any], name: str, bank: _Bank) -> None:
-    """A LUI or dense bank: inputs downwards, outputs to the right."""
+    """Draw a LUI or dense bank: inputs downwards, outputs to the right."""
     weights, twin = bank.weights, bank.twin
     _show_weights(figure, axes[0], weights, origin=False)
     axes[0].set_title(f"{name}: learned weights\n{_range(weights)}", fontsize=10)
@@ -172,13 +176,14 @@ def _draw_matrix(figure: Any, axes: Sequence[Any], name: str, bank: _Bank) -> No
 
 
 def _range(weights: np.ndarray) -> str:
-    tiny = 1e-3 * np.abs(weights).max()  # shown as 0: no colour tells it apart
+    """Return the range of weights as text."""
+    tiny = 1e-3 * np.abs(weights).max()  # written as 0: its colour cannot be told from 0
     low, high = (0.0 if abs(end) <= tiny else float(end) for end in (weights.min(), weights.max()))
     return f"from {low:.2g} to {high:.2g}"
 
 
 def _show_weights(figure: Any, ax: Any, weights: np.ndarray, *, origin: bool = True) -> None:
-    """Weights in colour: from 0 upwards, or diverging about 0 where some are negative."""
+    """Draw weights in colour, with a diverging colour map if some are negative."""
     limit = float(np.abs(weights).max()) or 1.0
     if weights.min() < 0:
         image = ax.imshow(weights, cmap="PuOr", vmin=-limit, vmax=limit)

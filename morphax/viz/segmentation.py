@@ -1,4 +1,4 @@
-"""Masks over gray images, with the errors in colour; and a union of intersections, window by window."""
+"""Figures of segmentations: masks over gray images with errors in colour, and unions of terms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,19 +27,23 @@ def segmentation_figure(
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> Any:
-    """A column an image: the image, the truth, and each prediction with its errors in colour.
+    """Draw one image in each column: the image, the truth, each prediction with its errors.
 
-    The images are those at the given quantiles of the last prediction's Dice, so none is picked by eye.
+    The images are those at given quantiles of the Dice of the last prediction, so that none is
+    picked by eye.
 
     Args:
-        images: gray `(N, H, W, 1)`, not negative; shown by their square roots.
+        images: gray images `(N, H, W, 1)`, not negative; their square roots are shown.
         truth: bool `(N, H, W, 1)`.
-        predictions: name -> bool `(N, H, W, 1)`.
-        quantiles: of the Dice, in [0, 1].
+        predictions: predictions by name, bool `(N, H, W, 1)` each.
+        quantiles: quantiles of the Dice, in [0, 1].
 
     Returns:
-        A `matplotlib.figure.Figure`. `ValueError` for arrays that do not fit; `ImportError` without
-        matplotlib.
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ValueError: if the shapes or dtypes do not match.
 
     Example:
         >>> masks = np.eye(9, dtype=bool)[None, :, :, None]
@@ -47,25 +51,26 @@ def segmentation_figure(
         >>> figure.axes[2].get_title()
         'Otsu: Dice 1.000'
     """
-    made = figure_class()
+    make_figure = figure_class()
     gray, masks = np.asarray(images), np.asarray(truth)
-    found = {name: np.asarray(part) for name, part in predictions.items()}
-    _checks.require(bool(found), "predictions", "one or more", found)
-    for name, part in (("truth", masks), *found.items()):
-        fits = part.shape == gray.shape and part.dtype == bool and part.ndim == 4 and len(part) > 0
-        _checks.require(fits, name, f"bool {gray.shape}", f"{part.dtype} {part.shape}")
-    each = {name: _each(part, masks) for name, part in found.items()}
-    order = np.argsort(list(each.values())[-1], kind="stable")
+    predicted = {name: np.asarray(part) for name, part in predictions.items()}
+    _checks.require(bool(predicted), "predictions", "one or more", predicted)
+    for name, part in (("truth", masks), *predicted.items()):
+        are_masks = part.shape == gray.shape and part.dtype == bool
+        are_masks = are_masks and part.ndim == 4 and len(part) > 0
+        _checks.require(are_masks, name, f"bool {gray.shape}", f"{part.dtype} {part.shape}")
+    scores = {name: _dice_of_each(part, masks) for name, part in predicted.items()}
+    order = np.argsort(list(scores.values())[-1], kind="stable")
     chosen = order[(np.asarray(quantiles) * (len(order) - 1)).astype(int)]
-    rows = 2 + len(found)
-    figure = made(figsize=(2.3 * len(chosen) + 0.3, 2.5 * rows + 0.6), layout="constrained")
+    rows = 2 + len(predicted)
+    figure = make_figure(figsize=(2.3 * len(chosen) + 0.3, 2.5 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, len(chosen), squeeze=False)
     for column, i in zip(axes.T, chosen, strict=True):
         _picture(column[0], _roots(gray[i, ..., 0]), f"image {i} (square root)")
         _picture(column[1], masks[i, ..., 0], "truth")
-        for ax, (name, part) in zip(column[2:], found.items(), strict=True):
+        for ax, (name, part) in zip(column[2:], predicted.items(), strict=True):
             shown = _errors(gray[i, ..., 0], part[i, ..., 0], masks[i, ..., 0])
-            _picture(ax, shown, f"{name}: Dice {each[name][i]:.3f}")
+            _picture(ax, shown, f"{name}: Dice {scores[name][i]:.3f}")
     figure.suptitle(_LEGEND, fontsize=9)
     return figure
 
@@ -77,34 +82,39 @@ def terms_figure(
     channels: ArrayLike,
     truth: ArrayLike,
 ) -> Any:
-    """A binary BiMoNN of two layers: a row for each map, with every window that is used.
+    """Draw a binary BiMoNN of two layers, one map of the first layer in each row.
 
-    A row shows what a map takes in (channel, operation, structuring element), what it finds, and the window
-    through which the last layer sees it; the last row is the result over the image.
+    A row shows the inputs of a map (channel, operation, structuring element), the map itself, and
+    the window of the last layer on it. The last row is the result over the image.
 
     Args:
         layers: two BiSELs of `BinaryBiSE` nodes, the last with one output.
-        names: of the input channels.
-        image: gray `(H, W)`, not negative.
+        names: names of the input channels.
+        image: gray image `(H, W)`, not negative.
         channels: bool `(H, W, len(names))`.
         truth: bool `(H, W)`.
 
     Returns:
-        A `matplotlib.figure.Figure`. `ValueError` for other networks; `ImportError` without matplotlib.
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ValueError: if the network has another form.
     """
-    made = figure_class()
-    fits = len(layers) == 2 and all("lui" in layer for layer in layers)
-    _checks.require(fits, "layers", "two BiSELs with several inputs", len(layers))
+    make_figure = figure_class()
+    are_layers = len(layers) == 2 and all("lui" in layer for layer in layers)
+    _checks.require(are_layers, "layers", "two BiSELs with several inputs", len(layers))
     first, last = layers
     sets, uses = np.asarray(first["lui"].selem), np.asarray(last["lui"].selem)[:, 0]
     _checks.require(len(names) == len(sets), "names", f"{len(sets)}, one a channel", len(names))
+    # Maps that the last layer uses: their values, the same through the windows, and the result.
     maps = [m for m in range(len(uses)) if uses[m]]
     gray, masks, stack = np.asarray(image), np.asarray(truth), jnp.asarray(channels)[None]
-    found = np.asarray(bisel(first, stack))[0]
-    seen = np.asarray(apply(last["bise"], jnp.asarray(found)[None]))[0, ..., 0]
-    result = np.asarray(bisel(last, jnp.asarray(found)[None]))[0, ..., 0]
+    values = np.asarray(bisel(first, stack))[0]
+    seen = np.asarray(apply(last["bise"], jnp.asarray(values)[None]))[0, ..., 0]
+    result = np.asarray(bisel(last, jnp.asarray(values)[None]))[0, ..., 0]
     most = max(int(sets[:, m].sum()) for m in maps)
-    figure = made(figsize=(1.9 * (most + 3), 2.2 * (len(maps) + 1)), layout="constrained")
+    figure = make_figure(figsize=(1.9 * (most + 3), 2.2 * (len(maps) + 1)), layout="constrained")
     axes = figure.subplots(len(maps) + 1, most + 3, squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
@@ -112,7 +122,7 @@ def terms_figure(
         for ax, i in zip(row, np.flatnonzero(sets[:, m]), strict=False):
             _window(ax, first["bise"], int(i), m, names[int(i)])
         joined = "intersection" if bool(np.asarray(first["lui"].erosion)[m]) else "union"
-        _picture(row[most], found[..., m], f"their {joined}")
+        _picture(row[most], values[..., m], f"their {joined}")
         _window(row[most + 1], last["bise"], m, 0, "seen through")
         _picture(row[most + 2], _errors(gray, seen[..., m], masks), "against the truth")
     joined = "intersection" if bool(np.asarray(last["lui"].erosion)[0]) else "union"
@@ -123,21 +133,24 @@ def terms_figure(
     return figure
 
 
-def _each(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def _dice_of_each(predicted: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the Dice of each image; 1 where both masks are empty."""
     axes = (1, 2, 3)
-    total = found.sum(axes) + masks.sum(axes)
-    return np.where(total > 0, 2 * (found & masks).sum(axes) / np.maximum(total, 1), 1.0)
+    total = predicted.sum(axes) + masks.sum(axes)
+    return np.where(total > 0, 2 * (predicted & masks).sum(axes) / np.maximum(total, 1), 1.0)
 
 
 def _roots(gray: np.ndarray) -> np.ndarray:
+    """Return square roots scaled to [0, 1], in which dark objects can be seen."""
     return np.sqrt(gray / max(float(gray.max()), 1e-9))
 
 
-def _errors(gray: np.ndarray, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _errors(gray: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return an RGB picture of an image with its prediction, wrong pixels in colour."""
     picture = np.repeat(0.5 * _roots(gray)[..., None], 3, -1)
-    picture[found & truth] += 0.4
-    picture[truth & ~found] = _MISSED
-    picture[found & ~truth] = _ADDED
+    picture[predicted & truth] += 0.4
+    picture[truth & ~predicted] = _MISSED
+    picture[predicted & ~truth] = _ADDED
     return np.clip(picture, 0, 1)
 
 
@@ -148,7 +161,7 @@ def _picture(ax: Any, picture: np.ndarray, title: str) -> None:
 
 
 def _window(ax: Any, node: Any, i: int, o: int, title: str) -> None:
-    """The textbook structuring element, black, with its operation in the title."""
+    """Draw a textbook structuring element in black, with its operation in the title."""
     selem = np.asarray(structuring_element(node, i, o))
     operation = "erosion" if bool(np.asarray(node.erosion)[i, o]) else "dilation"
     words = "as it is" if selem.sum() == 1 else f"{operation} by\n{name_selem(selem)}"
