@@ -1,7 +1,7 @@
 """Export binary networks: archives, C, Verilog and StableHLO.
 
-`archive/` saves and loads one file; `c_source/` writes C99; `hdl/` writes Verilog, combinational or for a
-stream of pixels; `_stablehlo` writes StableHLO.
+`archive/` saves and loads one file; `c_source/` writes C99; `hdl/` writes Verilog, combinational or
+for a stream of pixels; `_stablehlo` writes StableHLO.
 """
 
 from morphax.export._stablehlo import load_stablehlo as load_stablehlo

@@ -1,9 +1,10 @@
-"""Networks as StableHLO, by `jax.export`: real, binary or on packed words, without their Python code.
+"""StableHLO of real, binary or packed networks, by `jax.export`.
 
-The file is what `jax.export.Exported.serialize` gives, with a checksum behind it: jax alone loads it
-(`jax.export.deserialize`). `Exported.mlir_module_serialized` is the portable module for other compilers.
-It is a way to hand a network to another program, **not an archive**: jax promises to read such files
-for six months. Keep networks with `morphax.save`.
+The file holds the bytes of `jax.export.Exported.serialize`, followed by a checksum, so that jax can
+load it without morphax (`jax.export.deserialize`). `Exported.mlir_module_serialized` is the
+portable module for other compilers. The file hands a network to another program; it is **not an
+archive**, because jax promises to read such files for six months only. Keep networks with
+`morphax.save`.
 """
 
 import hashlib
@@ -23,9 +24,10 @@ from morphax.neurons.nodes import BiSE, leaves, named_nodes
 from morphax.specialized.compiler import specialize
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What one file runs on, by default."""
+"""Platforms of a file by default."""
 
-_MARK = b"morphax-stablehlo"  # then the SHA-256 of everything before it
+# After the bytes of jax: this mark, then their SHA-256.
+_MARK = b"morphax-stablehlo"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
 
@@ -40,18 +42,19 @@ def stablehlo(
     baked: bool = True,
     platforms: Sequence[str] = PLATFORMS,
 ) -> export.Exported:
-    """Export a network: `exported.call(x)` runs it.
+    """Export a network as StableHLO; `exported.call(x)` runs it.
 
     Args:
-        apply: `(params, x) -> y`, as for `morphax.trace`.
-        params: params tree: real banks take floats, binary ones (`morphax.binarize`) bool or words.
-        input_shape: shape of x, batch included; of the words, when `packed`.
-        path: where to write it; whole or not at all. None: nowhere.
-        packed: take uint32 words, 32 images in each (`morphax.pack`), and give words, or counts
-            where the network ends in `group_sum`.
-        any_batch: the first axis may have any size. With `packed`, a fixed one is faster: then the network
-            is compiled for itself (`morphax.specialized.compiler`).
-        baked: whether the parameters are part of the module. If not, call it with
+        apply: function `(params, x) -> y`, as for `morphax.trace`.
+        params: params tree. Real banks read floats, binary banks (`morphax.binarize`) bool or
+            words.
+        input_shape: shape of x, batch included; shape of the words if `packed`.
+        path: file to write, completely or not at all; None to write no file.
+        packed: True for uint32 words, 32 images in each (`morphax.pack`). The result is words, or
+            counts if the network ends in `group_sum`.
+        any_batch: True if the first axis may have any size. With `packed`, a fixed size is faster,
+            because the network is then specialised (`morphax.specialized.compiler`).
+        baked: True to make the parameters a part of the module. Otherwise call it with
             `(tuple(jax.tree.leaves(params)), x)`.
         platforms: any of "cpu", "cuda", "rocm", "tpu".
 
@@ -59,10 +62,10 @@ def stablehlo(
         The exported function.
 
     Raises:
-        ValueError: `packed` with real banks; `packed` with a fixed batch and parameters outside; no
-            bank of neurons in `params`; shapes that do not fit.
-        ImportError: flatbuffers is missing (only to write a file).
-        OSError: the file cannot be written; one that was there is untouched.
+        ValueError: if `packed` is used with real banks, or with a fixed batch and `baked=False`; if
+            `params` holds no bank of neurons; or if shapes do not match.
+        ImportError: if flatbuffers is missing (only to write a file).
+        OSError: if the file cannot be written; an existing file is not changed.
 
     Example:
         >>> import morphax
@@ -80,14 +83,14 @@ def stablehlo(
     if packed:
         _checks.require(not real, "params", "binary banks (morphax.binarize) when packed", real)
     shape = tuple(input_shape)
-    whole = len(shape) > 0 and all(isinstance(n, int) and n > 0 for n in shape)
-    _checks.require(whole, "input_shape", "positive integers, the batch first", shape)
+    is_shape = len(shape) > 0 and all(isinstance(n, int) and n > 0 for n in shape)
+    _checks.require(is_shape, "input_shape", "positive integers, the batch first", shape)
     if real:
         dtype = jnp.result_type(*(leaf for name in real for leaf in leaves(named[name])))
     else:
         dtype = jnp.uint32 if packed else jnp.bool_
-    given = (export.symbolic_shape("batch")[0], *shape[1:]) if any_batch else shape
-    x = jax.ShapeDtypeStruct(given, dtype)
+    exported_shape = (export.symbolic_shape("batch")[0], *shape[1:]) if any_batch else shape
+    x = jax.ShapeDtypeStruct(exported_shape, dtype)
     function: Callable[..., Any] = partial(apply, params)
     arguments: tuple[Any, ...] = (x,)
     if packed and not any_batch:
@@ -109,31 +112,47 @@ def stablehlo(
 
 
 def load_stablehlo(path: str | os.PathLike[str]) -> export.Exported:
-    """Load what `stablehlo` wrote; `.call(x)` runs it, under `jit` too.
+    """Load a file that `stablehlo` wrote.
 
     Args:
-        path: of the file. Files of other programs: `jax.export.deserialize`.
+        path: the file. Use `jax.export.deserialize` for files of other programs.
 
     Returns:
-        The exported function.
+        The exported function; `.call(x)` runs it, also under `jit`.
 
     Raises:
-        ValueError: no such file, a damaged one, or one of a jax that this one does not read.
-        ImportError: flatbuffers is missing.
-        OSError: the file cannot be read.
+        ValueError: if it is another kind of file, damaged, or of a version of jax that this one
+            does not read.
+        ImportError: if flatbuffers is missing.
+        OSError: if the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from morphax import BiSE, Spec, apply
+        >>> node = BiSE(jnp.ones((2, 3)), jnp.ones(3), jnp.ones(3), Spec("dense"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = stablehlo(apply, node, (1, 2), f"{folder}/dense.bin")
+        ...     y = load_stablehlo(f"{folder}/dense.bin").call(jnp.zeros((4, 2)))
+        >>> y.shape
+        (4, 3)
     """
     _flatbuffers()
     file = Path(path).read_bytes()
     content, trailer = file[:-_TRAILER], file[-_TRAILER:]
-    whole = trailer == _MARK + hashlib.sha256(content).digest()
+    is_whole = trailer == _MARK + hashlib.sha256(content).digest()
     _checks.require(
-        whole, "path", "a whole file of morphax.export.stablehlo", f"{os.fspath(path)} (damaged?)"
+        is_whole,
+        "path",
+        "a whole file of morphax.export.stablehlo",
+        f"{os.fspath(path)} (damaged?)",
     )
     try:
         return export.deserialize(bytearray(content))
-    except Exception as error:  # jax tells the reason in many ways; the file itself is whole
-        raise ValueError(f"path: expected a file that jax {jax.__version__} reads, "
-                         f"got {os.fspath(path)!r}: {error}") from error  # fmt: skip
+    except Exception as error:  # the file is whole, and jax raises many kinds of errors
+        raise ValueError(
+            f"path: expected a file that jax {jax.__version__} reads, "
+            f"got {os.fspath(path)!r}: {error}"
+        ) from error
 
 
 def _flatbuffers() -> None:

@@ -1,8 +1,8 @@
-"""Params trees of binary banks as JSON and arrays, and back.
+"""Conversion of params trees of binary banks to JSON and arrays, and back.
 
 | in the tree | in JSON |
 |---|---|
-| dict (any mapping; an NNX state too) | `{"dict": [[key, tree], ...]}`, keys text or integers, sorted |
+| dict (any mapping, NNX states too) | `{"dict": [[key, tree], ...]}`, keys str or int, sorted |
 | list, tuple | `{"list": [tree, ...]}`, `{"tuple": [tree, ...]}` |
 | `BinaryBiSE` | `{"bank": n, "spec": {...}}`, arrays `params/n/selem`, `erosion`, `complement` |
 | any other array | `{"array": n}`, array `params/n` |
@@ -23,20 +23,28 @@ from morphax.export.archive.container import DTYPES
 from morphax.neurons.nodes import BinaryBiSE, Spec, check_shapes
 
 PARTS = tuple(f.name for f in fields(BinaryBiSE))[:3]
-_DEPTH = 64
+_DEPTH = 64  # levels of a tree at most, so that no file makes the recursion too deep
 _EXPECTED = "a tree of dicts, lists, tuples, arrays and BinaryBiSE nodes (morphax.binarize)"
 
 
 def encode(tree: Any, arrays: dict[str, np.ndarray], *, depth: int = 0) -> Any:
-    """A params tree as JSON values.
+    """Convert a params tree to JSON values.
 
     Args:
         tree: dicts, lists and tuples of `BinaryBiSE` nodes and arrays.
-        arrays: those of the tree are added.
-        depth: of the tree in the whole one.
+        arrays: arrays by name; those of the tree are added.
+        depth: level of the tree in the whole tree.
 
     Returns:
         JSON values.
+
+    Raises:
+        ValueError: if the tree holds anything else, or is too deep.
+
+    Example:
+        >>> arrays = {}
+        >>> encode({"layers": [np.zeros(2)]}, arrays), list(arrays)
+        ({'dict': [['layers', {'list': [{'array': 0}]}]]}, ['params/0'])
     """
     _checks.require(depth < _DEPTH, "binary", f"a tree of at most {_DEPTH} levels", "a deeper one")
     number = len({name.split("/")[1] for name in arrays if name.startswith("params/")})
@@ -48,11 +56,12 @@ def encode(tree: Any, arrays: dict[str, np.ndarray], *, depth: int = 0) -> Any:
             array = np.asarray(getattr(tree, part))
             _checks.require(array.dtype.name == "bool", f"binary.{part}", "bool", array.dtype)
             arrays[f"params/{number}/{part}"] = array
+        # Plain Python values, also where the spec was given numpy's.
         kinds = {name: type(value) for name, value in asdict(Spec()).items()}
         return {"bank": number, "spec": {k: kinds[k](v) for k, v in asdict(tree.spec).items()}}
     if isinstance(tree, Mapping):
-        known = all(type(key) in (str, int) for key in tree)
-        _checks.require(known, "binary", "dicts with keys of text or integers", list(tree)[:4])
+        are_keys = all(type(key) in (str, int) for key in tree)
+        _checks.require(are_keys, "binary", "dicts with keys of text or integers", list(tree)[:4])
         keys = sorted(tree, key=lambda key: (isinstance(key, str), key))
         return {"dict": [[key, encode(tree[key], arrays, depth=depth + 1)] for key in keys]}
     if type(tree) in (list, tuple):
@@ -62,24 +71,31 @@ def encode(tree: Any, arrays: dict[str, np.ndarray], *, depth: int = 0) -> Any:
         _checks.one_of("dtype of an array in binary", tree.dtype.name, DTYPES)
         arrays[f"params/{number}"] = np.asarray(tree)
         return {"array": number}
-    # An NNX variable: one child below the key "value".
+    # An NNX variable is a pytree with one child, below the key "value": store the child.
     level = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: x is not tree)[0]
-    wrapper = len(level) == 1 and level[0][1] is not tree and len(level[0][0]) == 1
-    wrapper = wrapper and getattr(level[0][0][0], "name", "") in ("value", "raw_value")
-    _checks.require(wrapper, "binary", _EXPECTED, type(tree))
+    is_variable = len(level) == 1 and level[0][1] is not tree and len(level[0][0]) == 1
+    is_variable = is_variable and getattr(level[0][0][0], "name", "") in ("value", "raw_value")
+    _checks.require(is_variable, "binary", _EXPECTED, type(tree))
     return encode(level[0][1], arrays, depth=depth + 1)
 
 
 def decode(tree: Any, arrays: dict[str, np.ndarray], *, depth: int = 0) -> Any:
-    """The params tree of JSON values; inverse of `encode`, with NNX states as plain dicts.
+    """Convert JSON values to a params tree; inverse of `encode`, with NNX states as plain dicts.
 
     Args:
         tree: JSON values.
-        arrays: by name; those of the tree are taken out.
-        depth: of the tree in the whole one.
+        arrays: arrays by name; those of the tree are removed.
+        depth: level of the tree in the whole tree.
 
     Returns:
-        The tree, nodes as jax arrays, other arrays as numpy's.
+        The tree; nodes hold jax arrays, other arrays are numpy arrays.
+
+    Raises:
+        ValueError: if the values are not those of a tree, or an array is missing.
+
+    Example:
+        >>> decode({"dict": [["bias", {"array": 0}]]}, {"params/0": np.zeros(2)})
+        {'bias': array([0., 0.])}
     """
     _checks.require(depth < _DEPTH, "params", f"a tree of at most {_DEPTH} levels", "a deeper one")
     if tree is None:
@@ -113,17 +129,19 @@ def decode(tree: Any, arrays: dict[str, np.ndarray], *, depth: int = 0) -> Any:
 
 
 def _take(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return an array and remove it, so that none is used twice."""
     _checks.require(name in arrays, name, "an array of the archive, used once", "none")
     return arrays.pop(name)
 
 
 def _spec(options: Any) -> Spec:
+    """Return the spec of JSON values, after checking their types; `Spec` checks the values."""
     defaults = asdict(Spec())
-    known = isinstance(options, dict) and set(options) == set(defaults)
-    _checks.require(known, "spec", f"the options {sorted(defaults)}", options)
+    has_names = isinstance(options, dict) and set(options) == set(defaults)
+    _checks.require(has_names, "spec", f"the options {sorted(defaults)}", options)
     for name, value in options.items():
         kind = type(defaults[name])
-        right = type(value) is kind or (kind is float and type(value) is int)
-        right = right and (kind is not float or math.isfinite(value))
-        _checks.require(right, f"spec {name}", f"a value such as {defaults[name]!r}", value)
+        is_kind = type(value) is kind or (kind is float and type(value) is int)
+        is_kind = is_kind and (kind is not float or math.isfinite(value))
+        _checks.require(is_kind, f"spec {name}", f"a value such as {defaults[name]!r}", value)
     return Spec(**options)

@@ -1,12 +1,12 @@
-"""Binary networks in a file: `save` and `load`; the format is described in `docs/format.md`.
+"""Entry of the archives: `save`, `load` and `Archive`. The format is described in `docs/format.md`.
 
-A file is an `.npz` with a JSON header. It holds the wiring (`morphax.program.Program`), so it runs
-without the model's code, and, when it was saved from a params tree, that tree too, for the model's
-code. Reading needs numpy alone and evaluates nothing: no pickle, no code.
+A file is an `.npz` with a JSON header. It holds the wiring (`morphax.program.Program`), so that it
+runs without the code of the model. If it was saved from a params tree, it also holds that tree, for
+use with the code of the model. Reading needs numpy only and evaluates nothing: no pickle, no code.
 
 Every file is checked before any of it is used: sizes before anything is decompressed, CRCs, dtypes
-and shapes against the header, the wiring against itself. Neither a signature nor a secret is
-involved: whoever can write a file can write another network.
+and shapes against the header, the wiring against itself. Files are not signed: anyone who can write
+a file can replace the network.
 """
 
 import os
@@ -24,25 +24,27 @@ from morphax.program import Program, build, run
 from morphax.program.validate import ARRAYS, check_program
 
 MAX_BYTES = 2**30
+"""Largest size of a file and of its arrays by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """What a file held; call it to run the network.
+    """Hold the contents of a file; call it to run the network.
 
     Attributes:
         program: the network, on binary images.
-        params: the params tree of `BinaryBiSE` nodes, or None where a program was saved: for
-            `model.apply({"params": params}, x)`. NNX states come back as plain dicts.
-        thresholds: int32 or float `(C, count)`: level sets of the images are taken first; or None.
-        names: of the outputs (classes or channels), the last axis of the result; or None.
-        metadata: JSON values of the one who saved it.
+        params: the params tree of `BinaryBiSE` nodes, for `model.apply({"params": params}, x)`;
+            None if a program was saved. NNX states are plain dicts here.
+        thresholds: int32 or float `(C, count)`, if the network reads level sets of the images; or
+            None.
+        names: names of the outputs (classes or channels), the last axis of the result; or None.
+        metadata: JSON values that the user saved.
         header: the whole header, as in the file.
 
     Example:
         >>> from morphax.program import Op
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
-        >>> Archive(flip).run(np.array([[True, False]])).tolist()
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> Archive(Program(ops, (2,), (2,))).run(np.array([[True, False]])).tolist()
         [[False, True]]
     """
 
@@ -55,36 +57,40 @@ class Archive:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image that `run` takes, without the batch."""
+        """Return the shape of one image that `run` reads, without the batch."""
         shape = self.program.input_shape
         return shape if self.thresholds is None else (*shape[:-1], len(self.thresholds))
 
     def levels(self, images: Any) -> np.ndarray:
-        """The bool images that the program takes: level sets, where there are thresholds.
+        """Compute the bool images that the program reads: level sets, if there are thresholds.
 
         Args:
-            images: `(N, *image_shape)`: integers or floats, as the thresholds; floats are rounded to
-                the dtype of the thresholds. Bool where there are no thresholds.
+            images: `(N, *image_shape)`, integers or floats as the thresholds are; floats are
+                rounded to the dtype of the thresholds. Without thresholds bool.
 
         Returns:
-            bool `(N, *program.input_shape)`. `ValueError` for any other images, and for NaN.
+            bool `(N, *program.input_shape)`.
+
+        Raises:
+            ValueError: if the images have another shape or dtype, or hold NaN.
         """
-        x, table = np.asarray(images), self.thresholds
+        x, thresholds = np.asarray(images), self.thresholds
         expected = f"shape (N, {', '.join(map(str, self.image_shape))})"
-        fits = x.ndim > 0 and x.shape[1:] == self.image_shape
-        _checks.require(fits, "images", expected, x.shape)
-        if table is None:
+        is_batch = x.ndim > 0 and x.shape[1:] == self.image_shape
+        _checks.require(is_batch, "images", expected, x.shape)
+        if thresholds is None:
             _checks.require(x.dtype.name == "bool", "images", "bool", x.dtype)
             return x
-        kind = jnp.integer if table.dtype.kind == "i" else jnp.floating
-        expected = f"{kind.__name__} numbers for thresholds of {table.dtype}"
+        kind = jnp.integer if thresholds.dtype.kind == "i" else jnp.floating
+        expected = f"{kind.__name__} numbers for thresholds of {thresholds.dtype}"
         _checks.require(jnp.issubdtype(x.dtype, kind), "images", expected, x.dtype)
-        with np.errstate(over="ignore"):  # infinite is above every threshold
-            values = x.astype(table.dtype)
-        lost = (values != x) if table.dtype.kind == "i" else np.isnan(values)
+        with np.errstate(over="ignore"):  # infinity is above every threshold
+            values = x.astype(thresholds.dtype)
+        # Integers must survive the conversion; of floats only NaN has no place among thresholds.
+        lost = (values != x) if thresholds.dtype.kind == "i" else np.isnan(values)
         expected = "no NaN, and integers that fit in int32"
         _checks.require(not lost.any(), "images", expected, x[lost][:4])
-        return (values[..., None] >= table).reshape(len(x), *self.program.input_shape)
+        return (values[..., None] >= thresholds).reshape(len(x), *self.program.input_shape)
 
     def run(self, images: Any) -> np.ndarray:
         """Run the network on images, with numpy alone.
@@ -93,12 +99,15 @@ class Archive:
             images: `(N, *image_shape)`, as for `levels`.
 
         Returns:
-            bool `(N, *program.output_shape)`; int32 counts where the network ends in a sum.
+            bool `(N, *program.output_shape)`; int32 counts if the network ends in a sum.
+
+        Raises:
+            ValueError: as for `levels`.
         """
         return run(self.program, self.levels(images))
 
     def __call__(self, images: Any) -> np.ndarray:
-        """The same as `run`."""
+        """Run the network, like `run`."""
         return self.run(images)
 
 
@@ -112,25 +121,27 @@ def save(
     names: Sequence[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a binary network as an archive, whole or not at all.
+    """Save a binary network as an archive, completely or not at all.
 
-    It is written under a temporary name in the same folder, then renamed. Equal arguments give equal
-    bytes (with one version of morphax and of zlib).
+    The file is written under a temporary name in the same folder and then renamed. Equal arguments
+    give equal bytes (with the same versions of morphax and zlib).
 
     Args:
-        path: of the file, taken as it is; ".npz" is the usual ending.
-        binary: params tree made by `morphax.binarize`, or a `morphax.program.Program`.
-        apply: the model's `(params, x) -> y`, as for `morphax.trace`; with a params tree only.
-        input_shape: shape of the binary x, batch included; with a params tree only. The archive runs
-            on images of this size.
-        thresholds: `(C, count)` of `morphax.levelsets`, where the network reads level sets: its input
-            has C * count channels. The archive then takes the gray or colour images.
-        names: of the outputs, one for each entry of the result's last axis.
-        metadata: JSON values to keep with it.
+        path: the file; no suffix is added, ".npz" is usual.
+        binary: params tree, such as `morphax.binarize` returns, or a `morphax.program.Program`.
+        apply: function `(params, x) -> y` of the model, as for `morphax.trace`; only with a params
+            tree.
+        input_shape: shape of the binary x, batch included; only with a params tree. The archive
+            runs on images of this size.
+        thresholds: `(C, count)` of `morphax.levelsets`, if the network reads level sets; its input
+            then has C * count channels, and the archive reads gray or colour images.
+        names: names of the outputs, one for each entry of the last axis of the result.
+        metadata: JSON values to keep with the network.
 
     Raises:
-        ValueError: real banks, steps that no binary network has, or options that do not fit it.
-        OSError: the file cannot be written; one that was there is untouched.
+        ValueError: if there are real banks or steps that no binary network has, or if an option
+            does not match the network.
+        OSError: if the file cannot be written; an existing file is not changed.
 
     Example:
         >>> import tempfile, morphax
@@ -146,12 +157,12 @@ def save(
     """
     arrays: dict[str, np.ndarray] = {}
     if isinstance(binary, Program):
-        given = apply is not None or input_shape is not None
-        _checks.require(not given, "apply and input_shape", "none with a Program", input_shape)
+        has_model = apply is not None or input_shape is not None
+        _checks.require(not has_model, "apply and input_shape", "none with a Program", input_shape)
         program, params = binary, None
     else:
-        given = apply is not None and input_shape is not None
-        _checks.require(given, "apply and input_shape", "both, with a params tree", input_shape)
+        has_model = apply is not None and input_shape is not None
+        _checks.require(has_model, "apply and input_shape", "both, with a params tree", input_shape)
         params = _tree.encode(binary, arrays)
         program = build(apply, binary, input_shape)  # type: ignore[arg-type]
     check_program(program)
@@ -183,21 +194,22 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Archive
     """Load an archive; nothing in it is executed.
 
     Args:
-        path: of the file.
-        max_bytes: limit of the size of the file and of its unpacked arrays.
+        path: the file.
+        max_bytes: largest size of the file, and of all its arrays after decompression.
 
     Returns:
-        An `Archive`; its `run` takes images, its `params` go with the model's code.
+        An `Archive`; `run` runs it on images, and `params` can be used with the model.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not an archive, damaged, altered, of a newer format, or too large; the
-            message says which, and where.
+        OSError: if the file cannot be read.
+        ValueError: if it is no archive, damaged, altered, of a newer format, or too large; the
+            message says which of these, and where.
 
     Example:
         >>> import tempfile, morphax
         >>> from morphax.program import Op
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> flip = Program(ops, (2,), (2,))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     morphax.save(f"{folder}/flip.npz", flip, names=["not a", "not b"])
         ...     archive = morphax.load(f"{folder}/flip.npz")
@@ -208,12 +220,16 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Archive
         header, arrays = container.read(path, max_bytes=max_bytes, check=_header.check_format)
         return _assemble(header, arrays)
     except ValueError as error:
-        raise ValueError(f"path: expected a usable morphax archive, got {os.fspath(path)!r}: "
-                         f"{str(error)[:500]}") from error  # fmt: skip
+        raise ValueError(
+            f"path: expected a usable morphax archive, got {os.fspath(path)!r}: {str(error)[:500]}"
+        ) from error
 
 
 def _assemble(header: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Archive:
-    """The archive of a header and its arrays, which are taken out of `arrays` one by one."""
+    """Return the archive of a header and its arrays; each array that is used is removed.
+
+    In a file of this version no array may be left over.
+    """
     program = _header.program_of(header["program"], arrays)
     thresholds = arrays.pop("thresholds", None)
     if thresholds is not None:
@@ -224,8 +240,8 @@ def _assemble(header: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Archi
         tolerant or not arrays, "arrays", "those of the ops and banks", sorted(arrays)[:4]
     )
     head, metadata = header["head"], header["metadata"]
-    known = isinstance(head, dict) and {"result", "names"} <= set(head)
-    _checks.require(known, "head", "a result and names", head)
+    has_keys = isinstance(head, dict) and {"result", "names"} <= set(head)
+    _checks.require(has_keys, "head", "a result and names", head)
     result = _header.result_of(program)
     _checks.require(head["result"] == result, "head", f"result {result!r}", head["result"])
     _checks.require(isinstance(metadata, dict), "metadata", "a JSON object", metadata)
