@@ -84,7 +84,9 @@ def certify_network(
         given = [zones[i] for i in step.inputs]
         if step.kind in ("input", "constant"):
             ends = dead_zone if step.kind == "input" else (0.0, 1.0)
-            low, high = (jnp.broadcast_to(jnp.asarray(v, dtype), step.shape) for v in ends)
+            # Hidden from the compiler, which would fold constants of the size of the image.
+            values = jax.lax.optimization_barrier([jnp.asarray(v, dtype) for v in ends])
+            low, high = (jnp.broadcast_to(v, step.shape) for v in values)
         elif step.kind == "neurons":
             certificate, (low, high) = _carry(node_of(params, step), given[0], step.shape)
             found.setdefault(step.path, []).append((step.position, certificate))

@@ -148,7 +148,10 @@ def _windows_real(node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Arra
         return _correlate.correlate(_correlate.pad(x, window, "constant", background), weight)
     # "ignore": the frame is foreground for an erosion. Its share does not depend on the batch.
     inside = _correlate.correlate(_correlate.pad(x, window, "constant", 0), weight)
-    frame = _correlate.pad(jnp.zeros((1, *x.shape[1:]), x.dtype), window, "constant", 1)
+    # The zero is hidden from the compiler, which would fold constants of the size of the image.
+    zero = jax.lax.optimization_barrier(jnp.zeros((), x.dtype))
+    image = jnp.broadcast_to(zero, (1, *x.shape[1:]))
+    frame = _correlate.pad(image, window, "constant", 1)
     foreground = jnp.where(erosion, 1.0, background).astype(x.dtype)
     return inside + _correlate.correlate(frame, weight) * _lead(foreground, 5)
 

@@ -82,3 +82,31 @@ def node_of(params: Any, step: Step) -> Node:
         (2, 3)
     """
     return jax.tree.map(lambda leaf: leaf[step.position], named_nodes(params)[step.path])
+
+
+def reachable(graph: Graph) -> Graph:
+    """Return a graph without the steps that its output does not depend on.
+
+    Args:
+        graph: any graph.
+
+    Returns:
+        The input, which always stays, and the steps on the way to the output, with new numbers.
+
+    Example:
+        >>> steps = [Step("input", (), (1, 2)), Step("complement", (0,), (1, 2)),
+        ...          Step("complement", (0,), (1, 2))]
+        >>> [step.inputs for step in reachable(Graph(tuple(steps), 2)).steps]
+        [(), (0,)]
+    """
+    # Go backwards from the output.
+    wanted, waiting = {0}, [graph.output]
+    while waiting:
+        number = waiting.pop()
+        if number not in wanted:
+            wanted.add(number)
+            waiting += graph.steps[number].inputs
+    new = {old: number for number, old in enumerate(sorted(wanted))}
+    steps = [graph.steps[old] for old in new]
+    steps = [step._replace(inputs=tuple(new[i] for i in step.inputs)) for step in steps]
+    return Graph(tuple(steps), new[graph.output])

@@ -8,10 +8,13 @@ certificate, the programs and the exports all start from this graph.
 Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and
 `union_pool`. Reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A head
 (`morphax.group_sum` or `linear_head`) may only come last, because its counts or scores are not
-bits. Any other step is an error: the tracer refuses where it would have to guess.
+bits. Any other step on the way to the output is an error: the tracer refuses where it would have
+to guess.
 
 How it works: each value in the jaxpr is a `_Leaf` (an array of a stored bank), a `_Signal` (the
-result of a step), an `_Opaque` (computed from parameters), or a plain array (a constant).
+result of a step), an `_Opaque` (computed from parameters), a `_Foreign` (computed from a signal by
+something that is no step), or a plain array (a constant). Only what reaches the output counts: a
+mean that is logged, `sow`, `jax.debug.print` and unused heads are no part of the wiring.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +37,11 @@ from morphax.neurons.nodes import (
     named_nodes,
     path_name,
 )
+from morphax.program._jaxprs import same_computation
 from morphax.program.graph import HEADS as HEADS
 from morphax.program.graph import Graph as Graph
 from morphax.program.graph import Step as Step
-from morphax.program.graph import StepKind
+from morphax.program.graph import StepKind, reachable
 from morphax.program.graph import node_of as node_of
 
 # Primitives that only move or copy values, so that a step of kind "move" stands for them.
@@ -79,6 +83,15 @@ class _Signal(NamedTuple):
 
 class _Opaque(NamedTuple):
     """A value computed from parameters: allowed as long as no signal is combined with it."""
+
+
+class _Foreign(NamedTuple):
+    """A value computed from a signal by no step of a network: allowed off the way to the output."""
+
+    error: ValueError
+
+
+_KINDS = (_Leaf, _Signal, _Opaque, _Foreign)
 
 
 def trace(
@@ -125,13 +138,17 @@ def trace(
             values += [_Opaque()] * n_arrays
     steps = [Step("input", (), tuple(input_shape))]
     outputs = _walk(closed.jaxpr, closed.consts, [*values, _Signal(0)], steps)
+    if len(outputs) == 1 and isinstance(outputs[0], _Foreign):
+        raise outputs[0].error
     single = len(outputs) == 1 and isinstance(outputs[0], _Signal)
     _checks.require(
         single, "apply", "a function whose only result is the network's output", outputs
     )
-    after = [step.kind for step in steps if any(steps[i].kind in HEADS for i in step.inputs)]
+    graph = reachable(Graph(tuple(steps), outputs[0].step))
+    heads = [step.kind in HEADS for step in graph.steps]
+    after = [step.kind for step in graph.steps if any(heads[i] for i in step.inputs)]
     _checks.require(not after, "apply", "group_sum or linear_head as the last step only", after)
-    return Graph(tuple(steps), outputs[0].step)
+    return graph
 
 
 def _walk(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], steps: list[Step]) -> list[Any]:
@@ -144,9 +161,26 @@ def _walk(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], steps: list[St
 
     for eqn in jaxpr.eqns:
         values = [read(atom) for atom in eqn.invars]
-        for var, value in zip(eqn.outvars, _follow(eqn, values, steps), strict=True):
+        for var, value in zip(eqn.outvars, _follow_or_mark(eqn, values, steps), strict=True):
             value_of[var] = value
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _follow_or_mark(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
+    """Follow one equation; where a signal meets what is no step, mark the outputs as foreign."""
+    # A call or a loop may hand on signals beside a foreign value, so its parts are judged one by
+    # one. Everything else that reads a foreign value is foreign too, for the same reason.
+    name = str(eqn.params.get("name", ""))
+    has_parts = eqn.primitive.name in {"scan", *_CALLS} and not name.startswith("morphax.")
+    foreign = [value for value in values if isinstance(value, _Foreign)]
+    if foreign and not has_parts:
+        return [foreign[0]] * len(eqn.outvars)
+    try:
+        return _follow(eqn, values, steps)
+    except ValueError as error:
+        if not any(isinstance(value, (_Signal, _Foreign)) for value in values):
+            raise
+        return [_Foreign(error)] * len(eqn.outvars)
 
 
 def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
@@ -157,7 +191,7 @@ def _follow(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
         return []
     # The library's own functions are jitted under a name that begins with "morphax.". One that
     # sees constants alone, such as the complement of zeros, is evaluated like any other constant.
-    is_constant = not any(isinstance(value, (_Leaf, _Signal, _Opaque)) for value in values)
+    is_constant = not any(isinstance(value, _KINDS) for value in values)
     if name.startswith("morphax.") and not is_constant:
         return [_follow_marked(eqn, name.removeprefix("morphax."), values, steps)]
     # Loops and calls have a jaxpr of their own, with the same kinds of values.
@@ -269,8 +303,7 @@ def _is_plain_call(eqn: Any, spec: Spec) -> bool:
 
     The name of the call alone does not prove it: the arrays may have been given another spec, or
     `vmap` may have changed the body. So trace `apply` again on arrays of the same shapes and
-    compare the two bodies. jaxprs have no equality, so compare their printed text, in which
-    variables are named in the order of the equations.
+    compare the two bodies.
     """
     weight, bias, scale, x = [
         jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
@@ -284,8 +317,8 @@ def _is_plain_call(eqn: Any, spec: Spec) -> bool:
     # The marked call is the last equation; those before it come from reparametrising weights.
     expected = traced.eqns[-1].params["jaxpr"]
     body = eqn.params["jaxpr"]
-    # jax often caches the trace: then it is the same object, and no text is needed.
-    return body is expected or str(body) == str(expected)
+    # jax often caches the trace: then it is the same object, and nothing is compared.
+    return body is expected or same_computation(body, expected)
 
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
@@ -295,7 +328,7 @@ def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
     consts, rest = values[:n_consts], values[n_consts:]
     carry, stacked = rest[:n_carry], rest[n_carry:]
     # The rows must be parameters, not signals, and no step may have an output of its own.
-    is_over_layers = not any(isinstance(value, _Signal) for value in stacked)
+    is_over_layers = not any(isinstance(value, (_Signal, _Foreign)) for value in stacked)
     is_over_layers &= len(eqn.outvars) == n_carry
     _checks.require(
         is_over_layers,
@@ -325,7 +358,7 @@ def _at(value: Any, i: int) -> Any:
     """Return row i of a stacked value."""
     if isinstance(value, _Leaf):
         return value._replace(position=(*value.position, i))
-    return value if isinstance(value, _Opaque) else value[i]
+    return value if isinstance(value, (_Opaque, _Foreign)) else value[i]
 
 
 def _append(steps: list[Step], step: Step) -> _Signal:
@@ -336,7 +369,7 @@ def _append(steps: list[Step], step: Step) -> _Signal:
 
 def _as_signal(value: Any, steps: list[Step]) -> Any:
     """Return a constant as the result of a "constant" step; leave other values as they are."""
-    if isinstance(value, (_Signal, _Leaf, _Opaque)):
+    if isinstance(value, _KINDS):
         return value
     bits = np.asarray(value)  # numpy: a constant, also when the caller is being traced
     is_binary = np.isin(bits, (0, 1)).all()

@@ -1,0 +1,124 @@
+"""Compare jaxprs by what they compute, whatever they are called and wherever they run.
+
+Two traces of one function may differ in the names of variables, in how inner functions are shared, and
+in notes on devices: where a mesh is in context (`jax.set_mesh`), types and parameters mention it.
+"""
+
+from typing import Any
+
+import numpy as np
+from jax.extend import core as jax_core
+
+# Parameters of primitives that say where and how to run, or hold derivative rules: not what to compute.
+_PLACEMENT = frozenset(
+    ["sharding", "out_sharding", "in_shardings", "out_shardings", "in_layouts", "out_layouts", "donated_invars", "ctx_mesh", "mesh", "resource_env", "compiler_options_kvs", "inline", "keep_unused", "dst_sharding", "src_sharding"]
+)
+_DERIVATIVES = frozenset(["jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fwd", "bwd"])
+_IDENTITIES = {"reshard", "sharding_constraint", "mesh_cast"}
+
+
+def same_computation(one: Any, other: Any) -> bool:
+    """Return whether two jaxprs have the same equations, up to names and placement.
+
+    Args:
+        one: a jaxpr, closed or not.
+        other: the same.
+
+    Returns:
+        True only if both compute the same function; False where that is not obvious.
+
+    Example:
+        >>> import jax
+        >>> trace = lambda f: jax.make_jaxpr(f)(1.0)
+        >>> same_computation(trace(lambda x: x + 1), trace(lambda y: y + 1))
+        True
+        >>> same_computation(trace(lambda x: x + 1), trace(lambda x: x + 2))
+        False
+    """
+    if not _same_constants(getattr(one, "consts", ()), getattr(other, "consts", ())):
+        return False
+    one, other = getattr(one, "jaxpr", one), getattr(other, "jaxpr", other)
+    # Variables are named by where they are defined: an argument, or an output of an equation.
+    names: tuple[dict[Any, int], dict[Any, int]] = ({}, {})
+    aliases: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
+
+    def bind(mine: Any, theirs: Any) -> bool:
+        if len(mine) != len(theirs):
+            return False
+        for a, b in zip(mine, theirs, strict=True):
+            names[0][a] = names[1][b] = len(names[0])
+        return all(map(_same_type, mine, theirs))
+
+    def same_atom(a: Any, b: Any) -> bool:
+        a, b = aliases[0].get(_key(a), a), aliases[1].get(_key(b), b)
+        if isinstance(a, jax_core.Literal) != isinstance(b, jax_core.Literal):
+            return False
+        if isinstance(a, jax_core.Literal):
+            return _same_type(a, b) and _same_constants([a.val], [b.val])
+        return names[0][a] == names[1][b]
+
+    if not (bind(one.constvars, other.constvars) and bind(one.invars, other.invars)):
+        return False
+    mine, theirs = (
+        _without_identities(jaxpr, alias)
+        for jaxpr, alias in zip((one, other), aliases, strict=True)
+    )
+    if len(mine) != len(theirs):
+        return False
+    for a, b in zip(mine, theirs, strict=True):
+        same = a.primitive is b.primitive and len(a.invars) == len(b.invars)
+        same = same and all(map(same_atom, a.invars, b.invars)) and _same_params(a, b)
+        if not (same and bind(a.outvars, b.outvars)):
+            return False
+    return len(one.outvars) == len(other.outvars) and all(
+        map(same_atom, one.outvars, other.outvars)
+    )
+
+
+def _key(atom: Any) -> Any:
+    """Return what an alias is looked up by; literals have none and may not be hashable."""
+    return None if isinstance(atom, jax_core.Literal) else atom
+
+
+def _without_identities(jaxpr: Any, aliases: dict[Any, Any]) -> list[Any]:
+    """Return the equations that compute something; `aliases` learns what the others hand on."""
+    kept = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in _IDENTITIES:
+            source = eqn.invars[0]
+            aliases[eqn.outvars[0]] = aliases.get(_key(source), source)
+        else:
+            kept.append(eqn)
+    return kept
+
+
+def _same_type(a: Any, b: Any) -> bool:
+    a, b = a.aval, b.aval
+    return (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
+
+
+def _same_constants(mine: Any, theirs: Any) -> bool:
+    return len(mine) == len(theirs) and all(
+        np.shape(a) == np.shape(b) and bool(np.array_equal(np.asarray(a), np.asarray(b)))
+        for a, b in zip(mine, theirs, strict=True)
+    )
+
+
+def _same_params(a: Any, b: Any) -> bool:
+    left_out = _PLACEMENT | _DERIVATIVES
+    mine, theirs = ({k: v for k, v in e.params.items() if k not in left_out} for e in (a, b))
+    return mine.keys() == theirs.keys() and all(_same_param(mine[key], theirs[key]) for key in mine)
+
+
+def _same_param(mine: Any, theirs: Any) -> bool:
+    if hasattr(mine, "eqns") or hasattr(mine, "jaxpr"):
+        return (hasattr(theirs, "eqns") or hasattr(theirs, "jaxpr")) and same_computation(
+            mine, theirs
+        )
+    if isinstance(mine, (tuple, list)):
+        return (
+            type(mine) is type(theirs)
+            and len(mine) == len(theirs)
+            and all(map(_same_param, mine, theirs))
+        )
+    return bool(np.all(mine == theirs))
