@@ -6,14 +6,22 @@ in notes on devices: where a mesh is in context (`jax.set_mesh`), types and para
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jax_core
 
-# Parameters of primitives that say where and how to run, or hold derivative rules: not what to compute.
-_PLACEMENT = frozenset(
-    ["sharding", "out_sharding", "in_shardings", "out_shardings", "in_layouts", "out_layouts", "donated_invars", "ctx_mesh", "mesh", "resource_env", "compiler_options_kvs", "inline", "keep_unused", "dst_sharding", "src_sharding"]
-)
-_DERIVATIVES = frozenset(["jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fwd", "bwd"])
+from morphax.neurons import forward
+from morphax.neurons.nodes import ROLES, BinaryBiSE, BiSE, Spec
+
+# Parameters of primitives that say where and how to run, and derivative rules: neither says what
+# is computed.
+_PLACEMENT = {
+    *("sharding", "out_sharding", "in_shardings", "out_shardings", "dst_sharding", "src_sharding"),
+    *("in_layouts", "out_layouts", "donated_invars", "ctx_mesh", "mesh", "resource_env"),
+    *("compiler_options_kvs", "inline", "keep_unused"),
+}
+_DERIVATIVES = {"jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fwd", "bwd"}
 _IDENTITIES = {"reshard", "sharding_constraint", "mesh_cast"}
 
 
@@ -122,3 +130,26 @@ def _same_param(mine: Any, theirs: Any) -> bool:
             and all(map(_same_param, mine, theirs))
         )
     return bool(np.all(mine == theirs))
+
+
+def is_plain_call(eqn: Any, spec: Spec) -> bool:
+    """Return whether a call computes `morphax.apply` of these arrays under the stored spec.
+
+    The name of the call alone does not prove it: the arrays may have been given another spec, or
+    `vmap` may have changed the body. So trace `apply` again on arrays of the same shapes and
+    compare the two bodies.
+    """
+    weight, bias, scale, x = [
+        jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
+        for var in eqn.invars
+    ]
+    # Under `vmap` the weights have an axis more than their role has; `apply` would refuse them.
+    if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
+        return False
+    node_type = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
+    traced = jax.make_jaxpr(forward.apply)(node_type(weight, bias, scale, spec), x)
+    # The marked call is the last equation; those before it come from reparametrising weights.
+    expected = traced.eqns[-1].params["jaxpr"]
+    body = eqn.params["jaxpr"]
+    # jax often caches the trace: then it is the same object, and nothing is compared.
+    return body is expected or same_computation(body, expected)

@@ -21,23 +21,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jax_core
 
 from morphax import _checks
-from morphax.neurons import forward
 from morphax.neurons.nodes import (
-    ROLES,
-    BinaryBiSE,
-    BiSE,
     Spec,
     is_node,
     leaves,
     named_nodes,
     path_name,
 )
-from morphax.program._jaxprs import same_computation
+from morphax.program._jaxprs import is_plain_call
 from morphax.program.graph import HEADS as HEADS
 from morphax.program.graph import Graph as Graph
 from morphax.program.graph import Step as Step
@@ -282,7 +277,7 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
     )
     # ... and used as their spec says, so that path and spec are enough to find and run the bank.
     _checks.require(
-        _is_plain_call(eqn, first.spec),
+        is_plain_call(eqn, first.spec),
         "apply",
         "morphax.apply on stored nodes, with their own spec and without vmap around it",
         first.path,
@@ -296,29 +291,6 @@ def _placeless(leaf: Any) -> Any:
         return leaf
     weak = jax.typeof(leaf).weak_type
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
-
-
-def _is_plain_call(eqn: Any, spec: Spec) -> bool:
-    """Return whether a call computes `morphax.apply` of these arrays under the stored spec.
-
-    The name of the call alone does not prove it: the arrays may have been given another spec, or
-    `vmap` may have changed the body. So trace `apply` again on arrays of the same shapes and
-    compare the two bodies.
-    """
-    weight, bias, scale, x = [
-        jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
-        for var in eqn.invars
-    ]
-    # Under `vmap` the weights have an axis more than their role has; `apply` would refuse them.
-    if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
-        return False
-    node_type = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
-    traced = jax.make_jaxpr(forward.apply)(node_type(weight, bias, scale, spec), x)
-    # The marked call is the last equation; those before it come from reparametrising weights.
-    expected = traced.eqns[-1].params["jaxpr"]
-    body = eqn.params["jaxpr"]
-    # jax often caches the trace: then it is the same object, and nothing is compared.
-    return body is expected or same_computation(body, expected)
 
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
