@@ -1,7 +1,7 @@
-"""Compare jaxprs by what they compute, whatever they are called and wherever they run.
+"""Comparison of jaxprs by what they compute, whatever they are called and wherever they run.
 
-Two traces of one function may differ in the names of variables, in how inner functions are shared, and
-in notes on devices: where a mesh is in context (`jax.set_mesh`), types and parameters mention it.
+Two traces of one function may differ in the names of variables, in how inner functions are shared,
+and in notes on devices: under a mesh in context (`jax.set_mesh`), types and parameters mention it.
 """
 
 from typing import Any
@@ -153,3 +153,11 @@ def is_plain_call(eqn: Any, spec: Spec) -> bool:
     body = eqn.params["jaxpr"]
     # jax often caches the trace: then it is the same object, and nothing is compared.
     return body is expected or same_computation(body, expected)
+
+
+def placeless(leaf: Any) -> Any:
+    """Return shape and dtype of an array; its devices are no part of the wiring."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    weak = jax.typeof(leaf).weak_type
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)

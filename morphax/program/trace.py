@@ -32,7 +32,7 @@ from morphax.neurons.nodes import (
     named_nodes,
     path_name,
 )
-from morphax.program._jaxprs import is_plain_call
+from morphax.program._jaxprs import is_plain_call, placeless
 from morphax.program.graph import HEADS as HEADS
 from morphax.program.graph import Graph as Graph
 from morphax.program.graph import Step as Step
@@ -121,7 +121,7 @@ def trace(
     first = next(iter(named.values()))
     dtype = leaves(first)[0].dtype
     x = jax.ShapeDtypeStruct(tuple(input_shape), dtype)
-    closed = jax.make_jaxpr(apply)(jax.tree.map(_placeless, params), x)
+    closed = jax.make_jaxpr(apply)(jax.tree.map(placeless, params), x)
     # The inputs of the jaxpr are the leaves of params, in order, then x: say what each of them is.
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     values: list[Any] = []
@@ -240,10 +240,11 @@ def _follow_move(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
 
         return moved
 
-    return [
-        _append(steps, Step("move", inputs, var.aval.shape, run=run(position)))
-        for position, var in enumerate(eqn.outvars)
-    ]
+    moves = (
+        Step("move", inputs, var.aval.shape, run=run(number))
+        for number, var in enumerate(eqn.outvars)
+    )
+    return [_append(steps, move) for move in moves]
 
 
 def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) -> _Signal:
@@ -283,14 +284,6 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
         first.path,
     )
     return _append(steps, Step("neurons", (signal.step,), shape, first.path, first.position))
-
-
-def _placeless(leaf: Any) -> Any:
-    """Return shape and dtype of an array; its devices are no part of the wiring."""
-    if not isinstance(leaf, jax.Array):
-        return leaf
-    weak = jax.typeof(leaf).weak_type
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
 
 
 def _unroll(eqn: Any, values: list[Any], steps: list[Step]) -> list[Any]:
