@@ -68,16 +68,31 @@ SIZES = ((37, 53), (31, 65), (70, 33), (29, 97), (41, 31))  # rows, columns
 SQUARE = elements.square(3)
 LEARNED = {"opening": (1, 1, 1), "white top-hat": (1, 2, 1)}  # their channels
 UNION, HAND = "union of three openings, learned", "white top-hat, by hand"
-COLUMNS = ("network", "certified", "form", "images", "bits_differ", "counts_differ", "labels_differ",
-           "right", "note")  # fmt: skip
+COLUMNS = (
+    "network",
+    "certified",
+    "form",
+    "images",
+    "bits_differ",
+    "counts_differ",
+    "labels_differ",
+    "right",
+    "note",
+)
 FORMS: dict[str, Form] = {
-    "float, > 1/2": floats, "bool": bools, "packed words": words, "specialised": specialised,
-    "archive, numpy": archive, "StableHLO": stablehlo, "C": in_c,
-}  # fmt: skip
+    "float, > 1/2": floats,
+    "bool": bools,
+    "packed words": words,
+    "specialised": specialised,
+    "archive, numpy": archive,
+    "StableHLO": stablehlo,
+    "C": in_c,
+}
 OPERATORS: dict[str, Form] = {
-    "specialised rows": lambda net, x: specialised(net, x, layout="pixels"), "C rows": in_c_rows,
+    "specialised rows": lambda net, x: specialised(net, x, layout="pixels"),
+    "C rows": in_c_rows,
     "Verilog": in_verilog_stream,
-}  # fmt: skip
+}
 
 
 def classifier(name: str, path: Path, images: np.ndarray, answers: np.ndarray) -> Net:
@@ -88,12 +103,20 @@ def classifier(name: str, path: Path, images: np.ndarray, answers: np.ndarray) -
     real = None
     if "weight0" in found.files:
         spec = Spec("dense", "identity", "raw", "sigmoid")
-        real = {"erosions": [BiSE(*(jnp.asarray(found[f"{name}{i}"])
-                                    for name in ("weight", "threshold", "scale")), spec)
-                             for i in banks]}  # fmt: skip
+        real = {
+            "erosions": [
+                BiSE(
+                    *(
+                        jnp.asarray(found[f"{name}{i}"])
+                        for name in ("weight", "threshold", "scale")
+                    ),
+                    spec,
+                )
+                for i in banks
+            ]
+        }
     levels = levelsets.decompose(images.astype(np.int32), found["thresholds"].astype(np.int32))
-    return votes(name, binary, real, found["votes"], found["bias"],
-                 np.asarray(levels), answers)  # fmt: skip
+    return votes(name, binary, real, found["votes"], found["bias"], np.asarray(levels), answers)
 
 
 def clauses(selem: np.ndarray) -> BinaryBiSE:
@@ -102,8 +125,15 @@ def clauses(selem: np.ndarray) -> BinaryBiSE:
     return BinaryBiSE(jnp.asarray(selem), jnp.ones(n, bool), jnp.zeros(n, bool), Spec("dense"))
 
 
-def votes(name: str, binary: Any, real: Any, table: np.ndarray, bias: np.ndarray, x: np.ndarray,
-          answers: np.ndarray | None) -> Net:  # fmt: skip
+def votes(
+    name: str,
+    binary: Any,
+    real: Any,
+    table: np.ndarray,
+    bias: np.ndarray,
+    x: np.ndarray,
+    answers: np.ndarray | None,
+) -> Net:
     """The network of `morphax.classification.model`."""
     total = sum(bank.selem.shape[1] for bank in binary["erosions"])
     regions = math.isqrt(len(table) // total)
@@ -117,8 +147,15 @@ def votes(name: str, binary: Any, real: Any, table: np.ndarray, bias: np.ndarray
     return Net(name, bits, counts, real, binary, [x], answers, exact)
 
 
-def operator(name: str, binary: Any, real: Any, count: int, *, noisy: bool = False,
-             sizes: tuple[tuple[int, int], ...] = SIZES) -> Net:  # fmt: skip
+def operator(
+    name: str,
+    binary: Any,
+    real: Any,
+    count: int,
+    *,
+    noisy: bool = False,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+) -> Net:
     """An operator on `count` images of each of the sizes."""
     draw = data.noisti if noisy else data.diskorect
     made = [draw(jax.random.key(i), count, size=size) for i, size in enumerate(sizes)]
@@ -141,9 +178,12 @@ def learned(operation: str) -> tuple[Any, Any]:
     images = data.diskorect(jax.random.key(7), 1280, size=(30, 30))
     targets = data.target(images, operation.replace(" ", "_").replace("-", "_"), SQUARE)
     found = learn_operator(
-        jax.random.key(0), (images[256:], targets[256:]), valid=(images[:256], targets[:256]),
-        kernel_size=3, channels=LEARNED[operation],
-    )  # fmt: skip
+        jax.random.key(0),
+        (images[256:], targets[256:]),
+        valid=(images[:256], targets[:256]),
+        kernel_size=3,
+        channels=LEARNED[operation],
+    )
     return found.binary, found.params
 
 
@@ -217,8 +257,9 @@ def networks(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Ne
     yield UNION, lambda: operator(UNION, *learned_union(), count, noisy=True)
 
 
-def compare(net: Net, name: str, form: Form, wanted: list[Output], skipped: list[str],
-            commit: str) -> dict:  # fmt: skip
+def compare(
+    net: Net, name: str, form: Form, wanted: list[Output], skipped: list[str], commit: str
+) -> dict:
     """A row: how many images differ from the reference."""
     differ: dict[str, int | None] = {f"{part}_differ": None for part in Output._fields}
     images, right, notes = 0, None, []
@@ -242,8 +283,16 @@ def compare(net: Net, name: str, form: Form, wanted: list[Output], skipped: list
             right = int((output.labels == net.answers[: len(output.labels)]).sum())
     if 0 < images < total:
         notes.append(f"{images} of {total} images")
-    return {"network": net.name, "certified": net.certified, "form": name, "images": images, **differ,
-            "right": right, "note": "; ".join(notes), "commit": commit[:7]}  # fmt: skip
+    return {
+        "network": net.name,
+        "certified": net.certified,
+        "form": name,
+        "images": images,
+        **differ,
+        "right": right,
+        "note": "; ".join(notes),
+        "commit": commit[:7],
+    }
 
 
 def main() -> None:

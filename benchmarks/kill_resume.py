@@ -57,10 +57,19 @@ def training_run(folder: Path, steps: int):
     """`fit` with a checkpoint every few steps."""
     pairs, params = problem()
     return training.fit(
-        jax.random.key(2), models.bimonn, params, pairs, valid=pairs, optimizer=optax.adam(1e-2),
-        steps=steps, batch_size=8, evaluate=jax.jit(dice), log_every=EVERY,
-        log=folder / "metrics.jsonl", checkpoint=folder / "checkpoints",
-    )  # fmt: skip
+        jax.random.key(2),
+        models.bimonn,
+        params,
+        pairs,
+        valid=pairs,
+        optimizer=optax.adam(1e-2),
+        steps=steps,
+        batch_size=8,
+        evaluate=jax.jit(dice),
+        log_every=EVERY,
+        log=folder / "metrics.jsonl",
+        checkpoint=folder / "checkpoints",
+    )
 
 
 def sweep(folder: Path, steps: int):
@@ -79,9 +88,13 @@ def sweep(folder: Path, steps: int):
 
     many = jax.jit(jax.vmap(chunk, in_axes=(0, 0, None)))
     return drive(
-        lambda states: many(keys, states, pairs), jax.vmap(begin)(jnp.geomspace(1e-3, 1e-1, MEMBERS)),
-        steps=steps, every=EVERY, log=folder / "metrics.jsonl", checkpoint=folder / "checkpoints",
-    )  # fmt: skip
+        lambda states: many(keys, states, pairs),
+        jax.vmap(begin)(jnp.geomspace(1e-3, 1e-1, MEMBERS)),
+        steps=steps,
+        every=EVERY,
+        log=folder / "metrics.jsonl",
+        checkpoint=folder / "checkpoints",
+    )
 
 
 def work(kind: str, folder: Path, steps: int) -> None:
@@ -106,8 +119,10 @@ def start(kind: str, folder: Path, steps: int) -> subprocess.Popen:
         "--steps",
         str(steps),
     ]
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
-             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     errors = (folder / "stderr.txt").open("ab")
     with errors:

@@ -15,10 +15,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import inference
 import jax
 import jax.numpy as jnp
 from _lib import common
+from _lib.inference_networks import Net, networks
 from jax.extend import core
 
 import morphax
@@ -36,9 +36,12 @@ def executed(jaxpr: Any) -> int:
     total = 0
     for eqn in jaxpr.eqns:
         name, out = eqn.primitive.name, eqn.outvars[0].aval
-        inner = [x.jaxpr if isinstance(x, core.ClosedJaxpr) else x
-                 for value in eqn.params.values() for x in (value if isinstance(value, tuple) else (value,))
-                 if isinstance(x, core.ClosedJaxpr | core.Jaxpr)]  # fmt: skip
+        inner = [
+            x.jaxpr if isinstance(x, core.ClosedJaxpr) else x
+            for value in eqn.params.values()
+            for x in (value if isinstance(value, tuple) else (value,))
+            if isinstance(x, core.ClosedJaxpr | core.Jaxpr)
+        ]
         words = jnp.issubdtype(getattr(out, "dtype", float), jnp.unsignedinteger)
         if name in BITWISE and words:
             total += math.prod(out.shape)
@@ -57,7 +60,7 @@ def executed(jaxpr: Any) -> int:
     return total
 
 
-def forms(net: inference.Net, simple: program.Program) -> dict[str, float]:
+def forms(net: Net, simple: program.Program) -> dict[str, float]:
     """Operations for a word of the batch, of the network on words and of the specialised one."""
     words = jax.eval_shape(morphax.pack, jax.ShapeDtypeStruct(net.x.shape, bool))
     special = specialize_program(simple)
@@ -78,19 +81,27 @@ def main() -> None:
     parser.add_argument("--dense", type=Path, help="npz of a dense bank")
     parser.add_argument("--smoke", action="store_true", help="narrow networks")
     options = parser.parse_args()
-    about = common.metadata("operations", unit="bit operations an image", reference="on paper",
-                            smoke=options.smoke)  # fmt: skip
+    about = common.metadata(
+        "operations", unit="bit operations an image", reference="on paper", smoke=options.smoke
+    )
     given = " ".join("/".join(path.parts[-2:]) for path in options.network or [])
     about["command"] = "python benchmarks/operations.py" + f" --network {given}" * bool(given)
     rows = []
-    for net in inference.networks(options):
+    for net in networks(options):
         built = program.build(net.apply, net.binary, (1, *net.x.shape[1:]))
         simple = simplify(built)
         plain, small = cost.count(built).total, cost.count(simple).total
         found = {"on paper, plain": plain, "on paper, simplified": small, **forms(net, simple)}
         for form, count in found.items():
-            rows.append({"network": net.name, "form": form, "operations": round(count),
-                         "over_plain": count / plain, "over_simplified": count / small})  # fmt: skip
+            rows.append(
+                {
+                    "network": net.name,
+                    "form": form,
+                    "operations": round(count),
+                    "over_plain": count / plain,
+                    "over_simplified": count / small,
+                }
+            )
     common.write_rows(options.out / "operations.json", about, rows)
     print(common.table([{"extrapolated": False, "case": {}} | row for row in rows], COLUMNS))
 

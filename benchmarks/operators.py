@@ -32,26 +32,32 @@ if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several thread
 import argparse
 import importlib.metadata
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from _lib import common
+from _lib.operator_forms import (
+    CHANNELS,
+    ONE_BY_ONE,
+    PACKED,
+    PIXELS,
+    REFERENCE,
+    SPECIAL,
+    SPECIAL_PIXELS,
+    Run,
+    opencv,
+    ours,
+    pytorch,
+    scipy,
+    skimage,
+    specialised,
+)
 
-import morphax
 from morphax.morphology import elements
-from morphax.packed import pixels
 
-REFERENCE = "OpenCV"
 COLUMNS = ("images", "operation", "element", "contender", "median_s", "iqr_s", "repeats", "ratio")
-PACKED, SPECIAL = "morphax, 32 images a word", "morphax specialised, 32 images a word"
-PIXELS = "morphax, 32 pixels a word"
-ONE_BY_ONE, CHANNELS = REFERENCE, "OpenCV, images as channels"
-SPECIAL_PIXELS = "morphax specialised, 32 pixels a word"
 GOALS = (  # images, contender, peers (the fastest counts), times faster; of the erosion by the disk
     (256, SPECIAL, (ONE_BY_ONE,), 15),
     (256, SPECIAL, (ONE_BY_ONE, CHANNELS), 15),
@@ -65,8 +71,6 @@ GOALS = (  # images, contender, peers (the fastest counts), times faster; of the
     (1, f"{PIXELS}, with packing", (ONE_BY_ONE,), 6),
 )
 DISK = ("erosion", "disk 7, 29 px")
-# What is timed, and its result as bool.
-Run = tuple[Callable[[], Any], Callable[[Any], np.ndarray]]
 
 
 def targets(smoke: bool) -> list[tuple[str, str, np.ndarray]]:
@@ -94,169 +98,13 @@ def images(side: int) -> np.ndarray:
     return ndimage.gaussian_filter(noise, 8.0) > 0
 
 
-def scipy(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
-    """The oracle; erosion sees 1 beyond the frame, dilation 0."""
-    from scipy import ndimage
-
-    def run() -> np.ndarray:
-        out = np.empty_like(x)
-        for image, result in zip(x, out, strict=True):
-            if operation == "erosion":
-                ndimage.binary_erosion(image, selem, border_value=1, output=result)
-            else:
-                inner = ndimage.binary_erosion(image, selem, border_value=1)
-                ndimage.binary_dilation(inner, selem, output=result)
-        return out
-
-    return run, np.asarray
-
-
-def skimage(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
-    """scikit-image on bool images."""
-    from skimage import morphology
-
-    def run() -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the operators on bool are named anew from 0.26 on
-            operator = getattr(morphology, f"binary_{operation}", None)
-            operator = operator or getattr(morphology, operation)
-            return np.stack([operator(image, selem, mode="ignore") for image in x])
-
-    return run, np.asarray
-
-
-def opencv(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
-    """OpenCV on bytes: images one by one, and as channels of one."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    kernel, code = selem.astype(np.uint8), {"erosion": cv2.MORPH_ERODE, "opening": cv2.MORPH_OPEN}
-    data = x.astype(np.uint8)
-    out = np.empty_like(data)
-
-    def one_by_one() -> np.ndarray:
-        for image, result in zip(data, out, strict=True):
-            cv2.morphologyEx(image, code[operation], kernel, dst=result)
-        return out
-
-    found: dict[str, Run] = {ONE_BY_ONE: (one_by_one, lambda y: y.astype(bool))}
-    if len(x) > 1:
-        stacks = [  # OpenCV 5 takes 128 channels at most
-            np.ascontiguousarray(data[i : i + 64].transpose(1, 2, 0)) for i in range(0, len(x), 64)
-        ]
-        results = [np.empty_like(stack) for stack in stacks]
-
-        def as_channels() -> list[np.ndarray]:
-            for stack, result in zip(stacks, results, strict=True):
-                cv2.morphologyEx(stack, code[operation], kernel, dst=result)
-            return results
-
-        found[CHANNELS] = (
-            as_channels,
-            lambda y: np.concatenate([part.transpose(2, 0, 1) for part in y]).astype(bool),
-        )
-    return found
-
-
-def pytorch(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
-    """Joins of shifted views in PyTorch, a block of rows of all pixels at a time."""
-    import torch
-
-    torch.set_num_threads(1)
-    data = torch.tensor(x)
-    (rows, columns), (height, width) = (n // 2 for n in selem.shape), x.shape[1:]
-    taps = np.argwhere(selem)
-    turn = max(1, (1 << 20) // (height * width))  # images at a time, or rows of a large one
-    step = min(height, max(1, (1 << 20) // width))
-
-    def joined(part, points, erosion: bool):
-        padded = torch.nn.functional.pad(part, (columns, columns, rows, rows), value=erosion)
-        out = torch.empty_like(part)
-        for top in range(0, height, step):
-            views = [
-                padded[:, top + i : min(top + step, height) + i, j : j + width] for i, j in points
-            ]
-            block = out[:, top : top + step]
-            block.copy_(views[0])
-            for view in views[1:]:
-                if erosion:
-                    block &= view
-                else:
-                    block |= view
-        return out
-
-    def run():
-        parts = []
-        for start in range(0, len(data), turn):
-            part = joined(data[start : start + turn], taps, True)
-            if operation == "opening":  # the dilation looks at the reflected element
-                part = joined(part, np.array(selem.shape) - 1 - taps, False)
-            parts.append(part)
-        return torch.cat(parts)
-
-    return run, lambda y: y.numpy()
-
-
-def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
-    """morphax on bool, and on the words that fit the images."""
-    count, width, device = len(x), x.shape[-1], jnp.asarray(x)
-    operator = getattr(morphax, operation)
-    found: dict[str, Run] = {
-        "morphax, bool": (lambda: operator(device, selem), np.asarray),
-    }
-    if count > 1:
-        words = morphax.pack(device)
-        both = jax.jit(lambda x: morphax.unpack(operator(morphax.pack(x), selem), count=count))
-
-        def whole(y: jax.Array) -> np.ndarray:
-            return np.asarray(morphax.unpack(y, count=count))
-
-        found[PACKED] = (lambda: operator(words, selem), whole)
-        found[f"{PACKED}, with packing"] = (lambda: both(device), np.asarray)
-    rows, on_pixels = morphax.packed.pack_pixels(x), getattr(pixels, operation)
-
-    def unpacked(words: jax.Array) -> jax.Array:
-        return morphax.packed.unpack_pixels(words, width=width)
-
-    found[PIXELS] = (lambda: on_pixels(rows, selem, width=width), lambda y: np.asarray(unpacked(y)))
-    found[f"{PIXELS}, with packing"] = (
-        lambda: unpacked(on_pixels(morphax.packed.pack_pixels(x), selem, width=width)),
-        np.asarray,
-    )
-    return found
-
-
-def specialised(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
-    """The operator as a network of one or two neurons, through `specialize`."""
-    from morphax.specialized.compiler import specialize
-
-    windows = [selem] if operation == "erosion" else [selem, selem[::-1, ::-1]]
-    params = [
-        {"bise": morphax.BinaryBiSE(jnp.asarray(window)[:, :, None, None], jnp.full((1, 1), not i),
-                                    jnp.zeros((1, 1), bool), morphax.Spec("spatial"))}
-        for i, window in enumerate(windows)
-    ]  # fmt: skip
-    shape, signal = (1, *x.shape[1:], 1), jnp.asarray(x)[..., None]
-
-    def run(layout: str, words: jax.Array, back: Callable) -> Run:
-        net = specialize(morphax.models.bimonn, params, shape, layout=layout)
-        return (lambda: net(words)), (lambda y: np.asarray(back(y)))
-
-    rows = morphax.packed.pack_pixels(x)[..., None]
-
-    def unpacked(y: jax.Array) -> jax.Array:
-        return morphax.packed.unpack_pixels(y[..., 0], width=x.shape[-1])
-
-    found = {SPECIAL_PIXELS: run("pixels", rows, unpacked)}
-    if len(x) > 1:
-        words = morphax.pack(signal)
-        found[SPECIAL] = run("batch", words, lambda y: morphax.unpack(y, count=len(x))[..., 0])
-    return found
-
-
 MAKERS = (ours, specialised, opencv, skimage, pytorch)
-NEEDS = {"opencv": "opencv-python-headless", "skimage": "scikit-image", "pytorch": "torch, shifted views",
-         "specialised": "morphax.specialized.compiler"}  # fmt: skip
+NEEDS = {
+    "opencv": "opencv-python-headless",
+    "skimage": "scikit-image",
+    "pytorch": "torch, shifted views",
+    "specialised": "morphax.specialized.compiler",
+}
 
 
 def timed(run: Callable[[], object], budget: float, megapixels: float) -> tuple[dict, float]:
@@ -289,13 +137,23 @@ def goals(rows: list[dict]) -> list[dict]:
     found = []
     disk = [r for r in rows if (r["case"]["operation"], r["case"]["element"]) == DISK]
     for count, contender, peers, wanted in GOALS:
-        seconds = {r["contender"]: r["median_s"] for r in disk
-                   if (r["case"]["images"] == 1) == (count == 1)}  # fmt: skip
+        seconds = {
+            r["contender"]: r["median_s"]
+            for r in disk
+            if (r["case"]["images"] == 1) == (count == 1)
+        }
         known = [seconds[peer] for peer in peers if peer in seconds]
         if contender in seconds and known:
             factor = min(known) / seconds[contender]
-            found.append({"contender": contender, "peer": " or ".join(peers), "wanted": wanted,
-                          "found": round(factor, 2), "met": factor >= wanted})  # fmt: skip
+            found.append(
+                {
+                    "contender": contender,
+                    "peer": " or ".join(peers),
+                    "wanted": wanted,
+                    "found": round(factor, 2),
+                    "met": factor >= wanted,
+                }
+            )
     return found
 
 
@@ -318,8 +176,7 @@ def main() -> None:
     rows, skipped, cores = [], [], {}
     for x in (np.ascontiguousarray(tiles), large[None]):
         for operation, name, selem in targets(options.smoke):
-            case = {"images": len(x), "side": x.shape[-1], "operation": operation,
-                    "element": name}  # fmt: skip
+            case = {"images": len(x), "side": x.shape[-1], "operation": operation, "element": name}
             contenders: dict[str, Run] = {"scipy": scipy(x, operation, selem)}
             wanted = contenders["scipy"][0]()
             for maker in MAKERS:

@@ -41,15 +41,33 @@ from morphax.recipes import _starts, operators
 from morphax.training.fitting import as_unit
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
-CHANNELS = {"erosion": (1, 1), "dilation": (1, 1), "opening": (1, 1, 1), "closing": (1, 1, 1),
-            "white_top_hat": (1, 2, 1), "black_top_hat": (1, 2, 1)}  # fmt: skip
+CHANNELS = {
+    "erosion": (1, 1),
+    "dilation": (1, 1),
+    "opening": (1, 1, 1),
+    "closing": (1, 1, 1),
+    "white_top_hat": (1, 2, 1),
+    "black_top_hat": (1, 2, 1),
+}
 ELEMENTS = ("disk", "hstick", "dcross")
 SYMMETRIC = "diskorect_symmetric"  # the same images for neurons on {-1, 1}
 DATASETS = ("diskorect", "mnist", "inverted_mnist", SYMMETRIC)
 COLUMNS = (
-    "dataset", "operation", "element", "seed", "float", "binary", "certified", "exact", "selem",
-    "undetermined", "weakest", "restarts", "steps", "seconds",
-)  # fmt: skip
+    "dataset",
+    "operation",
+    "element",
+    "seed",
+    "float",
+    "binary",
+    "certified",
+    "exact",
+    "selem",
+    "undetermined",
+    "weakest",
+    "restarts",
+    "steps",
+    "seconds",
+)
 
 
 def images_of(name: str, data_dir: str | None, smoke: bool) -> dict[str, jax.Array]:
@@ -133,16 +151,23 @@ def row_of(
     pairs = {part: (x, make(x)) for part, x in images.items()}
     start = time.perf_counter()
     learned = operators.learn_operator(
-        jax.random.key(seed), pairs["train"], valid=pairs["valid"], channels=CHANNELS[operation],
-        steps=steps, symmetric=name == SYMMETRIC,
-    )  # fmt: skip
+        jax.random.key(seed),
+        pairs["train"],
+        valid=pairs["valid"],
+        channels=CHANNELS[operation],
+        steps=steps,
+        symmetric=name == SYMMETRIC,
+    )
     seconds = time.perf_counter() - start
     x, y = pairs["test"]
     prediction = as_unit(models.bimonn, learned.params, x, y)[0] > 0.5
     binary = models.bimonn(learned.binary, x)
     good = [r["step"] for r in learned.history if r["binary"] == 1.0 and r["exact"] == 1.0]
     return {
-        "dataset": name, "operation": operation, "element": element, "seed": seed,
+        "dataset": name,
+        "operation": operation,
+        "element": element,
+        "seed": seed,
         "float": round(float(metrics.dice(prediction, y)), 6),
         "binary": round(float(metrics.dice(binary, y)), 6),
         "certified": float(metrics.certified_share(learned.params)),
@@ -153,11 +178,11 @@ def row_of(
         "restarts": learned.restarts,
         "steps": (learned.restarts - 1) * steps + good[0] if good else None,
         "seconds": round(seconds, 1),
-    }  # fmt: skip
+    }
 
 
-def main() -> None:
-    """Run the rows that are missing, then write the table."""
+def arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -171,11 +196,46 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="one tiny row; its numbers mean nothing"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def finish(rows: list[dict], about: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write all rows as JSON and as a table, in the order of the data sets."""
+    for row in rows:  # top-hats of older journals
+        if row["operation"] not in SEQUENTIAL:
+            row["selem"] = verdict_on_words(row["says"], row["operation"], row["element"])
+    rows.sort(
+        key=lambda r: (
+            DATASETS.index(r["dataset"]),
+            list(CHANNELS).index(r["operation"]),
+            ELEMENTS.index(r["element"]),
+            r["seed"],
+        )
+    )
+    text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
+    wanted = len(ELEMENTS) * options.seeds * (3 * len(CHANNELS) + len(SEQUENTIAL))
+    made = sum(row["seed"] < options.seeds for row in rows)
+    if made < wanted and not options.smoke:
+        about["note"] = f"{made} of {wanted} runs made so far; the others are to come"
+    document = {"metadata": about, "results": rows}
+    for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
+        temporary = options.out / f"recover_operators{suffix}.tmp"
+        temporary.write_text(content)
+        temporary.replace(options.out / f"recover_operators{suffix}")
+    print(text)
+
+
+def main() -> None:
+    """Run the rows that are missing, then write the table."""
+    options = arguments()
     about = common.metadata("recover_operators", unit="", reference="", smoke=options.smoke)
-    about["recipe"] = {"steps": options.steps, "scales": operators.SCALES, "pull": operators.PULL,
-                       "floors": operators.FLOORS,
-                       "starts": [_starts.ONE_MAP, _starts.SEVERAL_MAPS]}  # fmt: skip
+    about["recipe"] = {
+        "steps": options.steps,
+        "scales": operators.SCALES,
+        "pull": operators.PULL,
+        "floors": operators.FLOORS,
+        "starts": [_starts.ONE_MAP, _starts.SEVERAL_MAPS],
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "recover_operators.jsonl"
     rows = (
@@ -207,22 +267,7 @@ def main() -> None:
             with journal.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
-    for row in rows:  # top-hats of older journals
-        if row["operation"] not in SEQUENTIAL:
-            row["selem"] = verdict_on_words(row["says"], row["operation"], row["element"])
-    rows.sort(key=lambda r: (DATASETS.index(r["dataset"]), list(CHANNELS).index(r["operation"]),
-                             ELEMENTS.index(r["element"]), r["seed"]))  # fmt: skip
-    text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
-    wanted = len(ELEMENTS) * options.seeds * (3 * len(CHANNELS) + len(SEQUENTIAL))
-    made = sum(row["seed"] < options.seeds for row in rows)
-    if made < wanted and not options.smoke:
-        about["note"] = f"{made} of {wanted} runs made so far; the others are to come"
-    document = {"metadata": about, "results": rows}
-    for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
-        temporary = options.out / f"recover_operators{suffix}.tmp"
-        temporary.write_text(content)
-        temporary.replace(options.out / f"recover_operators{suffix}")
-    print(text)
+    finish(rows, about, options)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,11 @@ DEVICES = (1, 2, 8, 64, 256, 1000)
 def curves(root: Path, smoke: bool) -> Iterator[dict]:
     """The same run, started in all ways; a row for each as it is done."""
     settings = ((1, 1), (1, 2)) if smoke else SETTINGS
-    sizes = ["--steps", "6", "--every", "2", "--size", "16"] if smoke else [
-        "--steps", "200", "--every", "20", "--size", "32"]  # fmt: skip
+    sizes = (
+        ["--steps", "6", "--every", "2", "--size", "16"]
+        if smoke
+        else ["--steps", "200", "--every", "20", "--size", "32"]
+    )
     first: dict = {}
     base = 0.0
     for processes, devices in settings:
@@ -107,15 +110,17 @@ def banks(size: int) -> list[dict]:
             timing = common.measure(call, *cut, repeats=3)
             found[devices] = jax.tree.map(np.asarray, call(*cut))
             pairs = zip(jax.tree.leaves(found[1]), jax.tree.leaves(found[devices]), strict=True)
-            rows.append({
-                "table": "banks",
-                "function": name,
-                "neurons": size,
-                "inputs": size,
-                "devices": devices,
-                "same_bits": all(a.tobytes() == b.tobytes() for a, b in pairs),
-                "seconds": timing["median_s"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "table": "banks",
+                    "function": name,
+                    "neurons": size,
+                    "inputs": size,
+                    "devices": devices,
+                    "same_bits": all(a.tobytes() == b.tobytes() for a, b in pairs),
+                    "seconds": timing["median_s"],
+                }
+            )
     return rows
 
 
@@ -151,16 +156,18 @@ def steps(batch: int, width: int) -> list[dict]:
         placed = distributed.banks(grid, state), distributed.rows(grid, (x, y))
         program = jax.jit(take).lower(*placed).compile()
         timing = common.measure(program, *placed, repeats=5)
-        rows.append({
-            "table": "steps",
-            "cut": cut,
-            "devices": devices,
-            "batch": batch,
-            "widths": "-".join(map(str, widths)),
-            "step_s": timing["median_s"],
-            "collective_bytes": collectives(program.as_text()),
-            "on_paper": paper(cut, devices, batch, widths)["result_bytes"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "table": "steps",
+                "cut": cut,
+                "devices": devices,
+                "batch": batch,
+                "widths": "-".join(map(str, widths)),
+                "step_s": timing["median_s"],
+                "collective_bytes": collectives(program.as_text()),
+                "on_paper": paper(cut, devices, batch, widths)["result_bytes"],
+            }
+        )
     return rows
 
 
@@ -193,16 +200,22 @@ def paper(cut: str, devices: int, batch: int, widths: tuple[int, ...]) -> dict:
         return {"held_bytes": held, "result_bytes": 0, "sent_bytes": 0}
     if cut == "batch":  # the gradients, and the loss
         result = sum(numbers) + 4
-        return {"held_bytes": held, "result_bytes": result,
-                "sent_bytes": 2 * (devices - 1) * result // devices}  # fmt: skip
+        return {
+            "held_bytes": held,
+            "result_bytes": result,
+            "sent_bytes": 2 * (devices - 1) * result // devices,
+        }
     # A layer after one that is cut wants all its inputs, and gives their gradients back; one that is
     # held whole, and narrow, adds up the partial sums of its outputs instead.
     result = 0
     for (n, m), before, cuts in zip(layers[1:], divides[:-1], divides[1:], strict=True):
         if before:
             result += 4 * batch * (2 * n if cuts else m)
-    return {"held_bytes": held, "result_bytes": result,
-            "sent_bytes": 2 * (devices - 1) * result // devices}  # fmt: skip
+    return {
+        "held_bytes": held,
+        "result_bytes": result,
+        "sent_bytes": 2 * (devices - 1) * result // devices,
+    }
 
 
 def model() -> list[dict]:
@@ -211,9 +224,16 @@ def model() -> list[dict]:
     rows = []
     for devices in DEVICES:
         for cut, batch in (("batch", 64 * devices), ("neurons", 4096)):
-            rows.append({"table": "model", "cut": cut, "devices": devices, "batch": batch,
-                         "widths": "-".join(map(str, widths)),
-                         **paper(cut, devices, batch, widths)})  # fmt: skip
+            rows.append(
+                {
+                    "table": "model",
+                    "cut": cut,
+                    "devices": devices,
+                    "batch": batch,
+                    "widths": "-".join(map(str, widths)),
+                    **paper(cut, devices, batch, widths),
+                }
+            )
     return rows
 
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from _lib import common
 from _lib import soundness_cases as cases
-from scipy.special import erf
+from _lib.soundness_functions import functions
 
 from morphax.certificates._rounding import sums_of
 from morphax.certificates.neuron import EROSION, certify_node
@@ -36,22 +36,47 @@ from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, effective
 from morphax.neurons.reparam import effective_weights, latent_bias, latent_weights
 
 MAPS = (
-    ("identity", "raw"), ("positive", "positive"), ("dual", "raw"), ("identity", "centred"),
-    ("positive", "interval_projected"), ("dual", "centred"), ("positive", "centred"),
-    ("dual", "interval_reparametrised"), ("positive", "raw"), ("dual", "positive"),
-)  # fmt: skip
+    ("identity", "raw"),
+    ("positive", "positive"),
+    ("dual", "raw"),
+    ("identity", "centred"),
+    ("positive", "interval_projected"),
+    ("dual", "centred"),
+    ("positive", "centred"),
+    ("dual", "interval_reparametrised"),
+    ("positive", "raw"),
+    ("dual", "positive"),
+)
 BORDERS = ("ignore", "constant", "replicate")
 # n -> neurons of each 1000, parametrisations tried, window of a spatial bank.
 SIZES = {
-    1: (15, 3, None), 2: (60, 5, None), 3: (70, 5, None), 4: (70, 5, None), 5: (60, 5, None),
-    9: (100, 8, (3, 3)), 16: (50, 4, None), 25: (35, 4, (5, 5)), 63: (10, 2, None),
-    121: (7, 3, (11, 11)), 256: (3, 2, None), 961: (1.5, 3, (31, 31)), 2048: (0.5, 2, None),
+    1: (15, 3, None),
+    2: (60, 5, None),
+    3: (70, 5, None),
+    4: (70, 5, None),
+    5: (60, 5, None),
+    9: (100, 8, (3, 3)),
+    16: (50, 4, None),
+    25: (35, 4, (5, 5)),
+    63: (10, 2, None),
+    121: (7, 3, (11, 11)),
+    256: (3, 2, None),
+    961: (1.5, 3, (31, 31)),
+    2048: (0.5, 2, None),
     4096: (0.4, 3, None),
-}  # fmt: skip
+}
 SMOKE = (3, 9)
 GROUP = 16  # neurons of one dense or spatial bank
-COLUMNS = ("dtype", "n", "parametrisations", "neurons", "certified", "inputs", "wrong",
-           "largest error")  # fmt: skip
+COLUMNS = (
+    "dtype",
+    "n",
+    "parametrisations",
+    "neurons",
+    "certified",
+    "inputs",
+    "wrong",
+    "largest error",
+)
 
 
 def plan(smoke: bool) -> list[dict]:
@@ -66,14 +91,22 @@ def plan(smoke: bool) -> list[dict]:
                     maps = MAPS[0]
                 symmetric = turn % 3 == 2 and maps[1] in ("raw", "centred")
                 role = "spatial" if window and attempt % 2 == 0 else ("lui", "dense")[turn % 2]
-                rows.append({
-                    "dtype": dtype, "n": n, "role": role, "weights": maps[0], "bias": maps[1],
-                    "threshold": thresholds.THRESHOLDS[turn % 4], "symmetric": symmetric,
-                    "border": BORDERS[turn // 2 % 3], "window": window if role == "spatial" else None,
-                    "zone": "almost binary" if role == "lui" and turn % 4 < 2 else "binary",
-                    "offset": (0.0, 0.5, -3.0)[turn % 3] if maps[1] == "positive" else 0.0,
-                    "share": share / tries / 1000,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "dtype": dtype,
+                        "n": n,
+                        "role": role,
+                        "weights": maps[0],
+                        "bias": maps[1],
+                        "threshold": thresholds.THRESHOLDS[turn % 4],
+                        "symmetric": symmetric,
+                        "border": BORDERS[turn // 2 % 3],
+                        "window": window if role == "spatial" else None,
+                        "zone": "almost binary" if role == "lui" and turn % 4 < 2 else "binary",
+                        "offset": (0.0, 0.5, -3.0)[turn % 3] if maps[1] == "positive" else 0.0,
+                        "share": share / tries / 1000,
+                    }
+                )
                 turn += 1
     total = sum(row["share"] for row in rows)
     return [{**row, "share": row["share"] / total} for row in rows]
@@ -82,8 +115,16 @@ def plan(smoke: bool) -> list[dict]:
 def spec_of(row: dict) -> Spec:
     """The static half of a bank."""
     role = "spatial" if row["role"] == "spatial" else row["role"]
-    return Spec(role, row["weights"], row["bias"], row["threshold"], row["border"],
-                row["symmetric"], factor=3.0, offset=row["offset"])  # fmt: skip
+    return Spec(
+        role,
+        row["weights"],
+        row["bias"],
+        row["threshold"],
+        row["border"],
+        row["symmetric"],
+        factor=3.0,
+        offset=row["offset"],
+    )
 
 
 @partial(jax.jit, static_argnums=1)
@@ -127,19 +168,25 @@ def draw(rng, row: dict, m: int) -> tuple[BiSE, tuple[np.ndarray, np.ndarray]]:
     made = np.asarray(made, np.float64)
     zone = tuple(v.astype(dtype) for v in cases.zones(rng, m, n, row["zone"]))
     with np.errstate(all="ignore"):
-        bias = cases.draw_bias(rng, made, selem, operation, zone, about, sums=sums,
-                               offset=row["offset"])  # fmt: skip
+        bias = cases.draw_bias(
+            rng, made, selem, operation, zone, about, sums=sums, offset=row["offset"]
+        )
         if row["symmetric"]:
             bias = 2 * bias - made.sum(1)
         size = np.maximum(np.abs(made).sum(1), about.tiny)
         scale = rng.choice([-1, 1], m) * np.clip(10 ** rng.uniform(2, 8, m) / size, 1e-36, 1e36)
         bias, scale = bias.astype(dtype), scale.astype(dtype)
-    stored = stored_bias(jnp.asarray(bias), jnp.asarray(made.astype(dtype)), row["bias"],
-                         row["offset"])  # fmt: skip
+    stored = stored_bias(
+        jnp.asarray(bias), jnp.asarray(made.astype(dtype)), row["bias"], row["offset"]
+    )
     shape = (-1, GROUP) if row["role"] == "dense" else (-1, 1, GROUP)
     shape = (1, m) if row["role"] == "lui" else shape
-    node = BiSE(jnp.asarray(lay_out(row, np.asarray(latent))), stored.reshape(shape),
-                jnp.asarray(scale).reshape(shape), spec)  # fmt: skip
+    node = BiSE(
+        jnp.asarray(lay_out(row, np.asarray(latent))),
+        stored.reshape(shape),
+        jnp.asarray(scale).reshape(shape),
+        spec,
+    )
     return node, zone
 
 
@@ -219,33 +266,11 @@ def depth(row: dict, weights, selem, operation, zone, bias) -> np.ndarray:
     weights, bias, *zone = (np.asarray(a, kind) for a in (weights, bias, *zone))
     with np.errstate(all="ignore"):
         low, high = cases.bounds(weights, selem, operation, *zone)
-        allowed = cases.allowance(weights, bias, about, offset=row["offset"],
-                                  sums=sums_of(row["weights"], row["bias"]))  # fmt: skip
+        allowed = cases.allowance(
+            weights, bias, about, offset=row["offset"], sums=sums_of(row["weights"], row["bias"])
+        )
         found = np.minimum(bias - low, high - bias) / allowed
     return np.where(selem.any(1), found, -1)
-
-
-def functions() -> dict[str, dict[str, float]]:
-    """Largest errors, in unit roundoffs: of softplus relative, of thresholds (onto ]-1, 1[) absolute."""
-    rng, found = np.random.default_rng(0), {}
-    for name in ("float32", "float64"):
-        with jax.enable_x64(True):
-            info, wide = np.finfo(name), np.longdouble
-            unit, low = wide(info.eps) / 2, float(np.log(info.tiny)) + 2
-            draws = [rng.uniform(low, 50, 10**6), rng.normal(size=10**6), rng.uniform(-9, 9, 10**6)]
-            x = np.concatenate(draws).astype(name)
-            exact = x.astype(wide)
-            true = np.maximum(exact, 0) + np.log1p(np.exp(-np.abs(exact)))
-            made = np.asarray(jax.jit(effective_weights, static_argnums=1)(x, "positive"), wide)
-            rows = {"softplus": float((np.abs(made - true) / true / unit).max())}
-            pi = 4 * np.arctan(wide(1))
-            truth = {"tanh": np.tanh(exact), "sigmoid": np.tanh(exact / 2),
-                     "arctan": 2 * np.arctan(exact) / pi, "erf": erf(x.astype(np.float64))}  # fmt: skip
-            for which, value in truth.items():
-                run = jax.jit(partial(thresholds.threshold, name=which, symmetric=True))
-                rows[which] = float((np.abs(np.asarray(run(x), wide) - value) / unit).max())
-        found[name] = rows
-    return found
 
 
 def merge(rows: list[dict]) -> list[dict]:
@@ -256,8 +281,15 @@ def merge(rows: list[dict]) -> list[dict]:
         sums = {
             key: sum(r[key] for r in group) for key in ("neurons", "certified", "inputs", "wrong")
         }
-        lines.append({"dtype": dtype, "n": n, "parametrisations": len(group), **sums,
-                      "largest error": max(r["largest error"] for r in group)})  # fmt: skip
+        lines.append(
+            {
+                "dtype": dtype,
+                "n": n,
+                "parametrisations": len(group),
+                **sums,
+                "largest error": max(r["largest error"] for r in group),
+            }
+        )
     return lines
 
 
@@ -291,8 +323,11 @@ def main() -> None:
     for number, row in enumerate(plan(options.smoke)):
         rows.append(run_row(row, int(wanted * row["share"]), options.seed + number))
         print(json.dumps(rows[-1]), flush=True)
-    about |= {"seed": options.seed, "functions": functions(),
-              "cpu_seconds": round(time.process_time() - start)}  # fmt: skip
+    about |= {
+        "seed": options.seed,
+        "functions": functions(),
+        "cpu_seconds": round(time.process_time() - start),
+    }
     common.write_rows(options.out / "soundness.json", about, rows)
     print(common.table([{"extrapolated": False, "case": {}} | row for row in merge(rows)], COLUMNS))
     if any(row["wrong"] for row in rows):

@@ -76,29 +76,45 @@ def main() -> None:
 
     def look(params, valid):
         done = len(rows) + 1
-        rows.append({
-            "streamed_gb": round(done * every * options.batch * pair / GB, 3),
-            "resident_gb": round(resident() / GB, 3),
-            "peak_gb": round(peak[0] / GB, 3),
-            "seconds": round(time.perf_counter() - start, 1),
-            "cpu_seconds": round(time.process_time() - cpu, 1),
-        })  # fmt: skip
+        rows.append(
+            {
+                "streamed_gb": round(done * every * options.batch * pair / GB, 3),
+                "resident_gb": round(resident() / GB, 3),
+                "peak_gb": round(peak[0] / GB, 3),
+                "seconds": round(time.perf_counter() - start, 1),
+                "cpu_seconds": round(time.process_time() - cpu, 1),
+            }
+        )
         write()
         print(rows[-1], flush=True)
         return {"binary": evaluate(params, valid)["binary"]}
 
     def write():  # at every row: a run that is stopped leaves what it saw
-        common.write_rows(options.out / "streaming.json", {
-            **about, "limit_gb": options.limit, "batch": options.batch, "bytes_a_pair": pair,
-            "wanted_gb": options.gigabytes}, rows)  # fmt: skip
+        common.write_rows(
+            options.out / "streaming.json",
+            {
+                **about,
+                "limit_gb": options.limit,
+                "batch": options.batch,
+                "bytes_a_pair": pair,
+                "wanted_gb": options.gigabytes,
+            },
+            rows,
+        )
 
     evaluate = training.make_evaluate(models.bimonn)
     run = training.fit_stream(
-        models.bimonn, params,
-        lambda first: batches(source, batch_size=options.batch, block=options.batch, start=first,
-                              threads=1, ahead=2),
-        valid=valid, optimizer=optax.adam(1e-2), steps=steps, log_every=every, evaluate=look,
-    )  # fmt: skip
+        models.bimonn,
+        params,
+        lambda first: batches(
+            source, batch_size=options.batch, block=options.batch, start=first, threads=1, ahead=2
+        ),
+        valid=valid,
+        optimizer=optax.adam(1e-2),
+        steps=steps,
+        log_every=every,
+        evaluate=look,
+    )
     for row, record in zip(rows, run.history, strict=True):
         row["loss"], row["binary"] = record["loss"], record["binary"]
     write()

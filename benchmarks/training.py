@@ -53,8 +53,12 @@ def networks(smoke: bool) -> dict[str, dict]:
         models.init_dense_lui(keys[3], 784, width),
         models.init_dense_lui(keys[3], width, 10),
     ]
-    opening = {"apply": models.bimonn, "params": models.init_bimonn(keys[3], (1, 1, 1)),
-               "data": (images, images), "loss": "mse"}  # fmt: skip
+    opening = {
+        "apply": models.bimonn,
+        "params": models.init_bimonn(keys[3], (1, 1, 1)),
+        "data": (images, images),
+        "loss": "mse",
+    }
     dense = {"apply": classifier, "params": bank, "data": (digits, labels), "loss": "bce"}
     few = 32 if smoke else 256
     narrow = [models.init_dense_lui(keys[3], 784, few), models.init_dense_lui(keys[3], few, 10)]

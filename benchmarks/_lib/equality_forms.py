@@ -225,8 +225,10 @@ def in_c_rows(net: Net, x: np.ndarray) -> Output:
     sizes = ctypes.c_size_t(width), ctypes.c_size_t(height)
     lib.net_plane_words.restype = lib.net_workspace_words.restype = ctypes.c_size_t
     area = lib.net_plane_words(*sizes)
-    inner, outer, room = (np.zeros(n, np.uint64) for n in
-                          (x.shape[-1] * area, planes * area, lib.net_workspace_words(*sizes)))  # fmt: skip
+    inner, outer, room = (
+        np.zeros(n, np.uint64)
+        for n in (x.shape[-1] * area, planes * area, lib.net_workspace_words(*sizes))
+    )
     out = np.zeros((len(x), height, width, planes), np.uint8)
     for image, result in zip(x.astype(np.uint8), out, strict=True):
         lib.net_pack(at(image), *sizes, at(inner))

@@ -82,10 +82,13 @@ def in_verilog(net: Net, x: np.ndarray) -> Output:
     bits, label = per.bit_length(), max(1, (classes - 1).bit_length())
     ports = {"counts": classes * bits, "label": label}
     bench = COMBINATIONAL.format(
-        inputs=x[0].size, count=len(x), formats=" ".join(["%b"] * 2), names=", ".join(ports),
+        inputs=x[0].size,
+        count=len(x),
+        formats=" ".join(["%b"] * 2),
+        names=", ".join(ports),
         ports=", ".join(f".{name}({name})" for name in ports),
         wires=" ".join(f"wire [{size - 1}:0] {name};" for name, size in ports.items()),
-    )  # fmt: skip
+    )
     planes = program.to_planes(x).reshape(len(x), -1)
     lines = [line.split() for line in simulate(planes, text, bench)]
     sliced = unrows([line[0] for line in lines], classes * bits).reshape(len(lines), classes, -1)
@@ -98,8 +101,14 @@ def in_verilog_stream(net: Net, x: np.ndarray) -> Output:
     built = program.build(net.bits, net.binary, (1, *x.shape[1:]))
     text = export.verilog_stream(built, name="net")
     area, planes = x[0, ..., 0].size, built.output_shape[-1]
-    bench = STREAM.format(inputs=x.shape[-1], outputs=planes, count=len(x) * area, area=area,
-                          height=x.shape[1], width=x.shape[2])  # fmt: skip
+    bench = STREAM.format(
+        inputs=x.shape[-1],
+        outputs=planes,
+        count=len(x) * area,
+        area=area,
+        height=x.shape[1],
+        width=x.shape[2],
+    )
     lines = simulate(x.reshape(-1, x.shape[-1]), text, bench)
     whole = len(lines) // area
     pixels = unrows(lines[: whole * area], planes)
@@ -133,8 +142,18 @@ def icarus() -> tuple[list[str], list[str]]:
 
 def verilator() -> tuple[list[str], list[str]]:
     """The same; without optimisation, which costs the C++ compiler more than it saves."""
-    made = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O0", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0",
-            "--output-split", "20000", "--output-split-cfuncs", "2000"]  # fmt: skip
+    made = [
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-CFLAGS",
+        "-O0",
+        "-MAKEFLAGS",
+        "OPT_FAST=-O0 OPT_SLOW=-O0",
+        "--output-split",
+        "20000",
+        "--output-split-cfuncs",
+        "2000",
+    ]
     command = ["verilator", "--binary", "--timing", "-O1", *made, "--top-module", "bench"]
     return [*command, "-Mdir", "made", "net.v", "bench.v"], ["made/Vbench"]
 

@@ -55,10 +55,27 @@ def train(count: int, cut: tuple, valid: tuple, *, most: int) -> dict[str, Any]:
 
     every = max(1, most // 16)
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 16, 16, inputs)))
-    done = fit(jax.random.key(0), forward, params, cut, valid=(cut[0][:1], cut[1][:1]), evaluate=judge,
-               optimizer=optax.adam(5e-3), steps=most, loss="dice", batch_size=4, log_every=every,
-               until=lambda _: best[3] >= best[2] + 4)  # fmt: skip
+    done = fit(
+        jax.random.key(0),
+        forward,
+        params,
+        cut,
+        valid=(cut[0][:1], cut[1][:1]),
+        evaluate=judge,
+        optimizer=optax.adam(5e-3),
+        steps=most,
+        loss="dice",
+        batch_size=4,
+        log_every=every,
+        until=lambda _: best[3] >= best[2] + 4,
+    )
     step, steps = best[2] * every, int(done.state.step)
     print(f"  CNN {widths}, {inputs} channels: held-out Dice {best[0]:.4f}, step {step} of {steps}")
-    return {"run": lambda x: masks(best[1], x), "valid": best[0], "widths": list(widths), "step": step,
-            "steps": steps, "parameters": parameters(inputs, widths)}  # fmt: skip
+    return {
+        "run": lambda x: masks(best[1], x),
+        "valid": best[0],
+        "widths": list(widths),
+        "step": step,
+        "steps": steps,
+        "parameters": parameters(inputs, widths),
+    }
