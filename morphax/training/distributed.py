@@ -11,7 +11,7 @@ which of them an array is cut, and `jit` does the rest. The names used here:
 
 `morphax.project`, `certify` and `binarize` treat every neuron by itself: `per_neuron` and `per_device`
 run them on each device's own neurons, and nothing travels. With several processes (`start`) every one
-runs the same program on the same arguments; docs/distributed.md has the command lines.
+runs the same program on the same arguments; docs/guides/distributed.md has the commands.
 """
 
 import math
