@@ -86,8 +86,15 @@ def test_statistical_thresholds_never_empty():
 
 
 def test_degenerate_and_invalid_neurons_say_so():
-    weights = jnp.array([[-3.0, -1.0, -2.0], [0.0, 0.0, 0.0], [1.0, jnp.nan, 1.0], [1.0, 1.0, 0.0],
-                         [1.0, jnp.inf, 0.0]])  # fmt: skip
+    weights = jnp.array(
+        [
+            [-3.0, -1.0, -2.0],
+            [0.0, 0.0, 0.0],
+            [1.0, jnp.nan, 1.0],
+            [1.0, 1.0, 0.0],
+            [1.0, jnp.inf, 0.0],
+        ]
+    )
     found = project(weights, jnp.array([0.5, 0.5, 0.5, jnp.nan, 0.5]))
     assert found.status.tolist() == [DEGENERATE, DEGENERATE, INVALID, INVALID, INVALID]
     assert found.selem[:2].tolist() == [[False, True, False], [True, False, False]]

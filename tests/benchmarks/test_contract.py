@@ -163,12 +163,33 @@ def report(monkeypatch, tmp_path):
 def test_the_report_shows_what_is_there(report, tmp_path, common, document):
     assert set(report.files()) == {"README.md"}
     assert report.measured() == report.TAIL + "\n"
-    about = {**document["metadata"], "command": "python benchmarks/equality.py",
-             "goals": [{"contender": "ours", "peer": "peer", "wanted": 2, "found": 1.5, "met": False,
-                        "network": "net", "unit": "times"}],
-             "networks": {"net": {"made": "random", "total": 1000}}}  # fmt: skip
-    row = {"network": "net", "certified": True, "form": "C", "images": 7, "bits_differ": 0,
-           "counts_differ": None, "labels_differ": 3, "right": 5, "note": "few"}  # fmt: skip
+    about = {
+        **document["metadata"],
+        "command": "python benchmarks/equality.py",
+        "goals": [
+            {
+                "contender": "ours",
+                "peer": "peer",
+                "wanted": 2,
+                "found": 1.5,
+                "met": False,
+                "network": "net",
+                "unit": "times",
+            }
+        ],
+        "networks": {"net": {"made": "random", "total": 1000}},
+    }
+    row = {
+        "network": "net",
+        "certified": True,
+        "form": "C",
+        "images": 7,
+        "bits_differ": 0,
+        "counts_differ": None,
+        "labels_differ": 3,
+        "right": 5,
+        "note": "few",
+    }
     common.write_rows(
         tmp_path / "equality.json", about, [row, {**row, "labels_differ": 0, "form": "bool"}]
     )
@@ -201,9 +222,11 @@ def test_the_report_shows_what_is_there(report, tmp_path, common, document):
 @pytest.mark.parametrize("key", ["date", "commit"])
 def test_a_report_without_date_or_commit_is_an_error(report, tmp_path, common, document, key):
     document["metadata"][key] = None
-    common.write_rows(tmp_path / "fuzz.json", {**document["metadata"], "seed": 0}, [
-        {"target": "files", "inputs": 1, "right": 1, "refused": 0, "failed": 0}
-    ])  # fmt: skip
+    common.write_rows(
+        tmp_path / "fuzz.json",
+        {**document["metadata"], "seed": 0},
+        [{"target": "files", "inputs": 1, "right": 1, "refused": 0, "failed": 0}],
+    )
     with pytest.raises(ValueError, match=f"no {key}"):
         report.files()
 

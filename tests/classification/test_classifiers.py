@@ -152,11 +152,18 @@ THRESHOLDS = np.array([[100.0]], np.float32)
 @pytest.mark.parametrize("road", clauses.ROADS)
 def test_both_roads_learn_and_lose_nothing(road):
     images, labels = shapes(400)
-    recipe = TINY._replace(road=road, **({"penalty": 1e-3, "sharpness": (4.0, 32.0)}
-                                         if road == "smooth" else {}))  # fmt: skip
+    recipe = TINY._replace(
+        road=road, **({"penalty": 1e-3, "sharpness": (4.0, 32.0)} if road == "smooth" else {})
+    )
     recipe = recipe._replace(rotation=0.0, shear=0.0, rates=(0.03, 0.02))
-    trained = recipes.fit_classifier(jax.random.key(0), (images, labels), thresholds=THRESHOLDS,
-                                     recipe=recipe, epochs=12, batch_size=40)  # fmt: skip
+    trained = recipes.fit_classifier(
+        jax.random.key(0),
+        (images, labels),
+        thresholds=THRESHOLDS,
+        recipe=recipe,
+        epochs=12,
+        batch_size=40,
+    )
     found = certify(trained.params)["erosions"]
     assert all(bool(part.exact.all()) for part in found)
     assert all(bool((part.operation == 0).all()) for part in found)
@@ -221,8 +228,9 @@ def test_what_is_not_finite_changes_nothing():
     optimizer, step = recipes.make_step(TINY, THRESHOLDS, steps=10)
     latent = clauses.start(jax.random.key(0), images, THRESHOLDS, classes=2, recipe=TINY)
     poisoned = {**latent, "bias": jnp.array([jnp.nan, 0.0])}
-    after, _, loss, _ = step(poisoned, optimizer.init(latent), images[:20], labels[:20],
-                             jax.random.key(0), 0.0)  # fmt: skip
+    after, _, loss, _ = step(
+        poisoned, optimizer.init(latent), images[:20], labels[:20], jax.random.key(0), 0.0
+    )
     assert not np.isfinite(float(loss))
     for a, b in zip(after["clauses"], latent["clauses"], strict=True):
         np.testing.assert_array_equal(a, b.clip(-TINY.bound, TINY.bound))

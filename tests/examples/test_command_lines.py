@@ -16,6 +16,7 @@ from morphax import BinaryBiSE, Spec, data
 from morphax.morphology import elements
 
 LEARN = EXAMPLES / "learn_operator.py"
+SLOW = {"selem_size"}
 OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
 
 
@@ -23,13 +24,27 @@ def read(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_smoke(script, tmp_path):
-    done = run_python(script, "--smoke", "--out", tmp_path / "out")
+# These run in processes of their own: one shows that an example does, one sets up devices.
+ALONE = {"learn_operator", "train_distributed"}
+SMOKE = [
+    pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+    for path in sorted(EXAMPLES.glob("*.py"))
+    if path.stem not in ALONE
+]
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_smoke(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--smoke", "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert not load_example(name).main()
+    assert "it/s" not in capsys.readouterr().err, "a progress bar without a terminal"
+
+
+def test_learn_operator(tmp_path):
+    done = run_python(LEARN, "--smoke", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "it/s" not in done.stderr, "a progress bar without a terminal"
-    if script != LEARN:
-        return
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == OUTPUTS
     result = read(tmp_path / "out")
     assert result["config"]["operation"] == "dilation"
@@ -70,8 +85,18 @@ def test_pairs_non_square_and_cropped(tmp_path, rng):
 
 
 def test_several_channels(tmp_path):
-    done = run_python(LEARN, "--channels", "1,2,1", "--size", "3", "--steps", "8", "--smoke",
-               "--out", tmp_path / "out")  # fmt: skip
+    done = run_python(
+        LEARN,
+        "--channels",
+        "1,2,1",
+        "--size",
+        "3",
+        "--steps",
+        "8",
+        "--smoke",
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     assert "layer 2, LUI, output 1" in done.stdout
     assert read(tmp_path / "out")["metrics"]["selem_recovered"] is False
@@ -151,8 +176,20 @@ def test_every_threshold_that_a_message_names_is_an_option(
 
 @pytest.mark.realdata
 def test_mnist(data_dir, tmp_path):
-    done = run_python(LEARN, "--dataset", "inverted_mnist", "--operation", "erosion", "--element", "hstick",
-               "--smoke", "--data-dir", data_dir, "--out", tmp_path / "out")  # fmt: skip
+    done = run_python(
+        LEARN,
+        "--dataset",
+        "inverted_mnist",
+        "--operation",
+        "erosion",
+        "--element",
+        "hstick",
+        "--smoke",
+        "--data-dir",
+        data_dir,
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     assert "OpenCV" not in done.stderr
     assert read(tmp_path / "out")["metrics"]["binary_dice"] > 0.9
@@ -184,5 +221,7 @@ def test_recovered_allows_translations_that_cancel():
     corner = elements.stick(7, 90)
     corner[0] = False
     rolled = np.roll(corner, 3, 0)
-    assert not recovered(network(("erosion", rolled), ("dilation", rolled)),
-                         [("erosion", corner), ("dilation", corner)])  # fmt: skip
+    assert not recovered(
+        network(("erosion", rolled), ("dilation", rolled)),
+        [("erosion", corner), ("dilation", corner)],
+    )

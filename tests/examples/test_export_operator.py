@@ -89,8 +89,10 @@ def test_archive_is_exported_as_it_is(tmp_path, capsys):
     result = result_of(out)
     assert result["bits_that_differ"]["compiled C program"] == 0
     shape = (100, 1, 20, 37)
-    images, made = (example().from_pbm((out / name).read_bytes(), shape)[:, 0, :, :, None]
-                    for name in ("test.pbm", "result.pbm"))  # fmt: skip
+    images, made = (
+        example().from_pbm((out / name).read_bytes(), shape)[:, 0, :, :, None]
+        for name in ("test.pbm", "result.pbm")
+    )
     assert np.array_equal(made, morphax.load(out / "model.npz").run(images))
     assert made.any()
     assert not made.all()
@@ -137,8 +139,16 @@ def test_without_a_compiler_all_else_is_written(smoke, tmp_path, capsys, monkeyp
     assert "compiled program gives" not in shown.out
     name = example().NAME
     there = {path.name for path in out.iterdir()}
-    assert there == {"images", "model.npz", f"{name}.c", f"{name}.h", f"{name}.v", f"{name}.png",
-                     "test.pbm", "result.json"}  # fmt: skip
+    assert there == {
+        "images",
+        "model.npz",
+        f"{name}.c",
+        f"{name}.h",
+        f"{name}.v",
+        f"{name}.png",
+        "test.pbm",
+        "result.json",
+    }
     assert result_of(out)["status"] == status
     assert list(result_of(out)["bits_that_differ"].values()) == [0, 0]
     assert (out / "images/test_0_output.png").exists()

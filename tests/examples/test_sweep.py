@@ -39,8 +39,17 @@ def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), setting
     hypers = sweep.draw(group, settings, 0, 16) if hypers is None else hypers
     net = network(group, settings)
     device = jnp.asarray(images), jnp.asarray(labels)
-    return sweep.train(net, hypers, device, settings, seed=0, steps=16,
-                       saved=tmp_path / "group.npz", name="run", bar=sweep.Quiet())  # fmt: skip
+    return sweep.train(
+        net,
+        hypers,
+        device,
+        settings,
+        seed=0,
+        steps=16,
+        saved=tmp_path / "group.npz",
+        name="run",
+        bar=sweep.Quiet(),
+    )
 
 
 def assert_same(a, b):
@@ -92,8 +101,9 @@ def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
         return hypers
 
     monkeypatch.setattr(sweep, "draw", lost)
-    rows = sweep.run_group(("dual", "none"), digits, SMALL, seed=0, folder=tmp_path, name="x",
-                           bar=sweep.Quiet())  # fmt: skip
+    rows = sweep.run_group(
+        ("dual", "none"), digits, SMALL, seed=0, folder=tmp_path, name="x", bar=sweep.Quiet()
+    )
     assert [row["diverged"] is None for row in rows] == [True, False, True]
     assert rows[1]["test_binary_error"] is None
     assert [row["best"] for row in rows].count(True) == 1
@@ -168,8 +178,11 @@ def test_the_network_is_the_papers_classifier(weight_map, bias_map, rng):
 
 
 def test_interval_biases_are_those_of_reparam(rng):
-    latent = {"weight": jnp.asarray(rng.normal(size=(12, 5)), jnp.float32),
-              "bias": jnp.asarray(rng.normal(0, 9, 5), jnp.float32), "scale": jnp.ones(5)}  # fmt: skip
+    latent = {
+        "weight": jnp.asarray(rng.normal(size=(12, 5)), jnp.float32),
+        "bias": jnp.asarray(rng.normal(0, 9, 5), jnp.float32),
+        "scale": jnp.ones(5),
+    }
     spec = morphax.Spec("dense", "positive", "raw")
     weights = morphax.effective(morphax.BiSE(**latent, spec=spec))[0]
     for number, name in enumerate(sweep.BIAS_MAPS):

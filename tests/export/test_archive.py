@@ -88,8 +88,12 @@ def test_linen(tmp_path, rng):
     model = linen.BiMoNN((2, 3, 1), kernel_size=(3, 5))
     x = random_images(rng, (5, 7, 8, 2))
     binary = {f"layers_{i}": layer for i, layer in enumerate(network())}
-    morphax.save(tmp_path / "model.npz", binary, apply=lambda p, x: model.apply({"params": p}, x),
-                 input_shape=x.shape)  # fmt: skip
+    morphax.save(
+        tmp_path / "model.npz",
+        binary,
+        apply=lambda p, x: model.apply({"params": p}, x),
+        input_shape=x.shape,
+    )
     archive = morphax.load(tmp_path / "model.npz")
     expected = model.apply({"params": binary}, jnp.asarray(x))
     np.testing.assert_array_equal(archive.run(x), expected)
@@ -118,8 +122,12 @@ def test_nnx(tmp_path, rng):
         for name, node in layer.items():
             getattr(module, name).set_value(node)
     x = random_images(rng, (5, 7, 8, 2))
-    morphax.save(tmp_path / "model.npz", nnx.state(model), input_shape=x.shape,
-                 apply=lambda p, x: nnx.merge(graphdef, p)(x))  # fmt: skip
+    morphax.save(
+        tmp_path / "model.npz",
+        nnx.state(model),
+        input_shape=x.shape,
+        apply=lambda p, x: nnx.merge(graphdef, p)(x),
+    )
     archive = morphax.load(tmp_path / "model.npz")
     assert sorted(archive.params["layers"][1]) == ["bise", "lui"]
     expected = model(jnp.asarray(x))
@@ -131,13 +139,14 @@ def test_nnx(tmp_path, rng):
 
 def test_classifiers(tmp_path, rng):
     """A head that counts: int32, and a name for each class."""
-    binary = {"conv": random_bank(rng, (3, 3, 1, 2), Spec("spatial")),
-              "dense": random_bank(rng, (24, 6), Spec("dense"))}  # fmt: skip
+    binary = {
+        "conv": random_bank(rng, (3, 3, 1, 2), Spec("spatial")),
+        "dense": random_bank(rng, (24, 6), Spec("dense")),
+    }
 
     def model(params, x):
         maps = morphax.union_pool(morphax.apply(params["conv"], x)[..., 0, :], window=(2, 2))
-        return morphax.group_sum(
-            morphax.apply(params["dense"], morphax.flatten(maps)), classes=3)  # fmt: skip
+        return morphax.group_sum(morphax.apply(params["dense"], morphax.flatten(maps)), classes=3)
 
     x = random_images(rng, (20, 6, 8, 1))
     names = ["circle", "square", "star"]
@@ -269,9 +278,11 @@ def test_wrong_trees(tmp_path, rng):
         ([{"bise": "text"}], "binary: expected a tree of dicts"),
         ([{"bise": np.array([None])}], "dtype of an array in binary: .*'object'"),
         ([{("a", 1): binary[0]["bise"]}], "keys of text or integers"),
-        ([{"bise": BinaryBiSE(*map(jnp.ones, [(3, 3, 1, 1), (1, 1), (1, 1)]), Spec())}],
-         "binary.selem: expected bool"),
-    ]:  # fmt: skip
+        (
+            [{"bise": BinaryBiSE(*map(jnp.ones, [(3, 3, 1, 1), (1, 1), (1, 1)]), Spec())}],
+            "binary.selem: expected bool",
+        ),
+    ]:
         with pytest.raises(ValueError, match=message):
             morphax.save(tmp_path / "m.npz", tree, **how)
     with pytest.raises(ValueError, match="apply and input_shape: expected both"):
@@ -307,8 +318,12 @@ def test_numpy_reads_it_without_pickle(tmp_path, rng):
 
 def test_bits_are_packed(tmp_path, rng):
     window = bits(rng, 1, 99, 99)
-    arrays = {"source": np.zeros(1, np.int32), "selem": window, "erosion": bits(rng, 1),
-              "complement": bits(rng, 1)}  # fmt: skip
+    arrays = {
+        "source": np.zeros(1, np.int32),
+        "selem": window,
+        "erosion": bits(rng, 1),
+        "complement": bits(rng, 1),
+    }
     op = Op("spatial", (0,), (1, 9, 9), "", arrays, {"border": "ignore"})
     program = Program((Op("input", (), (1, 9, 9)), op), (9, 9, 1), (9, 9, 1))
     morphax.save(tmp_path / "m.npz", program)

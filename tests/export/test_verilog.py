@@ -107,9 +107,12 @@ def test_counts_and_label(tmp_path, rng, classes, per):
     size, label = per.bit_length(), max(1, (classes - 1).bit_length())
     total = classes * size
     found = hdl.evaluate(
-        tmp_path, verilog(program), flat(x), total + label,
+        tmp_path,
+        verilog(program),
+        flat(x),
+        total + label,
         ports=f".x(x), .counts(y[{total - 1}:0]), .label(y[{total + label - 1}:{total}])",
-    )  # fmt: skip
+    )
     powers = 2 ** np.arange(size)
     assert (found[:, :total].reshape(-1, classes, size) @ powers == counts).all()
     labels = found[:, total:] @ 2 ** np.arange(label)
@@ -147,9 +150,12 @@ def test_linters_are_silent(tmp_path, rng):
 
 def test_sharing(rng):
     """Equal gates are written once, those that nothing reads not at all."""
-    sets = {"offsets": np.array([0, 2, 4, 6], np.int32),
-            "indices": np.array([0, 1, 1, 0, 2, 3], np.int32),
-            "erosion": np.ones(3, bool), "complement": np.array([False, True, False])}  # fmt: skip
+    sets = {
+        "offsets": np.array([0, 2, 4, 6], np.int32),
+        "indices": np.array([0, 1, 1, 0, 2, 3], np.int32),
+        "erosion": np.ones(3, bool),
+        "complement": np.array([False, True, False]),
+    }
     first = {"source": np.array([0, 1], np.int32)}
     program = Program(
         (
@@ -168,13 +174,22 @@ def test_sharing(rng):
 DENSE = Program(
     (
         Op("input", (), (2, 1, 1)),
-        Op("combine", (0,), (1, 1, 1), "a\nendmodule // b", {
-            "offsets": np.array([0, 2], np.int32), "indices": np.array([0, 1], np.int32),
-            "erosion": np.array([True]), "complement": np.array([False])}),
+        Op(
+            "combine",
+            (0,),
+            (1, 1, 1),
+            "a\nendmodule // b",
+            {
+                "offsets": np.array([0, 2], np.int32),
+                "indices": np.array([0, 1], np.int32),
+                "erosion": np.array([True]),
+                "complement": np.array([False]),
+            },
+        ),
     ),
     (2,),
     (1,),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

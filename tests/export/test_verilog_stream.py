@@ -100,8 +100,12 @@ def textbook(size, selem, kind):
     """Openings, closings and top-hats by hand, their borders as scipy has them."""
 
     def bank(source, window, erosion):
-        arrays = {"source": np.zeros(1, np.int32), "selem": window[None],
-                  "erosion": np.array([erosion]), "complement": np.array([False])}  # fmt: skip
+        arrays = {
+            "source": np.zeros(1, np.int32),
+            "selem": window[None],
+            "erosion": np.array([erosion]),
+            "complement": np.array([False]),
+        }
         return Op("spatial", (source,), (1, *size), "", arrays, {"border": "ignore"})
 
     first = kind in ("opening", "white_tophat")
@@ -113,10 +117,20 @@ def textbook(size, selem, kind):
     ]
     if "tophat" in kind:  # x and not opening; closing and not x
         ops.append(Op("complement", (2 if first else 0,), (1, *size)))
-        ops.append(Op("select", (0 if first else 2, 3), (2, *size),
-                      arrays={"source": np.arange(2, dtype=np.int32)}))  # fmt: skip
-        sets = {"offsets": np.array([0, 2], np.int32), "indices": np.array([0, 1], np.int32),
-                "erosion": np.array([True]), "complement": np.array([False])}  # fmt: skip
+        ops.append(
+            Op(
+                "select",
+                (0 if first else 2, 3),
+                (2, *size),
+                arrays={"source": np.arange(2, dtype=np.int32)},
+            )
+        )
+        sets = {
+            "offsets": np.array([0, 2], np.int32),
+            "indices": np.array([0, 1], np.int32),
+            "erosion": np.array([True]),
+            "complement": np.array([False]),
+        }
         ops.append(Op("combine", (4,), (1, *size), arrays=sets))
     return Program(tuple(ops), (*size, 1), (*size, 1))
 
@@ -137,8 +151,10 @@ def test_textbook_operators(tmp_path, rng, kind, size):
         else:
             first = ndimage.binary_dilation(padded, selem)[8:-8, 8:-8]
             other = ndimage.binary_erosion(first, selem, border_value=1)
-        assert (result == ({"white_tophat": image & ~other, "black_tophat": other & ~image}
-                           .get(kind, other))).all()  # fmt: skip
+        assert (
+            result
+            == ({"white_tophat": image & ~other, "black_tophat": other & ~image}.get(kind, other))
+        ).all()
     assert same(tmp_path, program, x, rng)
     assert same(tmp_path, program, x, rng, stalls=0.5, gaps=(0, 60))
 
@@ -265,10 +281,14 @@ def test_wiring_and_constants(tmp_path, rng):
         Op("complement", (0,), (2, *size)),
         Op("constant", (), (1, *size), arrays={"bits": np.ones((1, *size), bool)}),
         Op("select", (0, 1, 2), (4, *size), arrays={"source": np.array([3, 0, 4, 4], np.int32)}),
-        Op("rearrange", (3,), (2, *size),
-           arrays={"index": np.arange(48, dtype=np.int32).reshape(4, *size)[[2, 0]]}),
+        Op(
+            "rearrange",
+            (3,),
+            (2, *size),
+            arrays={"index": np.arange(48, dtype=np.int32).reshape(4, *size)[[2, 0]]},
+        ),
         Op("select", (4, 1), (3, *size), arrays={"source": np.array([0, 1, 3], np.int32)}),
-    )  # fmt: skip
+    )
     program = Program(ops, (*size, 2), (*size, 3))
     assert same(tmp_path, program, random_images(rng, (3, *size, 2)), rng, stalls=0.3, gaps=(0, 9))
 

@@ -27,8 +27,33 @@ from morphax.program.validate import check_program
 UNUSABLE = "path: expected a usable morphax archive, got "
 LIMIT = 2**22  # bytes that an archive may unpack to here
 PIXELS = 10**5  # larger programs are valid, and not run
-JUNK = [None, True, -1, 0, 1, 2, 3, 7, 2**31, 2**70, 0.5, 1e308, "", "spatial", "complement", "input",
-        [], [0], [1, 2], [1, 1, 1], [2**31 - 1] * 3, {}, {"a": 1}, "\x00", [[]] * 9]  # fmt: skip
+JUNK = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    7,
+    2**31,
+    2**70,
+    0.5,
+    1e308,
+    "",
+    "spatial",
+    "complement",
+    "input",
+    [],
+    [0],
+    [1, 2],
+    [1, 1, 1],
+    [2**31 - 1] * 3,
+    {},
+    {"a": 1},
+    "\x00",
+    [[]] * 9,
+]
 NUMBERS = [-(2**31), -1, 0, 1, 2, 5, 99, 2**31 - 1]
 
 
@@ -54,10 +79,20 @@ def originals(folder: Path) -> list[tuple[bytes, morphax.export.archive.Archive]
         np.tile(np.eye(3, dtype=bool).reshape(3, 3, 1, 1), (1, 1, 2, 1)),
         np.zeros((2, 1), bool),
     )
-    tree = [{"bise": BinaryBiSE(selem, ~no, no, Spec()),
-             "lui": BinaryBiSE(~no, no[0], no[0], Spec("lui"))}]  # fmt: skip
-    morphax.save(path, tree, apply=models.bimonn, input_shape=(1, 4, 5, 2), names=["out"],
-                 thresholds=[[0.25, 0.5]])  # fmt: skip
+    tree = [
+        {
+            "bise": BinaryBiSE(selem, ~no, no, Spec()),
+            "lui": BinaryBiSE(~no, no[0], no[0], Spec("lui")),
+        }
+    ]
+    morphax.save(
+        path,
+        tree,
+        apply=models.bimonn,
+        input_shape=(1, 4, 5, 2),
+        names=["out"],
+        thresholds=[[0.25, 0.5]],
+    )
     return [*found, (path.read_bytes(), morphax.load(path))]
 
 
@@ -188,8 +223,16 @@ def nothing_like_it(rng, content: bytes) -> bytes:
     return start + rng.bytes(int(rng.integers(0, 400)))
 
 
-MUTATIONS = (broken_bytes, broken_bytes, other_header, other_header, other_arrays, other_arrays,
-             other_members, nothing_like_it)  # fmt: skip
+MUTATIONS = (
+    broken_bytes,
+    broken_bytes,
+    other_header,
+    other_header,
+    other_arrays,
+    other_arrays,
+    other_members,
+    nothing_like_it,
+)
 
 
 def archives(rng, folder: Path) -> str:

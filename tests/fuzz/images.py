@@ -24,8 +24,13 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(header: tuple[int, ...], rows: bytes, *more: bytes) -> bytes:
     """A PNG file: IHDR fields, filtered rows, more chunks before the pixels."""
     ihdr = struct.pack(">IIBBBBB", *header)
-    return MAGIC + chunk(b"IHDR", ihdr) + b"".join(more) + chunk(b"IDAT", zlib.compress(rows)) \
-        + chunk(b"IEND", b"")  # fmt: skip
+    return (
+        MAGIC
+        + chunk(b"IHDR", ihdr)
+        + b"".join(more)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def draw_png(rng, size: tuple[int, int]) -> bytes:
@@ -129,8 +134,16 @@ def damage(rng, content: bytes) -> bytes:
         ]
         extra = chunk(names[rng.integers(len(names))], rng.bytes(int(rng.integers(0, 30))))
         return bytes(data[:33]) + extra + bytes(data[33:])
-    starts = [b"", b"GIF89a", b"BM", b"P5\n2 2\n255\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"II*\x00", MAGIC,
-              b"\xff\xd8\xff\xe0"]  # fmt: skip
+    starts = [
+        b"",
+        b"GIF89a",
+        b"BM",
+        b"P5\n2 2\n255\n",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"II*\x00",
+        MAGIC,
+        b"\xff\xd8\xff\xe0",
+    ]
     return starts[rng.integers(len(starts))] + rng.bytes(int(rng.integers(0, 60)))
 
 
@@ -184,8 +197,20 @@ def bits_of(levels: np.ndarray, threshold: int | None) -> np.ndarray | None:
 
 
 SHAPES = ((1, 2, 3, 1), (2, 1, 2, 2), (1, 4, 4, 3), (0, 2, 2, 1), (2, 3, 1), ())
-DTYPES = ("uint8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "bool",
-          "complex64", "U1", "O")  # fmt: skip
+DTYPES = (
+    "uint8",
+    "int16",
+    "int32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "bool",
+    "complex64",
+    "U1",
+    "O",
+)
 
 
 def draw_values(rng, shape, dtype: str) -> np.ndarray:

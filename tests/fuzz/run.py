@@ -37,8 +37,12 @@ def targets() -> dict:
     from fuzz.images import folders, level_sets
     from fuzz.params import params
 
-    return {"archives": (archives, 0.3), "images": (folders, 0.25), "level sets": (level_sets, 0.2),
-            "params": (params, 0.25)}  # fmt: skip
+    return {
+        "archives": (archives, 0.3),
+        "images": (folders, 0.25),
+        "level sets": (level_sets, 0.2),
+        "params": (params, 0.25),
+    }
 
 
 def _hang(*_) -> None:
@@ -67,8 +71,13 @@ def fuzz(name: str, function, count: int, *, seed: int, start: int = 0) -> dict:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     signal.signal(signal.SIGVTALRM, before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"target": name, "inputs": count, **{k: outcomes[k] for k in ("right", "refused", "failed")},
-            "failures": failures[:KEPT], "peak_mib_so_far": peak}  # fmt: skip
+    return {
+        "target": name,
+        "inputs": count,
+        **{k: outcomes[k] for k in ("right", "refused", "failed")},
+        "failures": failures[:KEPT],
+        "peak_mib_so_far": peak,
+    }
 
 
 def main() -> None:

@@ -1,6 +1,9 @@
 """Random programs and params trees for archives, what "the same" means, and a reader made from the docs."""
 
+import io
+import json
 import re
+import zipfile
 from functools import cache
 from itertools import pairwise
 
@@ -10,6 +13,7 @@ import numpy as np
 from helpers.repository import ROOT
 
 import morphax
+from morphax.export.archive import container
 from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 from morphax.program import Op, Program
 
@@ -59,8 +63,19 @@ def random_program(rng, length):
         total = sum(ops[i].shape[0] for i in like)
         some = {flag: bits(rng, n) for flag in flags}
         source = rng.integers(0, p, n).astype(np.int32)
-        kind = str(rng.choice(["constant", "spatial", "combine", "complement", "union_pool", "select",
-                               "rearrange"]))  # fmt: skip
+        kind = str(
+            rng.choice(
+                [
+                    "constant",
+                    "spatial",
+                    "combine",
+                    "complement",
+                    "union_pool",
+                    "select",
+                    "rearrange",
+                ]
+            )
+        )
         if kind == "constant":
             op = Op(kind, (), (n, h, w), arrays={"bits": bits(rng, n, h, w)})
         elif kind == "spatial":
@@ -108,7 +123,11 @@ def assert_same(a, b):
     )
     for one, other in zip(a.ops, b.ops, strict=True):
         assert (one.kind, one.inputs, one.shape, one.path) == (
-            other.kind, other.inputs, other.shape, other.path)  # fmt: skip
+            other.kind,
+            other.inputs,
+            other.shape,
+            other.path,
+        )
         assert one.options == other.options
         assert one.arrays.keys() == other.arrays.keys()
         for name, array in one.arrays.items():
@@ -122,3 +141,64 @@ def assert_same_tree(a, b):
     for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+UNUSABLE = "path: expected a usable morphax archive, got "
+
+
+def small():
+    """A network of two banks on 4 x 5 images, as params."""
+    window = np.eye(3, dtype=bool).reshape(3, 3, 1, 1)
+    yes, no = np.ones((1, 1), bool), np.zeros((1, 1), bool)
+    first = BinaryBiSE(
+        np.tile(window, (1, 1, 2, 1)), np.tile(yes, (2, 1)), np.tile(no, (2, 1)), Spec()
+    )
+    union = BinaryBiSE(np.ones((2, 1), bool), no[0], no[0], Spec("lui"))
+    return [{"bise": first, "lui": union}]
+
+
+def parts(content):
+    """Header (without the table of arrays) and unpacked arrays of an archive."""
+    with np.load(io.BytesIO(content)) as file:
+        header = json.loads(file["header"].tobytes())
+        arrays = {}
+        for name, entry in header.pop("arrays").items():
+            array = file[name]
+            if entry["dtype"] == "bool":
+                array = np.unpackbits(array, count=int(np.prod(entry["shape"]))).astype(bool)
+            arrays[name] = array.reshape(entry["shape"])
+    return header, arrays
+
+
+def members(content):
+    """Raw members of a zip."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def zipped(raw, method=zipfile.ZIP_DEFLATED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in raw.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def npy(array, **options):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, **options)
+    return file.getvalue()
+
+
+def assert_equal(a, b):
+    assert a.header == b.header
+    assert_same(a.program, b.program)
+    assert_same_tree(a.params, b.params)
+    np.testing.assert_array_equal(a.thresholds, b.thresholds)
+
+
+def rewritten(content, change):
+    """The archive with another header and arrays: `change(header, arrays)` edits them."""
+    header, arrays = parts(content)
+    change(header, arrays)
+    return container.encode(header, arrays)

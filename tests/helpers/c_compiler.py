@@ -3,13 +3,24 @@
 import ctypes
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion", "-Wshadow",
-          "-Wundef"]  # fmt: skip
+from morphax.program import Program
+
+STRICT = [
+    "-std=c99",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+    "-Wconversion",
+    "-Wshadow",
+    "-Wundef",
+]
 
 
 def need(*tools):
@@ -60,3 +71,28 @@ def guarded(rng, words):
         return np.array_equal(memory[words:], before)
 
     return memory, kept
+
+
+def resized(program, size):
+    """The same operator on images of another size."""
+    ops = []
+    for op in program.ops:
+        arrays = dict(op.arrays)
+        if op.kind == "constant":
+            plain = arrays["bits"][:, :1, :1]
+            arrays["bits"] = np.broadcast_to(plain, (op.shape[0], *size)).copy()
+        ops.append(replace(op, shape=(op.shape[0], *size), arrays=arrays))
+    shapes = [(*size, *s[2:]) for s in (program.input_shape, program.output_shape)]
+    return Program(tuple(ops), *shapes)
+
+
+def pbm(image, *, comment=b""):
+    """An image `(H, W)` as a P4 file."""
+    height, width = image.shape
+    return b"P4\n%s%d %d\n" % (comment, width, height) + np.packbits(image, axis=1).tobytes()
+
+
+def execute(program, data):
+    """(exit status, stdout, stderr) of a compiled program."""
+    done = subprocess.run([program], input=data, capture_output=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr

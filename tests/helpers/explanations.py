@@ -227,8 +227,10 @@ def drawings(lines):
 def differing(one, other):
     """In how many pixels two centred sets differ."""
     sides = np.maximum(one.shape, other.shape)
-    one, other = (np.pad(a, [((n - s) // 2,) * 2 for n, s in zip(sides, a.shape, strict=True)])
-                  for a in (one, other))  # fmt: skip
+    one, other = (
+        np.pad(a, [((n - s) // 2,) * 2 for n, s in zip(sides, a.shape, strict=True)])
+        for a in (one, other)
+    )
     return int((one != other).sum())
 
 

@@ -57,3 +57,11 @@ def _drawn(size, draw):
     image = Image.new("F", (size[1], size[0]), 0)
     draw(ImageDraw.Draw(image))
     return np.asarray(image) > 0
+
+
+def images_of(rng, dtype, channels, shape=(2, 12, 15)):
+    """Random images with ties, each channel over a range of its own that starts above 0."""
+    steps = rng.integers(0, 20, (*shape, channels)) + 5 * np.arange(1, channels + 1)
+    if np.issubdtype(dtype, np.integer):
+        return (steps * 5).astype(dtype)
+    return (steps / 7 - 3).astype(dtype)

@@ -10,6 +10,9 @@ import numpy as np
 import morphax
 from morphax.neurons.nodes import ROLES, BiSE, Spec, bank, unbank
 
+DENSE = Spec("dense", "identity", "raw")
+
+
 # What happens to certified neurons does not depend on the method; this one compiles quickly.
 binarize = jax.jit(partial(morphax.binarize, method="constant-exact"))
 
@@ -116,3 +119,10 @@ def perturbed(params, key, size):
         for leaf, k in zip(leaves, keys, strict=True)
     ]
     return jax.tree.unflatten(tree, noisy)
+
+
+def dense_bank(weights, bias, scale, dtype=jnp.float32):
+    """A dense bank of one neuron a row of `weights`."""
+    return BiSE(
+        jnp.asarray(weights, dtype).T, jnp.asarray(bias, dtype), jnp.asarray(scale, dtype), DENSE
+    )

@@ -37,21 +37,42 @@ def curves():
     x = jnp.asarray(random_images(np.random.default_rng(0), (24, 8, 8, 1)))
     y = morphax.dilation(x[..., 0], np.ones((1, 3), bool))[..., None]
     params = models.init_bimonn(
-        jax.random.key(1), [1, 1], kernel_size=3, weight_map="identity", bias_map="centred",
+        jax.random.key(1),
+        [1, 1],
+        kernel_size=3,
+        weight_map="identity",
+        bias_map="centred",
         dtype=jnp.float64,
-    )  # fmt: skip
+    )
     found = {}
     for count in (1, 2, 4, 8):
         grid = distributed.mesh(devices=jax.devices()[:count], data=count)
         run = training.fit(
-            jax.random.key(2), models.bimonn, params, (x, y), valid=(x, y), steps=40, batch_size=8,
-            optimizer=optax.adam(1e-2), log_every=10, mesh=grid, evaluate=lambda params, data: {},
-        )  # fmt: skip
+            jax.random.key(2),
+            models.bimonn,
+            params,
+            (x, y),
+            valid=(x, y),
+            steps=40,
+            batch_size=8,
+            optimizer=optax.adam(1e-2),
+            log_every=10,
+            mesh=grid,
+            evaluate=lambda params, data: {},
+        )
         found[count] = [r["loss"] for r in run.history], jax.jit(morphax.binarize)(params), run
     plain = training.fit(
-        jax.random.key(2), models.bimonn, params, (x, y), valid=(x, y), steps=40, batch_size=8,
-        optimizer=optax.adam(1e-2), log_every=10, evaluate=lambda params, data: {},
-    )  # fmt: skip
+        jax.random.key(2),
+        models.bimonn,
+        params,
+        (x, y),
+        valid=(x, y),
+        steps=40,
+        batch_size=8,
+        optimizer=optax.adam(1e-2),
+        log_every=10,
+        evaluate=lambda params, data: {},
+    )
     loss = [r["loss"] for r in plain.history]
     weight = found[8][2].state.params[0]["bise"].weight
     return {
@@ -89,8 +110,9 @@ def neurons():
     one, many = morphax.certify(params), distributed.per_neuron(morphax.certify, NEURONS)(placed)
     verdict["certify"] = all(
         same(getattr(one[k], part), getattr(many[k], part))
-        for k in ("wide", "odd") for part in ("operation", "selem", "exact")
-    ) and all(np.allclose(one[k].margin, many[k].margin, rtol=1e-5) for k in ("wide", "odd"))  # fmt: skip
+        for k in ("wide", "odd")
+        for part in ("operation", "selem", "exact")
+    ) and all(np.allclose(one[k].margin, many[k].margin, rtol=1e-5) for k in ("wide", "odd"))
     binary = jax.jit(morphax.binarize)(params)
     verdict["binarize"] = same(binary, distributed.per_neuron(morphax.binarize, NEURONS)(placed))
     verdict["left alone"] = same(many["head"], params["head"])
@@ -104,8 +126,10 @@ def chain(params, x):
 def wide_training():
     """Batch and neurons cut at once; the state stays where it was put."""
     grid = distributed.mesh(data=2, neurons=4)
-    params = [models.init_dense_lui(jax.random.key(i), n, m, dtype=jnp.float64)
-              for i, (n, m) in enumerate([(10, 16), (16, 3)])]  # fmt: skip
+    params = [
+        models.init_dense_lui(jax.random.key(i), n, m, dtype=jnp.float64)
+        for i, (n, m) in enumerate([(10, 16), (16, 3)])
+    ]
     x = jax.random.uniform(jax.random.key(5), (32, 10)) < 0.4
     y = jax.nn.one_hot(jnp.arange(32) % 3, 3)
     optimizer = optax.adam(1e-2)

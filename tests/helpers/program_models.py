@@ -12,8 +12,17 @@ from morphax.neurons.models import bimonn, bisel
 from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 
 # Of networks whose outputs say something.
-SEEDS = {"bimonn-ignore": 0, "bimonn-constant": 3, "bimonn-replicate": 0, "opening": 0,
-         "many-windows": 0, "dense": 45, "classifier": 4, "scanned": 24, "twisted": 0}  # fmt: skip
+SEEDS = {
+    "bimonn-ignore": 0,
+    "bimonn-constant": 3,
+    "bimonn-replicate": 0,
+    "opening": 0,
+    "many-windows": 0,
+    "dense": 45,
+    "classifier": 4,
+    "scanned": 24,
+    "twisted": 0,
+}
 
 
 def bank(rng, shape, role, *, size=2.5, border="ignore", stack=(), empty=0.05):

@@ -81,3 +81,9 @@ def classifier(rng, size, *, planes=2, classes=3, per=5):
     ops.append(combine(rng, 5, ops[-1].shape, planes=classes * per))
     ops.append(Op("group_sum", (6,), (classes, 1, 1), options={"per": per}))
     return Program(tuple(ops), (*size, planes), (classes,))
+
+
+def shown(program):
+    """An image operator whose result is all that it computes on the way."""
+    ops = program.ops[:-1]
+    return Program(ops, program.input_shape, (*program.input_shape[:2], ops[-1].shape[0]))

@@ -125,9 +125,12 @@ def stream(folder, text, clocks, size, outputs):
     """
     (Path(folder) / "in.txt").write_text(rows(clocks))
     bench = STREAM.format(
-        channels=clocks.shape[1] - 2, count=len(clocks), outputs=outputs,
-        height=size[0], width=size[1],
-    )  # fmt: skip
+        channels=clocks.shape[1] - 2,
+        count=len(clocks),
+        outputs=outputs,
+        height=size[0],
+        width=size[1],
+    )
     lines = [line.split() for line in simulate(folder, text, bench)]
     assert {valid for _, valid, _ in lines} <= {"1"}
     pixels = unrows([line[2] for line in lines]).reshape(-1, outputs)

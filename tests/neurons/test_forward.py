@@ -46,8 +46,10 @@ def padded(image, border, symmetric, erosion):
 @pytest.mark.parametrize("border", BORDERS)
 def test_spatial_neurons_are_the_formula(border, symmetric, threshold, rng):
     """xi(p (I * w - b)), summed by numpy over the windows of scipy-free loops."""
-    shape, spec = (3, 5, 2, 3), spec_for("spatial", symmetric=symmetric, border=border,
-                                         threshold=threshold)  # fmt: skip
+    shape, spec = (
+        (3, 5, 2, 3),
+        spec_for("spatial", symmetric=symmetric, border=border, threshold=threshold),
+    )
     w, b, p = rng.normal(size=shape), rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
     x = rng.uniform(-1 if symmetric else 0, 1, (2, 6, 9, 2))
     with jax.enable_x64(True):
@@ -220,8 +222,9 @@ BITS = BinaryBiSE(jnp.ones((2, 1), bool), jnp.ones(1, bool), jnp.ones(1, bool), 
 
 
 def changed(node, **arrays):
-    return BiSE(**({"weight": node.weight, "bias": node.bias, "scale": node.scale} | arrays),
-                spec=node.spec)  # fmt: skip
+    return BiSE(
+        **({"weight": node.weight, "bias": node.bias, "scale": node.scale} | arrays), spec=node.spec
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,11 +239,15 @@ def changed(node, **arrays):
         pytest.param(BITS, jnp.ones((1, 2)), "x", id="float to binary"),
         pytest.param(BITS, jnp.ones((1, 3), bool), "x", id="binary channels"),
         pytest.param(
-            changed(SPATIAL, weight=jnp.ones((3, 4, 2, 1))), jnp.ones((1, 8, 8, 2)), "node.weight",
+            changed(SPATIAL, weight=jnp.ones((3, 4, 2, 1))),
+            jnp.ones((1, 8, 8, 2)),
+            "node.weight",
             id="even window",
         ),
         pytest.param(
-            changed(SPATIAL, weight=jnp.ones((3, 3, 2))), jnp.ones((1, 8, 8, 2)), "node.weight",
+            changed(SPATIAL, weight=jnp.ones((3, 3, 2))),
+            jnp.ones((1, 8, 8, 2)),
+            "node.weight",
             id="weight rank",
         ),
         pytest.param(
@@ -250,7 +257,7 @@ def changed(node, **arrays):
             changed(SPATIAL, scale=jnp.ones(())), jnp.ones((1, 8, 8, 2)), "node.scale", id="scale"
         ),
     ],
-)  # fmt: skip
+)
 def test_bad_input(node, x, argument):
     with pytest.raises(ValueError, match=rf"^{argument}: expected .+, got"):
         apply(node, x)

@@ -130,8 +130,10 @@ def test_trace_ends_in_the_head(params):
         steps = morphax.trace(model, tree, (1, 4, 5, 1)).steps
         assert [step.kind for step in steps].count("group_sum") == 1
         assert (steps[-1].kind, steps[-1].options, steps[-1].shape) == (
-            "group_sum", "classes=3", (1, 3),
-        )  # fmt: skip
+            "group_sum",
+            "classes=3",
+            (1, 3),
+        )
 
 
 def test_the_certificate_is_about_the_bits_that_enter(params):

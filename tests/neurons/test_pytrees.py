@@ -75,8 +75,10 @@ def test_gradients_are_finite_from_the_start(weight_map, bias_map):
 
 def test_sweeps_by_vmap(x):
     """A stack of params: apply, certify, binarize and the network's verdict, each in one program."""
-    trees = [built_bimonn(np.random.default_rng(s), CHANNELS, noise=n) for s, n in
-             [(0, 0.01), (1, 0.3), (2, 0.02)]]  # fmt: skip
+    trees = [
+        built_bimonn(np.random.default_rng(s), CHANNELS, noise=n)
+        for s, n in [(0, 0.01), (1, 0.3), (2, 0.02)]
+    ]
     stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
     outputs = jax.jit(jax.vmap(models.bimonn, in_axes=(0, None)))(stack, x)
     verdicts = jax.jit(

@@ -140,8 +140,14 @@ def test_keep_activable_certifies_every_neuron(rng, maps):
         key, [1, 2, 1], kernel_size=3, weight_map=maps[0], bias_map=maps[1]
     )
     noisy = map_nodes(
-        lambda n: BiSE(n.weight + 0.3 * jnp.cos(jnp.arange(n.weight.size)).reshape(n.weight.shape),
-                       n.bias, jnp.full_like(n.scale, 9.0), n.spec), params)  # fmt: skip
+        lambda n: BiSE(
+            n.weight + 0.3 * jnp.cos(jnp.arange(n.weight.size)).reshape(n.weight.shape),
+            n.bias,
+            jnp.full_like(n.scale, 9.0),
+            n.spec,
+        ),
+        params,
+    )
     optimizer = transforms.keep_activable(every=2)
     zeros = jax.tree.map(jnp.zeros_like, noisy)
     state, update = optimizer.init(noisy), jax.jit(optimizer.update)
@@ -149,12 +155,20 @@ def test_keep_activable_certifies_every_neuron(rng, maps):
     assert not any(leaf.any() for leaf in jax.tree.leaves(updates))  # not this step
     updates, state = update(zeros, state, noisy)
     landed = optax.apply_updates(noisy, updates)
-    verdicts = [c.exact for c in jax.tree.leaves(
-        morphax.certify(landed), is_leaf=lambda c: isinstance(c, morphax.Certificate))]  # fmt: skip
+    verdicts = [
+        c.exact
+        for c in jax.tree.leaves(
+            morphax.certify(landed), is_leaf=lambda c: isinstance(c, morphax.Certificate)
+        )
+    ]
     assert len(verdicts) == len(named_nodes(landed)) == 3
     assert all(v.all() for v in verdicts)
-    assert not all(c.exact.all() for c in jax.tree.leaves(
-        morphax.certify(noisy), is_leaf=lambda c: isinstance(c, morphax.Certificate)))  # fmt: skip
+    assert not all(
+        c.exact.all()
+        for c in jax.tree.leaves(
+            morphax.certify(noisy), is_leaf=lambda c: isinstance(c, morphax.Certificate)
+        )
+    )
 
 
 def test_bad_options():

@@ -107,8 +107,11 @@ WINDOWS = [random_selem(np.random.default_rng(seed), (5, 37), 0.03) for seed in 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(WINDOWS), st.integers(0, 1000), st.sampled_from(BORDERS), st.booleans(),
-)  # fmt: skip
+    st.sampled_from(WINDOWS),
+    st.integers(0, 1000),
+    st.sampled_from(BORDERS),
+    st.booleans(),
+)
 def test_windows_as_data(selem, seed, border, eroded):
     """One program for all windows of a shape: the words agree with the bool operator."""
     rng = np.random.default_rng(seed)

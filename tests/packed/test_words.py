@@ -81,8 +81,9 @@ def test_words_of_64_images(rng):
         assert words.dtype == np.uint64
         assert int(words[1, 0]) < 1 << 6
         found = unpack(apply(node, words), count=70)
-        np.testing.assert_array_equal(morphax.group_sum(words, classes=2)[:70],
-                                      images.reshape(70, 2, 3).sum(-1))  # fmt: skip
+        np.testing.assert_array_equal(
+            morphax.group_sum(words, classes=2)[:70], images.reshape(70, 2, 3).sum(-1)
+        )
     np.testing.assert_array_equal(found, apply(node, jnp.asarray(images)))
 
 

@@ -67,10 +67,18 @@ def test_layout_of_a_program():
     """The table of the module: kinds, shapes and arrays, on a model small enough to write down."""
     selem = np.zeros((1, 3, 2, 2), bool)
     selem[0, 2, 1, 0] = selem[0, 0, 0, 1] = selem[0, 1, 0, 1] = True
-    spatial = BinaryBiSE(jnp.asarray(selem), jnp.eye(2, dtype=bool), ~jnp.eye(2, dtype=bool),
-                         Spec("spatial", border="replicate"))  # fmt: skip
-    lui = BinaryBiSE(jnp.asarray([[1, 1], [0, 1]], bool), jnp.asarray([True, False]),
-                     jnp.asarray([False, True]), Spec("lui"))  # fmt: skip
+    spatial = BinaryBiSE(
+        jnp.asarray(selem),
+        jnp.eye(2, dtype=bool),
+        ~jnp.eye(2, dtype=bool),
+        Spec("spatial", border="replicate"),
+    )
+    lui = BinaryBiSE(
+        jnp.asarray([[1, 1], [0, 1]], bool),
+        jnp.asarray([True, False]),
+        jnp.asarray([False, True]),
+        Spec("lui"),
+    )
     layer = {"bise": spatial, "lui": lui}
     program = build(morphax.models.bisel, layer, (5, 4, 6, 2))
     source, windows, join = program.ops
@@ -103,7 +111,11 @@ def test_moves():
     assert wired(lambda x: x.reshape(-1, 3, 4, 2, 1)[..., 0]) == []
     assert wired(lambda x: x[..., ::-1]) == ["select"]
     assert wired(lambda x: concatenate([x[..., 1:], complement(x[..., 1:])])) == [
-        "select", "select", "complement", "select"]  # fmt: skip
+        "select",
+        "select",
+        "complement",
+        "select",
+    ]
     assert wired(lambda x: x[:, ::-1]) == ["rearrange"]
     assert wired(lambda x: concatenate([x, x], axis=1)) == ["rearrange"]
     assert wired(lambda x: flatten(x)[:, :2]) == ["rearrange", "select"]
@@ -166,8 +178,12 @@ def windows(*pixels, erosion=True, flip=False, source=0, border="ignore", side=3
     selem = np.zeros((1, side, side), bool)
     for y, x in pixels:
         selem[0, y + side // 2, x + side // 2] = True
-    arrays = {"source": np.array([source], np.int32), "selem": selem,
-              "erosion": np.array([erosion]), "complement": np.array([flip])}  # fmt: skip
+    arrays = {
+        "source": np.array([source], np.int32),
+        "selem": selem,
+        "erosion": np.array([erosion]),
+        "complement": np.array([flip]),
+    }
     return Op("spatial", (0,), (1, 4, 4), "", arrays, {"border": border})
 
 
@@ -186,16 +202,22 @@ def test_what_simplification_removes():
     assert kinds(empty) == ["input", "constant"]
     assert not empty.ops[1].arrays["bits"].any()
     # Complements before and after go into the window, and there is no third op.
-    dual = simplify(of(Op("complement", (0,), shape), replace_input(windows((0, 0), (0, 1)), 1),
-                       Op("complement", (2,), shape)))  # fmt: skip
+    dual = simplify(
+        of(
+            Op("complement", (0,), shape),
+            replace_input(windows((0, 0), (0, 1)), 1),
+            Op("complement", (2,), shape),
+        )
+    )
     assert kinds(dual) == ["input", "spatial"]
     assert (dual.ops[1].arrays["erosion"].item(), dual.ops[1].arrays["complement"].item()) == (
         False,
         False,
     )
     # Not where the frame is 0 whatever the image.
-    kept = of(Op("complement", (0,), shape),
-              replace_input(windows((0, 0), (0, 1), border="constant"), 1))  # fmt: skip
+    kept = of(
+        Op("complement", (0,), shape), replace_input(windows((0, 0), (0, 1), border="constant"), 1)
+    )
     assert kinds(simplify(kept)) == ["input", "complement", "spatial"]
 
 

@@ -104,8 +104,18 @@ def test_exports():
     assert [name for name in wanted if not hasattr(morphax, name)] == []
 
 
-HEAVY = ("flax", "cvxpy", "osqp", "tensorflow_datasets", "tensorflow", "matplotlib", "PIL",
-         "orbax", "tqdm", "torch")  # fmt: skip
+HEAVY = (
+    "flax",
+    "cvxpy",
+    "osqp",
+    "tensorflow_datasets",
+    "tensorflow",
+    "matplotlib",
+    "PIL",
+    "orbax",
+    "tqdm",
+    "torch",
+)
 
 
 def test_import_is_light():
@@ -138,6 +148,9 @@ def test_no_paths_of_one_machine():
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        found += [f"{path.name}:{i}" for i, line in enumerate(text.splitlines(), 1)
-                  if pattern.search(line)]  # fmt: skip
+        found += [
+            f"{path.name}:{i}"
+            for i, line in enumerate(text.splitlines(), 1)
+            if pattern.search(line)
+        ]
     assert found == []

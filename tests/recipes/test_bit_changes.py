@@ -28,9 +28,15 @@ def network(rng, channels=2, maps=2, size=3):
             rng.random((inputs, outputs)) < 0.5,
             complements & (rng.random((inputs, outputs)) < 0.4),
         ]
-        return {"bise": BinaryBiSE(window, *flags, SPEC),
-                "lui": BinaryBiSE(used, rng.random(outputs) < 0.5, np.zeros(outputs, bool),
-                                  Spec("lui", "identity", "centred"))}  # fmt: skip
+        return {
+            "bise": BinaryBiSE(window, *flags, SPEC),
+            "lui": BinaryBiSE(
+                used,
+                rng.random(outputs) < 0.5,
+                np.zeros(outputs, bool),
+                Spec("lui", "identity", "centred"),
+            ),
+        }
 
     return [layer(channels, maps, True), layer(maps, 1, False)]
 
@@ -53,8 +59,12 @@ def test_slopes_are_the_first_order_of_a_change_of_one_output(rng):
     x, y = rng.random((2, 6, 24, 24, 1)) < 0.5
     for erosion in (False, True):
         for complement in (False, True):
-            node = BinaryBiSE(elements.disk(3)[:, :, None, None], np.full((1, 1), erosion),
-                              np.full((1, 1), complement), SPEC)  # fmt: skip
+            node = BinaryBiSE(
+                elements.disk(3)[:, :, None, None],
+                np.full((1, 1), erosion),
+                np.full((1, 1), complement),
+                SPEC,
+            )
             layers = [{"bise": node}]
             up, down = (part[0]["bise"] for part in _bit_changes.slopes(layers, x, y))
             before = np.asarray(models.bimonn(layers, jnp.asarray(x))).astype(float)
@@ -139,13 +149,24 @@ def test_learns_a_planted_operator_and_never_falls(rng):
     no, one = np.zeros((3, 1), bool), np.zeros(1, bool)
     last = np.zeros((3, 3, 1, 1), bool)
     last[1, 1] = True
-    layers = [{"bise": BinaryBiSE(point, no, np.array([[0], [0], [1]], bool), SPEC),
-               "lui": BinaryBiSE(np.array([[0], [1], [0]], bool), ~one, one,
-                                 Spec("lui", "identity", "centred"))},
-              {"bise": BinaryBiSE(last, np.zeros((1, 1), bool), np.zeros((1, 1), bool), SPEC)}]  # fmt: skip
+    layers = [
+        {
+            "bise": BinaryBiSE(point, no, np.array([[0], [0], [1]], bool), SPEC),
+            "lui": BinaryBiSE(
+                np.array([[0], [1], [0]], bool), ~one, one, Spec("lui", "identity", "centred")
+            ),
+        },
+        {"bise": BinaryBiSE(last, np.zeros((1, 1), bool), np.zeros((1, 1), bool), SPEC)},
+    ]
     seen = []
-    made, rounds = train_bits(jax.random.key(0), layers, (x, y), rounds=12, tries=6,
-                                    on_round=lambda record, _: seen.append(record))  # fmt: skip
+    made, rounds = train_bits(
+        jax.random.key(0),
+        layers,
+        (x, y),
+        rounds=12,
+        tries=6,
+        on_round=lambda record, _: seen.append(record),
+    )
     assert seen == rounds
     values = [record.train for record in rounds]
     assert (np.diff(values) >= 0).all()

@@ -66,19 +66,30 @@ def test_the_frame_is_not_looked_at():
 
 def test_targets_along_the_frame_change_nothing():
     """As in crops: what a target is there is not read, to the last bit of the params."""
-    images = data.diskorect(jax.random.key(0), 320, size=(24, 20), n_shapes=6, n_holes=4,
-                            max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
+    images = data.diskorect(
+        jax.random.key(0),
+        320,
+        size=(24, 20),
+        n_shapes=6,
+        n_holes=4,
+        max_shape=(10, 10),
+        max_shape_holes=(6, 6),
+    )
     targets = data.target(images, "opening", elements.square(3))
     noise = jax.random.bernoulli(jax.random.key(1), 0.5, images.shape)
     inside = jnp.zeros((1, 24, 20, 1), bool).at[:, 2:-2, 2:-2].set(True)
     assert models.reach((1, 1, 1), kernel_size=3) == (2, 2)
     found = [
         operators.learn_operator(
-            jax.random.key(2), (images[64:], y[64:]), valid=(images[:64], targets[:64]), kernel_size=3,
-            steps=400, frame=(2, 2),
+            jax.random.key(2),
+            (images[64:], y[64:]),
+            valid=(images[:64], targets[:64]),
+            kernel_size=3,
+            steps=400,
+            frame=(2, 2),
         )
         for y in (targets, jnp.where(inside, targets, noise))
-    ]  # fmt: skip
+    ]
     assert bool(found[0].certificate.exact)
     assert bool((models.bimonn(found[0].binary, images) == targets).all())
     assert [each.restarts for each in found] == [1, 1]
@@ -92,9 +103,16 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
     inside = jnp.zeros((1, 12, 13, 1), bool).at[:, 2:-2, 2:-2].set(True)
     crops = images, jnp.where(inside, targets, ~images)
     operators.learn_operator(
-        jax.random.key(0), crops, valid=(images, targets), channels=(1, 2, 1), kernel_size=3, steps=50,
-        restarts=1, frame=(2, 2), log=tmp_path / "log.jsonl",
-    )  # fmt: skip
+        jax.random.key(0),
+        crops,
+        valid=(images, targets),
+        channels=(1, 2, 1),
+        kernel_size=3,
+        steps=50,
+        restarts=1,
+        frame=(2, 2),
+        log=tmp_path / "log.jsonl",
+    )
     assert '"part": "changed"' in (tmp_path / "log.jsonl").read_text()
 
 
@@ -152,8 +170,10 @@ def test_symmetric_networks_are_trained_and_judged_on_the_same_bits():
         )
         np.testing.assert_allclose(plain[0], symmetric[0], atol=1e-6)
         np.testing.assert_array_equal(plain[1], symmetric[1])
-        records = [training.make_evaluate(models.bimonn)(identity(s), (images, bits))
-                   for s in (False, True)]  # fmt: skip
+        records = [
+            training.make_evaluate(models.bimonn)(identity(s), (images, bits))
+            for s in (False, True)
+        ]
         assert records[0] == records[1]
     floats = 2 * images.astype(jnp.float32) - 1
     np.testing.assert_array_equal(
@@ -176,9 +196,13 @@ def test_starts_go_through_the_known_ones_and_then_vary():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_begin_puts_biases_where_it_says(symmetric):
     params = models.init_bimonn(
-        jax.random.key(0), [1, 1, 1], kernel_size=3, weight_map="identity", symmetric=symmetric,
+        jax.random.key(0),
+        [1, 1, 1],
+        kernel_size=3,
+        weight_map="identity",
+        symmetric=symmetric,
         bias_map="raw" if symmetric else "centred",
-    )  # fmt: skip
+    )
     begun = _starts.begin(jax.random.key(1), params, _starts.Start((0.8, 0.2)), scale=2.0)
     for layer, quantile in zip(begun, (0.8, 0.2), strict=True):
         weights, bias, scale = effective(layer["bise"])
@@ -222,8 +246,10 @@ def two_layers(symmetric, first, second, size=3):
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-@pytest.mark.parametrize("operation, first, second, kind",
-                         [("white_top_hat", 0.95, 0.05, 1), ("black_top_hat", 0.05, 0.95, -1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "operation, first, second, kind",
+    [("white_top_hat", 0.95, 0.05, 1), ("black_top_hat", 0.05, 0.95, -1)],
+)
 def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, second, kind):
     images = jax.random.bernoulli(jax.random.key(0), 0.6, (64, 12, 13, 1))
     targets = data.target(images, operation, elements.square(3))
@@ -232,9 +258,13 @@ def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, sec
     _, wanted = _residues.changed((images, targets))
     assert bool((models.bimonn(binarize(inner), images) == wanted).all())
     like = models.init_bimonn(
-        jax.random.key(0), [1, 2, 1], kernel_size=3, symmetric=symmetric, weight_map="identity",
+        jax.random.key(0),
+        [1, 2, 1],
+        kernel_size=3,
+        symmetric=symmetric,
+        weight_map="identity",
         bias_map="raw" if symmetric else "centred",
-    )  # fmt: skip
+    )
     params = _residues.residue(inner, like, kind, scale=20.0)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, like)
     assert jax.tree.structure(params) == jax.tree.structure(like)  # specs too
@@ -286,9 +316,14 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
 
     monkeypatch.setattr(_search, "fit", fit)
     found = _search.search(
-        jax.random.key(0), lambda key: params, (images, noisy), (images, targets), programs,
-        restarts=2, goal=1.0,
-    )  # fmt: skip
+        jax.random.key(0),
+        lambda key: params,
+        (images, noisy),
+        (images, targets),
+        programs,
+        restarts=2,
+        goal=1.0,
+    )
     assert found.history[-1]["exact"] == 1
     assert found.history[-1]["binary"] == record["binary"]
     assert int(found.wrong.sum()) == wrong_images
@@ -319,14 +354,26 @@ def test_what_is_no_residue_is_not_taken_for_one():
     ],
 )
 def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
-    images = data.diskorect(jax.random.key(0), 768, size=(20, 20), n_shapes=6, n_holes=4,
-                            max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
+    images = data.diskorect(
+        jax.random.key(0),
+        768,
+        size=(20, 20),
+        n_shapes=6,
+        n_holes=4,
+        max_shape=(10, 10),
+        max_shape_holes=(6, 6),
+    )
     size = 5 if "hat" in operation else 3
     targets = data.target(images, operation, elements.disk(size))
     learned = operators.learn_operator(
-        jax.random.key(1), (images[256:], targets[256:]), valid=(images[:256], targets[:256]),
-        channels=channels, kernel_size=size, steps=800, symmetric=symmetric,
-    )  # fmt: skip
+        jax.random.key(1),
+        (images[256:], targets[256:]),
+        valid=(images[:256], targets[:256]),
+        channels=channels,
+        kernel_size=size,
+        steps=800,
+        symmetric=symmetric,
+    )
     assert bool(learned.certificate.exact)
     assert bool((models.bimonn(learned.binary, images) == targets).all())
     prediction, _ = training.as_unit(models.bimonn, learned.params, images, targets)

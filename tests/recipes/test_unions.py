@@ -35,9 +35,15 @@ def pairs_of(key, count, size=20):
 def learned():
     train, valid = pairs_of(jax.random.key(0), 256), pairs_of(jax.random.key(1), 64)
     found = unions.learn_union(
-        jax.random.key(0), train, valid=valid, maps=2, kernel_size=3, steps=300, starts=4,
+        jax.random.key(0),
+        train,
+        valid=valid,
+        maps=2,
+        kernel_size=3,
+        steps=300,
+        starts=4,
         joint_steps=300,
-    )  # fmt: skip
+    )
     return found, pairs_of(jax.random.key(2), 64)
 
 
@@ -82,8 +88,11 @@ def test_bad_input(change, message):
     x = jnp.zeros((4, 8, 8, 1), bool)
     bad = {"float": (x.astype(float), x), "wide": (x, jnp.zeros((4, 8, 9, 1), bool))}
     options = {"valid": (x, x)} | change
-    options["valid"] = bad.get(options["valid"], options["valid"]) if isinstance(
-        options["valid"], str) else options["valid"]  # fmt: skip
+    options["valid"] = (
+        bad.get(options["valid"], options["valid"])
+        if isinstance(options["valid"], str)
+        else options["valid"]
+    )
     with pytest.raises(ValueError, match=message):
         unions.learn_union(jax.random.key(0), (x, x), **options)
 

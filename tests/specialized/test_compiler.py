@@ -149,8 +149,12 @@ def test_a_bank_and_its_intersections_are_one_bank(rng):
     windows = random_programs.spatial(rng, 0, input_.shape, planes=80)
     windows.arrays["selem"][:, 1, 1] = True
     windows.arrays["complement"][:] = False
-    sets = {"offsets": np.arange(0, 81, 2, dtype=np.int32), "indices": np.arange(80, dtype=np.int32),
-            "erosion": np.arange(40) % 2 == 0, "complement": random_programs.bits(rng, 40)}  # fmt: skip
+    sets = {
+        "offsets": np.arange(0, 81, 2, dtype=np.int32),
+        "indices": np.arange(80, dtype=np.int32),
+        "erosion": np.arange(40) % 2 == 0,
+        "complement": random_programs.bits(rng, 40),
+    }
     join = Op("combine", (1,), (40, 5, 9), "", sets)
     x = rng.random((40, 5, 9, 2)) < rng.random((40, 1, 1, 1))
     for kinds in (np.repeat(sets["erosion"], 2), random_programs.bits(rng, 80)):
@@ -164,12 +168,15 @@ def test_a_bank_and_its_intersections_are_one_bank(rng):
 def test_large_sets_are_joined_in_a_loop(rng):
     sizes = np.r_[np.full(6, 200), rng.integers(1, 90, 40)]
     indices = [np.sort(rng.choice(300, size, replace=False)) for size in sizes]
-    arrays = {"offsets": np.cumsum([0, *sizes]).astype(np.int32),
-              "indices": np.concatenate(indices).astype(np.int32),
-              "erosion": random_programs.bits(rng, 46),
-              "complement": random_programs.bits(rng, 46)}  # fmt: skip
-    program = Program((Op("input", (), (300, 1, 1)), Op("combine", (0,), (46, 1, 1), "", arrays)),
-                      (300,), (46,))  # fmt: skip
+    arrays = {
+        "offsets": np.cumsum([0, *sizes]).astype(np.int32),
+        "indices": np.concatenate(indices).astype(np.int32),
+        "erosion": random_programs.bits(rng, 46),
+        "complement": random_programs.bits(rng, 46),
+    }
+    program = Program(
+        (Op("input", (), (300, 1, 1)), Op("combine", (0,), (46, 1, 1), "", arrays)), (300,), (46,)
+    )
     share_on = np.where(np.arange(300) % 2, 0.97, 0.03)
     x = rng.random((50, 300)) < share_on[rng.permutation(300)]
     expected = run(program, x)
@@ -197,8 +204,12 @@ def test_tables_are_arguments_of_the_compiled_program():
     words = jnp.zeros((2, *case.shape), jnp.uint32)
     closed = jax.make_jaxpr(net.wiring.run)(net.tables, words)
     sizes = [np.size(const) for const in closed.consts]
-    sizes += [np.size(c) for eqn in closed.eqns for p in eqn.params.values()
-              for c in getattr(p, "consts", ())]  # fmt: skip
+    sizes += [
+        np.size(c)
+        for eqn in closed.eqns
+        for p in eqn.params.values()
+        for c in getattr(p, "consts", ())
+    ]
     assert max(sizes, default=0) < 64
 
 

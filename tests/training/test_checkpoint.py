@@ -151,9 +151,12 @@ except OSError as error:
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
 def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", FULL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert "could not be written in" in done.stdout, done.stderr
     assert "The last whole one is 1; make room" in done.stdout
     with Checkpoints(tmp_path) as checkpoints:
@@ -190,8 +193,14 @@ def steps_of(log):
 def test_a_run_goes_on_and_its_log_has_every_step_once(tmp_path, every):
     log = tmp_path / "log.jsonl"
     log.write_text('{"of": "another run"}\n{"torn')
-    options = {"steps": 20, "every": 2, "log": log, "checkpoint": tmp_path / "run",
-               "checkpoint_every": every, "key": jax.random.key(5)}  # fmt: skip
+    options = {
+        "steps": 20,
+        "every": 2,
+        "log": log,
+        "checkpoint": tmp_path / "run",
+        "checkpoint_every": every,
+        "key": jax.random.key(5),
+    }
     for at in (0, 6, 10, 18):
         with pytest.raises(Stop):
             drive(interrupted(at), START, **options)
@@ -276,9 +285,12 @@ def test_killed_at_random_moments(tmp_path):
     """Two SIGKILLs of a real run; the benchmark makes forty."""
     script = ROOT / "benchmarks" / "kill_resume.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--smoke", "--out", str(tmp_path)], capture_output=True,
-        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600,
-    )  # fmt: skip
+        [sys.executable, str(script), "--smoke", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = json.loads((tmp_path / "kill_resume.json").read_text())["results"]
     assert row["same state"]
@@ -296,10 +308,18 @@ def test_fit_goes_on(tmp_path):
 
     def fit(steps, folder):
         return training.fit(
-            jax.random.key(1), models.bimonn, params, (x, x), valid=(x, x), chunk=chunk,
-            optimizer=optax.adam(1e-2), steps=steps, log_every=2, checkpoint=folder,
+            jax.random.key(1),
+            models.bimonn,
+            params,
+            (x, x),
+            valid=(x, x),
+            chunk=chunk,
+            optimizer=optax.adam(1e-2),
+            steps=steps,
+            log_every=2,
+            checkpoint=folder,
             evaluate=lambda params, data: {},
-        )  # fmt: skip
+        )
 
     fit(4, tmp_path / "a")
     same(fit(8, tmp_path / "a").state, fit(8, tmp_path / "b").state)

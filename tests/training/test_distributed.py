@@ -59,8 +59,14 @@ def test_two_processes_and_one(tmp_path):
         "one": ("--devices", 2),
         "two": ("--processes", 2, "--devices", 1),
     }.items():
-        done = run_python(EXAMPLES / "train_distributed.py", "--smoke", "--x64", *options,
-                   "--out", tmp_path / name)  # fmt: skip
+        done = run_python(
+            EXAMPLES / "train_distributed.py",
+            "--smoke",
+            "--x64",
+            *options,
+            "--out",
+            tmp_path / name,
+        )
         assert done.returncode == 0, done.stderr
         results.append(json.loads((tmp_path / name / "result.json").read_text()))
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()

@@ -56,9 +56,16 @@ def programs():
 def fit(key, params, data, programs, **options):
     options = {"steps": 3 * STEPS} | options
     return training.fit(
-        jax.random.key(key), models.bimonn, params, data, valid=data, optimizer=OPTIMIZER,
-        log_every=STEPS, **programs, **options,
-    )  # fmt: skip
+        jax.random.key(key),
+        models.bimonn,
+        params,
+        data,
+        valid=data,
+        optimizer=OPTIMIZER,
+        log_every=STEPS,
+        **programs,
+        **options,
+    )
 
 
 def test_a_run_is_a_function_of_its_key(params, data, programs):
@@ -154,9 +161,15 @@ def test_bad_data(name, which, params, data, programs):
     given = {"train": data, "valid": data} | {which: bad(data)[name]}
     with pytest.raises(ValueError, match=rf"^{which}\[[01]\]: expected .+, got"):
         training.fit(
-            jax.random.key(0), models.bimonn, params, given["train"], valid=given["valid"],
-            optimizer=OPTIMIZER, steps=1, **programs,
-        )  # fmt: skip
+            jax.random.key(0),
+            models.bimonn,
+            params,
+            given["train"],
+            valid=given["valid"],
+            optimizer=OPTIMIZER,
+            steps=1,
+            **programs,
+        )
 
 
 def test_unknown_loss(params, data):
@@ -223,9 +236,11 @@ def test_certified_share():
 
 
 NODE = BiSE(
-    jnp.array([[0.5, 0.95], [0.02, 0.4]]), jnp.array([0.5, 0.6]), jnp.array([2.0, -2.0]),
+    jnp.array([[0.5, 0.95], [0.02, 0.4]]),
+    jnp.array([0.5, 0.6]),
+    jnp.array([2.0, -2.0]),
     Spec("dense", "identity", "raw"),
-)  # fmt: skip
+)
 
 
 def steps_of(optimizer, *, steps=5, toward=3.0):

@@ -1,17 +1,11 @@
 """Figures: what is on them, and in words what a network is."""
 
 import sys
-from itertools import combinations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import binarize as built_binary
-from helpers.networks import built_bimonn
-from helpers.random_programs import classifier, image_operator
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import QuadMesh
 
 import morphax
 from morphax import certify_network, viz
@@ -19,7 +13,6 @@ from morphax.explain.describe import describe, name_selem
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec
-from morphax.program import Op, Program, build, simplify
 
 DISK = elements.disk(5)
 binarize = jax.jit(morphax.binarize)
@@ -113,8 +106,11 @@ def test_large_banks_are_cut():
 
 def test_certificates_of_the_network_are_used(opening):
     """A layer that is exact on bits but not on what the one before promises."""
-    soft = BiSE(*(getattr(opening[0]["bise"], f) for f in ("weight", "bias")),
-                jnp.full((1, 1), 0.3), opening[0]["bise"].spec)  # fmt: skip
+    soft = BiSE(
+        *(getattr(opening[0]["bise"], f) for f in ("weight", "bias")),
+        jnp.full((1, 1), 0.3),
+        opening[0]["bise"].spec,
+    )
     params = [{"bise": soft}, opening[1]]
     found = certify_network(models.bimonn, params, (1, 9, 9, 1)).neurons
     alone = titles(viz.operator_figure(params, binarize(params)))
@@ -152,8 +148,10 @@ def test_prediction_figure_puts_errors_first(rng, tmp_path):
     rows = figure.axes[::4]
     assert [ax.get_ylabel() for ax in rows] == ["image 3", "image 1", "image 0"]
     assert [ax.get_xlabel() for ax in figure.axes[3::4]] == [
-        "3 wrong pixels", "1 wrong pixel", "0 wrong pixels"
-    ]  # fmt: skip
+        "3 wrong pixels",
+        "1 wrong pixel",
+        "0 wrong pixels",
+    ]
     assert "2 of 5 images" in figure.get_suptitle()
     kinds = picture(figure.axes[3])
     np.testing.assert_array_equal(kinds >= 2, (images != predictions)[3, ..., 0])
@@ -233,123 +231,3 @@ def test_a_binary_bank_reads_as_its_scipy_set():
     params = [{"bise": exact_node(np.ones((3, 3), bool), "dilation")}]
     found = certify_network(models.bimonn, params, (1, 9, 9, 1)).neurons
     assert "one pixel shifted by (1, 0)" in describe([{"bise": node}], found)[0]
-
-
-def program_of(*neurons, size=(20, 20)):
-    """A chain of spatial neurons: (erosion, window, whether complemented)."""
-    ops = [Op("input", (), (1, *size))]
-    for i, (erosion, window, flip) in enumerate(neurons):
-        arrays = {"source": np.zeros(1, np.int32), "selem": window[None],
-                  "erosion": np.array([erosion]), "complement": np.array([flip])}  # fmt: skip
-        ops.append(Op("spatial", (i,), (1, *size), "", arrays, {"border": "ignore"}))
-    return Program(tuple(ops), (*size, 1), (*size, 1))
-
-
-def words_on(figure):
-    return [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
-
-
-def grids(figure):
-    """The pictures of a network figure, from left to right."""
-    meshes = [c for c in figure.axes[0].collections if isinstance(c, QuadMesh)]
-    return [np.asarray(mesh.get_array()).astype(bool) for mesh in meshes]
-
-
-def overlapping(figure):
-    """Pairs of texts that run into each other, or off the figure, and texts on a picture."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    texts = [t for t in (*figure.texts, *figure.axes[0].texts) if t.get_text()]
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts]
-    meshes = [c for c in figure.axes[0].collections if isinstance(c, QuadMesh)]
-    boxes += [("picture", mesh.get_window_extent(renderer)) for mesh in meshes]
-    found = [(a, b) for (a, one), (b, other) in combinations(boxes, 2)
-             if one.shrunk(0.98, 0.9).overlaps(other.shrunk(0.98, 0.9))]  # fmt: skip
-    whole = figure.bbox
-    return found + [name for name, box in boxes if box.x0 < 0 or box.y0 < 0
-                    or box.x1 > whole.x1 or box.y1 > whole.y1]  # fmt: skip
-
-
-def test_network_figure_of_an_opening():
-    figure = viz.network_figure(program_of((True, DISK, False), (False, DISK, True)))
-    said = words_on(figure)
-    assert said[0] == "y = not opening by disk(5)"
-    assert said[1:] == ["x\n20 x 20", "⊖ erosion", "disk(5)", "not ⊕ dilation", "disk(5)", "y"]
-    assert [np.array_equal(grid, DISK) for grid in grids(figure)] == [True, True]
-    assert overlapping(figure) == []
-
-
-def test_network_figure_draws_textbook_sets():
-    """A dilation looks at the window reflected; what is drawn is what scipy takes."""
-    corner = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
-    eroding = viz.network_figure(program_of((True, corner, False)))
-    np.testing.assert_array_equal(grids(eroding)[0], corner)
-    dilating = viz.network_figure(program_of((False, corner, False)))
-    np.testing.assert_array_equal(grids(dilating)[0], corner[::-1, ::-1])
-
-
-def test_network_figure_of_branches(tmp_path):
-    """A model, simplified: what is not read is not drawn; lines do not run behind boxes."""
-    rng = np.random.default_rng(0)
-    params = built_binary(built_bimonn(rng, [2, 3, 2], size=4))
-    network = (models.bimonn, params, (1, 20, 20, 2))
-    figure = viz.network_figure(network, names=["cells", "x ≥ 37"])
-    said = words_on(figure)
-    assert {"cells\n20 x 20", "[x ≥ 37]\n20 x 20", "y1", "y2"} <= set(said)
-    small = simplify(build(*network))
-    drawn = sum(op.shape[0] for op in small.ops if op.kind == "spatial")
-    assert len(grids(figure)) == drawn
-    assert sum(text in ("∪", "∩") for text in said) == sum(
-        op.shape[0] for op in small.ops if op.kind == "combine"
-    )
-    assert overlapping(figure) == []
-    first, second = tmp_path / "a.png", tmp_path / "b.png"
-    figure.savefig(first, dpi=50)
-    viz.network_figure(network, names=["cells", "x ≥ 37"]).savefig(second, dpi=50)
-    assert first.read_bytes() == second.read_bytes()
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_network_figures_of_all_kinds_of_ops(seed):
-    rng = np.random.default_rng(seed)
-    for made in (image_operator(rng, (9, 8)), classifier(rng, (7, 8))):
-        assert overlapping(viz.network_figure(made)) == []
-        assert overlapping(viz.network_figure(made, most=2)) == []
-
-
-def test_network_figure_of_large_banks():
-    """Thousands of neurons are a box in words, with some of their elements as pictures."""
-    rng = np.random.default_rng(0)
-    index = np.arange(64, dtype=np.int32).reshape(64, 1, 1)
-    sets = [np.sort(rng.permutation(64)[:5]) for _ in range(1000)]
-    arrays = {"offsets": np.arange(0, 5001, 5, dtype=np.int32), "indices": np.concatenate(sets),
-              "erosion": np.zeros(1000, bool), "complement": np.zeros(1000, bool)}  # fmt: skip
-    ops = (
-        Op("input", (), (1, 8, 8)),
-        Op("rearrange", (0,), (64, 1, 1), arrays={"index": index}),
-        Op("combine", (1,), (1000, 1, 1), "hidden", arrays),
-        Op("group_sum", (2,), (10, 1, 1), options={"per": 100}),
-    )
-    figure = viz.network_figure(Program(ops, (8, 8, 1), (10,)))
-    said = words_on(figure)
-    assert "hidden\n1000 unions of 5 (of 64 planes)" in said
-    assert "10 counts, each\nof 100" in said
-    assert "y\n10 outputs" in said
-    pictures = grids(figure)
-    assert len(pictures) == 4
-    expected = np.zeros(64, bool)
-    expected[sets[0]] = True
-    np.testing.assert_array_equal(pictures[0], expected.reshape(8, 8))
-    assert overlapping(figure) == []
-
-
-def test_network_figure_refuses():
-    made = program_of((True, DISK, False))
-    with pytest.raises(ValueError, match=r"^most: expected 1 or more, got 0"):
-        viz.network_figure(made, most=0)
-    with pytest.raises(ValueError, match=r"^names: expected 1 distinct"):
-        viz.network_figure(made, names=["a", "b"])
-    params = built_bimonn(np.random.default_rng(0), [1, 1])
-    with pytest.raises(ValueError, match=r"^binary_params: expected binary banks"):
-        viz.network_figure((models.bimonn, params, (1, 9, 9, 1)))

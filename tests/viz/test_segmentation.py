@@ -67,10 +67,16 @@ def test_terms_figure_says_what_the_network_does(rng, tmp_path):
     last[1, 1] = True
     last[:, :, 1, 0] = True
     no = np.zeros
-    layers = [{"bise": BinaryBiSE(windows, no((2, 2), bool), complement, Spec()),
-               "lui": BinaryBiSE(used, ~no(2, bool), no(2, bool), Spec("lui"))},
-              {"bise": BinaryBiSE(last, np.array([[False], [True]]), no((2, 1), bool), Spec()),
-               "lui": BinaryBiSE(~no((2, 1), bool), no(1, bool), no(1, bool), Spec("lui"))}]  # fmt: skip
+    layers = [
+        {
+            "bise": BinaryBiSE(windows, no((2, 2), bool), complement, Spec()),
+            "lui": BinaryBiSE(used, ~no(2, bool), no(2, bool), Spec("lui")),
+        },
+        {
+            "bise": BinaryBiSE(last, np.array([[False], [True]]), no((2, 1), bool), Spec()),
+            "lui": BinaryBiSE(~no((2, 1), bool), no(1, bool), no(1, bool), Spec("lui")),
+        },
+    ]
     image = rng.integers(0, 99, (16, 18))
     sets = image[..., None] >= np.array([20, 70])
     truth = image > 40
