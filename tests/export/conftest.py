@@ -1,10 +1,11 @@
-"""Whole archives for the tests that damage them."""
+"""Whole archives for the tests that damage them; both forms of C."""
 
 import numpy as np
 import pytest
 from helpers.archives import small
 
 import morphax
+from morphax.export.c_source import _text
 from morphax.neurons import models
 from morphax.program import Op, Program
 
@@ -42,3 +43,10 @@ def tiny(tmp_path_factory):
 def path(tmp_path):
     """Where the damaged file goes."""
     return tmp_path / "damaged.npz"
+
+
+@pytest.fixture(params=["lines", "tables"])
+def form(request, monkeypatch):
+    """Both ways of writing neurons, whatever the size of the network."""
+    monkeypatch.setattr(_text, "UNROLLED", 10**6 if request.param == "lines" else 0)
+    return request.param

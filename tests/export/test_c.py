@@ -11,19 +11,11 @@ from helpers.c_compiler import guarded, library, pointer, resized
 from helpers.networks import binarize, built_bimonn, random_images
 from helpers.random_programs import bits, classifier, combine, image_operator, shown, spatial
 
-from morphax.export.c_source import _text
 from morphax.export.c_source.write import c
 from morphax.neurons import models
 from morphax.program import Op, Program, run
 
 BORDERS = ("ignore", "constant", "replicate")
-
-
-@pytest.fixture(params=["lines", "tables"])
-def form(request, monkeypatch):
-    """Both ways of writing neurons, whatever the size of the network."""
-    monkeypatch.setattr(_text, "UNROLLED", 10**6 if request.param == "lines" else 0)
-    return request.param
 
 
 def batch_run(program, folder, x, *, lanes=2):
