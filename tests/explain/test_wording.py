@@ -24,7 +24,7 @@ from helpers.operator_chains import (
 from helpers.random_programs import classifier, image_operator
 
 import morphax
-from morphax.explain import explain, layers
+from morphax.explain import explain, layer_lines
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.program import Op, Program, build, run, simplify
@@ -263,7 +263,7 @@ def test_networks_that_are_too_large_are_described(rng):
     assert (found.outputs, found.everywhere, found.margin) == ((), (), 0)
     lines = str(found).splitlines()
     assert lines[0] == "too large for an expression; its layers:"
-    assert list(found.layers) == lines[1:] == layers(made)
+    assert list(found.layers) == lines[1:] == layer_lines(made)
     assert lines[1] == "input: 2 planes of 7 x 8"
     assert lines[-1] == "counts: 3, each of 5 planes"
     union = int((~made.ops[5].arrays["erosion"]).sum())
