@@ -151,7 +151,7 @@ def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp
     program = Program(tuple(ops), (5, 7, 2), (5, 7, 3))
     stream, expected = b"", b""
     for size in [
-        *(1, 1),
+        (1, 1),
         (3, 2),
         (2, 63),
         (5, 64),
