@@ -122,7 +122,7 @@ def binary_to_the_end() -> str:
     rows = document["results"]
     commands = "\n".join(row["command"] for row in rows)
     return f"""## Binary to the end
-Each row names its date and commit; commands are those of that commit.
+Each row names its date and commit; commands are written with the option names of today.
 
 ```
 {commands}
@@ -145,8 +145,8 @@ def explored() -> str:
     ]
     return f"""## Settings tried
 Short runs of `python examples/classify.py` on few training images, judged on other training
-images; the test sets were not read. Commands are those of the row's commit; what they do not name
-is its entry in `DATASETS`. *In training* is the accuracy in the last steps, on moved images with
+images; the test sets were not read. Commands are written with the option names of today; what they
+do not name is the entry in `DATASETS` of the row's commit. *In training* is the accuracy in the last steps, on moved images with
 features dropped.
 
 {table(rows, EXPLORED, dataset=_name, **SHARES)}"""
