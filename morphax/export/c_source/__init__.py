@@ -1,8 +1,8 @@
-"""C99 source of binary networks, with an image in each bit of a word or a row of pixels in each word.
+"""C99 source of binary networks, in two layouts of 64-bit words.
 
-`write` has the entry `c`. `_batch` writes the layout with one pixel of 64 images in a word, `_pixels` the
-layout with 64 pixels of a row in a word; `_tables` writes arrays; the `*_templates` modules and `_text` hold
-the text of the C files.
+`write` has the entry `c`. `_batch` writes the layout with one pixel of 64 images in a word,
+`_pixels` the layout with 64 pixels of a row in a word. `_tables` writes neurons as lines or tables,
+`_text` the common parts of both; the `*_templates` modules hold the C code with places to fill in.
 """
 
 from morphax.export.c_source.write import CFiles as CFiles

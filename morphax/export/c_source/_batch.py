@@ -1,13 +1,17 @@
 """C in the batch layout: a word holds one pixel of 64 images, and L words are worked on together.
 
-Word `(plane * H + row) * W + column` of a signal is an array of L lanes; image i is bit i % 64 of lane
-i / 64. Every inner loop runs over lanes, so that any compiler makes vector code of it. Ops that read
-little are written out; the others are tables of indices. The counts of a "group_sum" are bit-sliced:
-plane `class * bits + b` holds bit b of the counts.
+Word `(plane * H + row) * W + column` of a signal is an array of L words, the *lanes*; image i is
+bit i % 64 of lane i / 64. Every inner loop runs over lanes, so that any compiler makes vector code
+of it. Ops that read little are written as lines of C, others as tables of indices. The counts of a
+"group_sum" are bit-sliced: plane `class * bits + b` holds bit b of the counts.
+
+The source consists of a prelude, helpers, one function for each op (`op1`, `op2`, ...), and the
+functions of the header, of which `..._run` calls the ops in order. Results of ops lie in the
+caller's workspace.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,73 +22,59 @@ from morphax.export.c_source import _tables, _text
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 
-_LARGE = 2**14  # pixels of a plane from which one lane is enough to fill vectors, and caches
-_PIECES = 32  # moves of at most so many pieces are written out
+_LARGE = 2**14  # planes of at least this many pixels fill vectors and caches with one lane
+_PIECES = 32  # a move of at most this many pieces is written as one `memcpy` for each
 
 
-class _Place(NamedTuple):  # of an op in the C function that runs the network
+class _Place(NamedTuple):
+    """The place of an op in the C code, as C expressions."""
+
     number: int
-    shapes: list[tuple[int, int, int]]  # of what it reads
-    reads: list[str]  # where that lies
-    writes: str
-    scratch: str
-    helpers: dict[str, str]  # functions that several ops share; grows
+    shapes: list[tuple[int, int, int]]  # shapes of its inputs
+    reads: list[str]  # pointers to its inputs
+    writes: str  # pointer to its result
+    scratch: str  # pointer to the padded plane of a "spatial" op
+    helpers: dict[str, str]  # functions that several ops share, by name; grows
 
 
 def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
-    """Declarations for the header and definitions for the source, without the comment above them.
+    """Write the declarations of the header and the definitions of the source.
 
     Args:
-        program: one that `check_program` approves of.
+        program: a program that passes `check_program`.
         name: prefix of the functions.
-        main: whether to append a program for stdin and stdout.
+        main: True to add a program for stdin and stdout.
 
     Returns:
-        (declarations, definitions).
+        `(declarations, definitions)`.
     """
-    ops = program.ops
-    last, sizes = ops[-1], [math.prod(op.shape) for op in ops]
-    found, room = _text.places(program, lambda op: math.prod(op.shape))
+    ops, last = program.ops, program.ops[-1]
+    place_of, room = _text.places(program, lambda op: math.prod(op.shape))
     helpers: dict[str, str] = {}
     parts, calls = [], []
+    # A function for each op, and the statement of the run function that calls it.
     for number, op in enumerate(ops):
         if op.kind == "input" and op is not last:
             continue
         place = _Place(
             number,
             [ops[i].shape for i in op.inputs],
-            [f"workspace + {found[i]} * L" if i else "in" for i in op.inputs],
-            "out" if op is last else f"workspace + {found[number]} * L",
+            [f"workspace + {place_of[i]} * L" if i else "in" for i in op.inputs],
+            "out" if op is last else f"workspace + {place_of[number]} * L",
             f"workspace + {room} * L",
             helpers,
         )
         defined, called = _emit(op, place)
         calls += [f"    /* op {number}: {op.kind} */", *called]
         parts += [f"{_text.noted(number, op)}\n{defined}"] if defined else []
+    names = _names(program, name, room, calls, main=main)
+    # Helpers stand before the ops that call them, and the type of the indices before both.
     counts = last.kind == "group_sum"
-    bits = last.options["per"].bit_length() if counts else 1
-    pads = [_padded(op) for op in ops if op.kind == "spatial"]
-    names = {
-        "name": name, "NAME": name.upper(),
-        "lanes": 8 if max(op.shape[1] * op.shape[2] for op in ops) < _LARGE else 1,
-        "words_in": sizes[0], "words_out": sizes[-1] * bits,
-        "scratch": room + max(pads, default=0),
-        "classes": last.shape[0], "bits": bits,
-        "label_bits": max(1, (last.shape[0] - 1).bit_length()),
-        "place_in": _word(ops[0]), "place_out": _word(last),
-        "kind": "int32_t" if counts else "uint8_t",
-        "results": "labels" if counts else "results",
-        "each": "" if counts else f" * {sizes[-1]}",
-        "verb": "classify" if counts else "apply",
-        "then": "labels" if counts else "unpack",
-        "calls": "\n".join(_text.unused(calls) + calls),
-        "stdio": _text.STDIO.lstrip("\n") if main else "", "binary": _text.BINARY.strip("\n"),
-    }  # fmt: skip
-    names["write"] = fill(ends.WRITE_LABELS if counts else ends.WRITE_BYTES, **names)
     helpers |= {"ADD": text.ADD.strip("\n")} if counts and last.options["per"] >= 8 else {}
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
         inner.insert(0, fill(text.INDEX, kind=_index_kind(program)))
+    # A network that counts has functions for counts and labels, any other one for bits.
     outer = [ends.PACK, ends.RUN, *([ends.COUNTS, ends.LABELS] if counts else [ends.UNPACK])]
     outer += [ends.APPLY, *([ends.MAIN] if main else [])]
     head = [ends.HEADER, ends.HEADER_LABELS if counts else ends.HEADER_BYTES]
@@ -92,8 +82,55 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     return "\n\n".join(fill(part, **names) for part in head), "\n\n".join(body)
 
 
+def _names(
+    program: Program, name: str, room: int, calls: list[str], *, main: bool
+) -> dict[str, object]:
+    """Return the `$names` of the templates around the ops.
+
+    Args:
+        program: the program.
+        name: prefix of the functions.
+        room: words of the workspace that hold results of ops.
+        calls: statements of the run function.
+        main: True if there is a `main`.
+    """
+    first, last = program.ops[0], program.ops[-1]
+    counts = last.kind == "group_sum"
+    bits = last.options["per"].bit_length() if counts else 1
+    pads = [_padded(op) for op in program.ops if op.kind == "spatial"]
+    area = max(op.shape[1] * op.shape[2] for op in program.ops)
+    words_out = math.prod(last.shape)
+    names: dict[str, object] = {
+        "name": name,
+        "NAME": name.upper(),
+        "lanes": 8 if area < _LARGE else 1,
+        # Sizes in words, for one lane.
+        "words_in": math.prod(first.shape),
+        "words_out": words_out * bits,
+        "scratch": room + max(pads, default=0),
+        # Counts: their number, and the bits of a count and of the number of a class.
+        "classes": last.shape[0],
+        "bits": bits,
+        "label_bits": max(1, (last.shape[0] - 1).bit_length()),
+        # Word of value j of an image, in the input and in the output.
+        "place_in": _word(first),
+        "place_out": _word(last),
+        # Functions for any number of images: a label or `words_out` bytes for each image.
+        "kind": "int32_t" if counts else "uint8_t",
+        "results": "labels" if counts else "results",
+        "each": "" if counts else f" * {words_out}",
+        "verb": "classify" if counts else "apply",
+        "then": "labels" if counts else "unpack",
+        "calls": "\n".join(_text.unused(calls) + calls),
+        "stdio": _text.STDIO.lstrip("\n") if main else "",
+        "binary": _text.BINARY.strip("\n"),
+    }
+    names["write"] = fill(ends.WRITE_LABELS if counts else ends.WRITE_BYTES, **names)
+    return names
+
+
 def usage(program: Program, name: str) -> str:
-    """How to use the program that `main` makes."""
+    """Describe how to use the program that `main` adds."""
     counts = program.ops[-1].kind == "group_sum"
     result = "a label a line" if counts else f"{math.prod(program.output_shape)} bytes each"
     return (
@@ -103,25 +140,26 @@ def usage(program: Program, name: str) -> str:
 
 
 def _padded(op: Op) -> int:
-    rows, columns = _tables.reach(op)
+    """Return the number of pixels of a plane with the frame that the windows of an op need."""
+    rows, columns = _tables.window_radius(op)
     return (op.shape[1] + 2 * rows) * (op.shape[2] + 2 * columns)
 
 
 def _word(op: Op) -> str:
-    """The word of value j of an image, whose bytes have the channels last."""
+    """Return the word of value j of an image, where bytes have the channels last, as C."""
     planes, area = op.shape[0], op.shape[1] * op.shape[2]
     return "j" if planes == 1 or area == 1 else f"(j % {planes} * {area} + j / {planes})"
 
 
 def _index_kind(program: Program) -> str:
-    """The type that the entries of all index tables fit in."""
+    """Return the C type that holds the entries of all index tables."""
     limits = [op.shape[0] for op in program.ops]
     limits += [_padded(op) for op in program.ops if op.kind == "spatial"]
     return "uint16_t" if max(limits) < 2**16 else "uint32_t"
 
 
 def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
-    """(definitions, statements of the run function) of an op."""
+    """Return (definitions, statements of the run function) of an op."""
     number, size = place.number, math.prod(op.shape)
     call = [f"    op{number}({', '.join([*place.reads, place.writes])});"]
     if op.kind == "input":  # a network of no layers at all
@@ -137,19 +175,21 @@ def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
         return fill(text.COMPLEMENT, n=number, words=size), call
     if op.kind == "constant":
         bits = op.arrays["bits"].reshape(-1).astype(int)
-        table = _text.table("uint8_t", f"op{number}_bits", bits)
-        return f"{table}\n\n{fill(text.CONSTANT, n=number, words=size)}", call
+        values = _text.constant_table("uint8_t", f"op{number}_bits", bits)
+        return f"{values}\n\n{fill(text.CONSTANT, n=number, words=size)}", call
     if op.kind == "union_pool":
         planes, height, width = place.shapes[0]
         (rows, columns), (down, across) = op.options["window"], op.options["strides"]
-        return fill(text.POOL, n=number, planes=planes, height=height, width=width,
-                    out_height=op.shape[1], out_width=op.shape[2], rows=rows, columns=columns,
-                    down=down, across=across), call  # fmt: skip
+        sizes = {"planes": planes, "height": height, "width": width}
+        sizes |= {"out_height": op.shape[1], "out_width": op.shape[2]}
+        sizes |= {"rows": rows, "columns": columns, "down": down, "across": across}
+        return fill(text.POOL, n=number, **sizes), call
     _checks.require(op.kind == "group_sum", "program", "ops of morphax.program", op.kind)
     return _group_sum(op, number), call
 
 
 def _combine(op: Op, place: _Place) -> str:
+    """Return the function of a "combine" op."""
     number, words = place.number, op.shape[1] * op.shape[2]
     if _tables.is_small(op):
         lines = _tables.combine_lines(
@@ -157,63 +197,90 @@ def _combine(op: Op, place: _Place) -> str:
         )
         unused = "" if len(op.arrays["indices"]) else "    (void)x;\n"
         return fill(text.COMBINE_LINES, n=number, words=words, lines=lines, unused=unused)
+    # By tables: `size` pixels of a plane at once, so that the result stays in registers.
     size = _tables.chunk(words)
     place.helpers.setdefault(f"any_{size}", _join("any", size))
     place.helpers.setdefault(f"all_{size}", _join("all", size))
-    return _tables.combine_by_table(number, op, extra="", unit=f"({words} * L)",
-                                      block=f"{size} * L", of=size, size="")  # fmt: skip
+    unit, block = f"({words} * L)", f"{size} * L"
+    return _tables.combine_by_table(number, op, extra="", unit=unit, block=block, of=size, size="")
 
 
 def _join(what: str, size: int) -> str:
+    """Return the helper that joins any number of planes, `size` pixels of each: "any" or "all"."""
     start, sign = ("0", "|") if what == "any" else ("~(uint64_t)0", "&")
-    return fill(text.JOIN, what=what, chunk=size, start=start, sign=sign)
+    return fill(text.JOIN, how=what, chunk=size, start=start, sign=sign)
 
 
 def _spatial(op: Op, place: _Place) -> str:
+    """Return the function of a "spatial" op.
+
+    An erosion is the complement of a dilation of the complement, so there are only unions: `frame`
+    copies a plane into `pad`, complemented for erosions and with pixels around it, and each window
+    is the OR of a few words of `pad`. With border "ignore" the pixels around are 0, the neutral
+    element of OR; with "constant" they are 0 before the complement; with "replicate" they are the
+    nearest pixels.
+    """
     place.helpers.setdefault("frame", text.FRAME.strip("\n"))
     _, height, width = op.shape
-    rows, columns = _tables.reach(op)
+    rows, columns = _tables.window_radius(op)
     stride, border = width + 2 * columns, op.options["border"]
-    # Pixels of the window, counted in the framed plane from the corner of the reach.
-    away = [_tables.offsets(window) @ (stride, 1) + rows * stride + columns
-            for window in op.arrays["selem"]]  # fmt: skip
-    sources, erosion = op.arrays["source"].tolist(), op.arrays["erosion"].astype(int).tolist()
+    # For each window, the positions of its pixels in `pad`, seen from the first pixel of a row.
+    positions = [
+        _tables.offsets(window) @ (stride, 1) + rows * stride + columns
+        for window in op.arrays["selem"]
+    ]
+    erosion = op.arrays["erosion"].astype(int).tolist()
     flip = (op.arrays["erosion"] ^ op.arrays["complement"]).astype(int).tolist()
-    names = {
-        "n": place.number, "height": height, "width": width, "rows": rows, "columns": columns,
-        "area": height * width, "stride": stride, "replicate": int(border == "replicate"),
-    }  # fmt: skip
+    names = {"n": place.number, "height": height, "width": width, "rows": rows, "columns": columns}
+    names |= {"area": height * width, "stride": stride, "replicate": int(border == "replicate")}
     order = _tables.spatial_order(op)
     if _tables.is_small(op):
-        lines, framed = [], None
-        for o in order:
-            if framed != (framed := (sources[o], erosion[o])):
-                flipped = "~(uint64_t)0" if erosion[o] else "0"
-                beyond = flipped if border == "constant" else "0"
-                start = sources[o] * height * width
-                lines.append(fill(text.FRAMED, x=start, flip=flipped, fill=beyond, **names))
-            terms = [f"p[{k} * L + i]" for k in away[o].tolist()]
-            value = _text.joined(terms, erosion=False, complement=bool(flip[o]))
-            line = _text.statement(f"d[i] = {value};", 12)
-            unused = "" if terms else "        (void)p;\n"
-            lines.append(fill(text.WINDOW, o=o * height * width, line=line, unused=unused, **names))
-        return fill(text.SPATIAL_LINES, n=place.number, lines="\n".join(lines))
+        return _spatial_lines(op, order, positions, names)
     size = _tables.chunk(width)
     place.helpers.setdefault(f"any_{size}", _join("any", size))
-    filled = _tables.quads([away[o] for o in order])
-    windows = [(sources[o], erosion[o], o, flip[o], len(part) // 4)
-               for o, part in zip(order, filled, strict=True)]  # fmt: skip
-    tables = [
-        _text.table("index_type", f"op{place.number}_index", np.concatenate(filled)),
-        _text.table("uint32_t", f"op{place.number}_windows", np.array(windows)),
+    lists = _tables.quads([positions[o] for o in order])
+    # A row of the table: plane read, erosion, plane written, complemented, quads of its pixels.
+    sources = op.arrays["source"].tolist()
+    windows = [
+        (sources[o], erosion[o], o, flip[o], len(part) // 4)
+        for o, part in zip(order, lists, strict=True)
     ]
+    tables = [
+        _text.constant_table("index_type", f"op{place.number}_index", np.concatenate(lists)),
+        _text.constant_table("uint32_t", f"op{place.number}_windows", np.array(windows)),
+    ]
+    names |= {"count": len(order), "chunk": size, "windows": f"op{place.number}_windows"}
     beyond = "flip" if border == "constant" else "0"
-    function = fill(text.SPATIAL_TABLE, count=len(order), chunk=size, fill=beyond, **names)
-    return "\n\n".join([*tables, function])
+    return "\n\n".join([*tables, fill(text.SPATIAL_TABLE, fill=beyond, **names)])
+
+
+def _spatial_lines(
+    op: Op, order: list[int], positions: list[np.ndarray], names: dict[str, Any]
+) -> str:
+    """Return the function of a small "spatial" op: a call of `frame` and a loop for each window."""
+    area, lines, framed = names["area"], [], None
+    for o in order:
+        source, erosion, flip = (
+            int(op.arrays["source"][o]),
+            bool(op.arrays["erosion"][o]),
+            bool(op.arrays["erosion"][o] ^ op.arrays["complement"][o]),
+        )
+        # Windows on the same framed plane follow each other: frame it once.
+        if framed != (framed := (source, erosion)):
+            flipped = "~(uint64_t)0" if erosion else "0"
+            beyond = flipped if op.options["border"] == "constant" else "0"
+            lines.append(fill(text.FRAMED, x=source * area, flip=flipped, fill=beyond, **names))
+        terms = [f"p[{k} * L + i]" for k in positions[o].tolist()]
+        value = _text.joined(terms, erosion=False, complement=flip)
+        line = _text.statement(f"d[i] = {value};", 12)
+        unused = "" if terms else "        (void)p;\n"
+        lines.append(fill(text.WINDOW, o=o * area, line=line, unused=unused, **names))
+    return fill(text.SPATIAL_LINES, n=names["n"], lines="\n".join(lines))
 
 
 def _moves(op: Op, place: _Place) -> tuple[str, list[str]]:
-    """A "select" or "rearrange": copies of pieces of memory, or tables of single words."""
+    """Return a "select" or "rearrange": copies of pieces of memory, or tables of single words."""
+    # `index`: where each unit (a plane or a word) of the result comes from, in all inputs.
     if op.kind == "select":  # whole planes
         unit, sizes = op.shape[1] * op.shape[2], [shape[0] for shape in place.shapes]
         index = op.arrays["source"].astype(int)
@@ -222,15 +289,18 @@ def _moves(op: Op, place: _Place) -> tuple[str, list[str]]:
         index = op.arrays["index"].reshape(-1).astype(int)
     begins = np.cumsum([0, *sizes])
     signal = np.searchsorted(begins, index, side="right") - 1
+    # Pieces: runs of units that are consecutive in one input.
     begin = np.flatnonzero(np.r_[True, (np.diff(index) != 1) | (np.diff(signal) != 0)])
     if len(begin) <= _PIECES:
         calls = []
         for a, b in zip(begin.tolist(), [*begin[1:].tolist(), len(index)], strict=True):
             k = int(signal[a])
-            start = int(index[a] - begins[k]) * unit
-            calls.append(f"    memcpy({place.writes} + {a * unit} * L, {place.reads[k]} + "
-                         f"{start} * L,\n           {(b - a) * unit} * L * sizeof *out);")  # fmt: skip
+            to = f"{place.writes} + {a * unit} * L"
+            source = f"{place.reads[k]} + {int(index[a] - begins[k]) * unit} * L"
+            size = f"{(b - a) * unit} * L * sizeof *out"
+            calls.append(f"    memcpy({to}, {source},\n           {size});")
         return "", calls
+    # Many pieces: for each input a table of (unit written, unit read).
     place.helpers.setdefault("move", text.MOVE.strip("\n"))
     tables, calls = [], []
     for k, read in enumerate(place.reads):
@@ -238,25 +308,37 @@ def _moves(op: Op, place: _Place) -> tuple[str, list[str]]:
         if mine.size:
             name = f"op{place.number}_moves{k}"
             pairs = np.column_stack([mine, index[mine] - begins[k]])
-            tables.append(_text.table("uint32_t", name, pairs))
+            tables.append(_text.constant_table("uint32_t", name, pairs))
             calls.append(f"    move({read}, {place.writes}, {name}, {len(mine)}, {unit} * L);")
     return "\n\n".join(tables), calls
 
 
 def _group_sum(op: Op, number: int) -> str:
-    """Counts of `per` words each, by carry-save adders: five operations a word and a few more."""
+    """Return the function of a "group_sum": counts of `per` words each, by carry-save adders.
+
+    s0, s1, ... are the bits of the counts in one word each. Eight words are added at once by seven
+    full adders, whose carry c has weight 8; the words that are left are added one by one. In both
+    cases c then ripples through the bits from its weight on. This takes about five operations for
+    each word.
+    """
     per = op.options["per"]
     bits = per.bit_length()
+    # c is added to bit b (a half adder), and becomes the carry to the next bit.
     carry = [f"{{ const uint64_t e = s{b} & c; s{b} ^= c; c = e; }}" for b in range(bits - 1)]
     carry.append(f"s{bits - 1} ^= c;")
     indent = "\n" + " " * 16
     names = {
-        "n": number, "classes": op.shape[0], "per": per, "bits": bits, "eights": per // 8 * 8,
+        "n": number,
+        "classes": op.shape[0],
+        "per": per,
+        "bits": bits,
+        "eights": per // 8 * 8,
         "load": indent.join(f"s{b} = n[{b} * L + i];" for b in range(bits)),
         "store": indent.join(f"n[{b} * L + i] = s{b};" for b in range(bits)),
-        "ripple": indent.join(carry), "ripple_eights": indent.join(carry[3:]),
+        "ripple": indent.join(carry),
+        "ripple_eights": indent.join(carry[3:]),
         "names": ", ".join(f"s{b}" for b in range(bits)),
-    }  # fmt: skip
+    }
     eight = [fill(text.COUNT_EIGHT, **names)] if per >= 8 else []
     one = [fill(text.COUNT_ONE, **names)] if per % 8 else []
     return fill(text.COUNT, lines="\n".join([*eight, *one]), **names)

@@ -1,10 +1,14 @@
-"""The C of the ops in the batch layout: templates, filled in by `_batch`.
+"""Templates of the ops in the batch layout, which `_batch` fills in.
 
-`$name` and `$NAME` are the user's prefix; `L` is the number of lanes, a constant when the C is compiled.
+`L` is the number of lanes (words worked on together), a constant when the C is compiled. A word
+`(plane * H + row) * W + column` of a signal is L lanes, so that its first lane is at that number
+times L. `$n` is the number of an op.
 """
 
+# Type of the entries of index tables: as small as they allow.
 INDEX = "typedef $kind index_type;"
 
+# A "complement": all words of all planes.
 COMPLEMENT = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 {
@@ -14,6 +18,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 }
 """
 
+# A "constant": one byte for each pixel becomes a word of 64 equal bits in each lane.
 CONSTANT = """
 static void op$n(uint64_t *out)
 {
@@ -24,6 +29,7 @@ static void op$n(uint64_t *out)
 }
 """
 
+# Helper of "select" and "rearrange" ops of many pieces.
 MOVE = """
 /* Word (or plane) moves[k][1] becomes word moves[k][0]; `unit` words each. */
 static void move(const uint64_t *restrict x, uint64_t *restrict out, const uint32_t (*moves)[2],
@@ -35,9 +41,11 @@ static void move(const uint64_t *restrict x, uint64_t *restrict out, const uint3
 }
 """
 
+# Helpers any_N and all_N: the OR or AND of any number of operands. N pixels are kept in registers
+# while the index list is read, four operands in each step.
 JOIN = """
 /* d = the words x + index[k] * unit joined by $sign, $chunk pixels of them; four k at a time. */
-static void ${what}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
+static void ${how}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
                   size_t quads, size_t unit, uint64_t flip)
 {
     uint64_t t[$chunk * L];
@@ -55,6 +63,7 @@ static void ${what}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, con
 }
 """
 
+# A "combine" of few members: one line for each neuron, in one loop over all words of a plane.
 COMBINE_LINES = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 {
@@ -65,6 +74,8 @@ $lines
 }
 """
 
+# Helper of "spatial" ops: a copy of a plane with pixels around it, so that windows need no bounds
+# checks.
 FRAME = """
 /* pad = x ^ flip with rows and columns around it, of `fill` or of the nearest pixel. */
 static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t height, size_t width,
@@ -90,6 +101,7 @@ static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t hei
 }
 """
 
+# A "spatial" op of few pixels: FRAMED where the framed plane changes, WINDOW for each neuron.
 SPATIAL_LINES = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
 {
@@ -102,6 +114,7 @@ FRAMED = """
     frame(x + $x * L, pad, $height, $width, $rows, $columns, $replicate, $fill, $flip);
 """
 
+# One neuron: `p` is the row of the framed plane above the pixel, `$line` the OR of its pixels.
 WINDOW = """
     for (y = 0; y < $height; ++y) {
         const uint64_t *p = pad + y * ($stride * L);
@@ -111,6 +124,7 @@ $line
     }
 """
 
+# A "spatial" op of many pixels: a loop over a table of windows, whose pixels are in an index list.
 SPATIAL_TABLE = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
 {
@@ -118,9 +132,9 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *r
     size_t k, y, w;
     /* A window: plane read, erosion, plane written, complemented, quads. */
     for (k = 0; k < $count; ++k) {
-        const uint32_t *window = op${n}_windows[k];
+        const uint32_t *window = ${windows}[k];
         const uint64_t flip = (uint64_t)0 - (uint64_t)window[1];
-        if (k == 0 || window[0] != op${n}_windows[k - 1][0] || window[1] != op${n}_windows[k - 1][1])
+        if (k == 0 || window[0] != ${windows}[k - 1][0] || window[1] != ${windows}[k - 1][1])
             frame(x + window[0] * ($area * L), pad, $height, $width, $rows, $columns, $replicate,
                   $fill, flip);
         for (y = 0; y < $height; ++y)
@@ -133,6 +147,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *r
 }
 """
 
+# A "union_pool": for each output pixel the OR over its window.
 POOL = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 {
@@ -153,6 +168,8 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 }
 """
 
+# A "group_sum": for each class the loops COUNT_EIGHT and COUNT_ONE over the words to count. Plane b
+# of a class holds bit b of the counts.
 COUNT = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 {
@@ -183,6 +200,7 @@ COUNT_EIGHT = """
             }
 """
 
+# Adds the words that are left one by one.
 COUNT_ONE = """
         for (j = $eights; j < $per; ++j, x += L)
             for (i = 0; i < L; ++i) {
@@ -193,6 +211,7 @@ COUNT_ONE = """
             }
 """
 
+# A macro, so that it can assign to both results.
 ADD = """
 /* A full adder: s becomes the sum of s, a and b, carry their carry. */
 #define ADD(s, a, b, carry) \\

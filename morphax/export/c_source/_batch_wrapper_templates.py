@@ -1,11 +1,14 @@
-"""The C around the ops in the batch layout: templates for the header, packing, labels and `main`.
+"""Templates around the ops in the batch layout: header, packing, results, and `main`.
 
-`$name` and `$NAME` are the user's prefix; `L` is the number of lanes, a constant when the C is compiled.
+`$name` and `$NAME` are the prefix that the user chose; `L` is the number of lanes (words worked on
+together), a constant when the C is compiled.
 """
 
+# Declarations of all networks.
 HEADER = """
 #ifndef ${NAME}_LANES
-#define ${NAME}_LANES $lanes /* words worked on together: the same number for all that includes this */
+#define ${NAME}_LANES $lanes \
+/* words worked on together: the same number for all that includes this */
 #endif
 #define ${NAME}_IMAGES (64 * ${NAME}_LANES) /* images in one run */
 #define ${NAME}_INPUT_BYTES $words_in /* of one image: a byte a pixel, channels last */
@@ -24,6 +27,7 @@ void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in);
 void ${name}_run(const uint64_t *in, uint64_t *out, uint64_t *workspace);
 """
 
+# Declarations of networks whose result is bits.
 HEADER_BYTES = """
 #define ${NAME}_OUTPUT_BYTES $words_out
 
@@ -34,6 +38,7 @@ void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results);
 void ${name}_apply(const uint8_t *images, size_t count, uint8_t *results, uint64_t *workspace);
 """
 
+# Declarations of networks whose result is counts.
 HEADER_LABELS = """
 #define ${NAME}_CLASSES $classes
 #define ${NAME}_COUNT_BITS $bits
@@ -48,6 +53,7 @@ void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels);
 void ${name}_classify(const uint8_t *images, size_t count, int32_t *labels, uint64_t *workspace);
 """
 
+# Start of the source.
 PRELUDE = """
 #include "$name.h"
 
@@ -58,6 +64,7 @@ ${stdio}#include <string.h>
 size_t ${name}_workspace_words(void) { return ${NAME}_WORKSPACE_WORDS; }
 """
 
+# The network: a call for each op, in order.
 RUN = """
 void ${name}_run(const uint64_t *in, uint64_t *out, uint64_t *workspace)
 {
@@ -65,6 +72,8 @@ $calls
 }
 """
 
+# Bytes to words, 64 pixels of 64 images at a time: a 64 x 64 transposition of bits in two steps.
+# Eight images give one byte for each pixel (`part`), and eight such bytes give its word.
 PACK = """
 void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in)
 {
@@ -95,6 +104,7 @@ void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in)
 }
 """
 
+# Words to bytes, channels last.
 UNPACK = """
 void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results)
 {
@@ -105,6 +115,7 @@ void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results)
 }
 """
 
+# Bit-sliced counts to integers.
 COUNTS = """
 void ${name}_counts(const uint64_t *out, size_t count, int32_t *counts)
 {
@@ -119,6 +130,8 @@ void ${name}_counts(const uint64_t *out, size_t count, int32_t *counts)
 }
 """
 
+# Class of the largest count, for all images of a lane at once: `more` has the bit of each image set
+# whose count of class k is larger than `best`, compared from the lowest bit to the highest.
 LABELS = """
 void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels)
 {
@@ -149,6 +162,7 @@ void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels)
 }
 """
 
+# All of the above for any number of images, in portions of 64 L.
 APPLY = """
 void ${name}_$verb(const uint8_t *images, size_t count, $kind *$results, uint64_t *workspace)
 {
@@ -165,6 +179,7 @@ void ${name}_$verb(const uint8_t *images, size_t count, $kind *$results, uint64_
 }
 """
 
+# A program that reads images from stdin and writes results to stdout.
 MAIN = """
 int main(void)
 {
@@ -191,6 +206,7 @@ $write
 }
 """
 
+# Output of `main`: a label on each line, or the bytes of the results.
 WRITE_LABELS = """
         for (size_t i = 0; i < count; ++i)
             printf("%ld\\n", (long)labels[i]);

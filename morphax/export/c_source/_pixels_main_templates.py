@@ -1,5 +1,10 @@
-"""The C program around a network in the pixel layout: PBM images from stdin to stdout."""
+"""Template of the C program around a network in the pixel layout: PBM images in and out.
 
+PBM (P4) rows are bytes with the leftmost pixel in the highest bit; `reversed` turns each byte, as
+the leftmost pixel is the lowest bit in a word.
+"""
+
+# Reads one image for each input plane, runs the network, writes one image for each output plane.
 MAIN = r"""
 static int failed(const char *why)
 {

@@ -1,9 +1,11 @@
-"""The C of the pixel layout: templates, filled in by `_pixels`.
+"""Templates of the pixel layout, which `_pixels` fills in.
 
-A plane is `height` rows of `words` words; bit x % 64 of word x / 64 of a row is its pixel x. Bits beyond
-the width hold anything until the end. `$name` and `$NAME` are the user's prefix.
+A plane is `height` rows of `words` words; bit x % 64 of word x / 64 of a row is its pixel x. Bits
+beyond the width may hold anything until the end. `$name` and `$NAME` are the prefix that the user
+chose, `$n` is the number of an op.
 """
 
+# Declarations.
 HEADER = """
 #define ${NAME}_PLANES_IN $planes_in
 #define ${NAME}_PLANES_OUT $planes_out
@@ -25,6 +27,8 @@ void ${name}_run(const uint64_t *in, uint64_t *out, size_t width, size_t height,
 void ${name}_unpack(const uint64_t *out, size_t width, size_t height, uint8_t *image);
 """
 
+# Start of the source. The workspace holds the results of ops, one framed plane, and the four arrays
+# of `dilate`, each with some words to spare, because shifted reads go one word too far.
 PRELUDE = """
 #include "$name.h"
 
@@ -47,6 +51,7 @@ size_t ${name}_workspace_words(size_t width, size_t height)
 }
 """
 
+# The network: a call for each op, in order. Then the bits beyond the width are cleared.
 RUN = """
 void ${name}_run(const uint64_t *in, uint64_t *out, size_t width, size_t height,
          uint64_t *workspace)
@@ -62,6 +67,7 @@ $calls
 }
 """
 
+# A "complement": all words of all planes.
 COMPLEMENT = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
 {
@@ -71,6 +77,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t word
 }
 """
 
+# Helpers any_of and all_of: the OR or AND of any number of planes, one block of words each.
 JOIN = """
 /* d = the planes x + index[k] * unit joined by $sign, n words of them; four k at a time. */
 static void ${what}_of(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
@@ -90,6 +97,7 @@ static void ${what}_of(const uint64_t *restrict x, uint64_t *restrict d, const i
 }
 """
 
+# A "combine" of few members: one line for each neuron, in one loop over all words of a plane.
 COMBINE_LINES = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
 {
@@ -100,6 +108,10 @@ $lines
 }
 """
 
+# Helpers of "spatial" ops. `frame` copies a plane with pixels around it. `dilate` runs the code of
+# a window on blocks of rows: for each group of columns it joins the rows into `t`, doubles the width
+# of a run in `u` and `v` until all its columns are joined, and adds it to the result `d`. `join` and
+# `add` shift by r pixels: the upper bits of a word, and the lower bits of the next one.
 WINDOWS = """
 /* The plane x ^ flip with `rows` rows around it and `margin` words left and right, filled with
    `fill` or with the nearest pixel. */
@@ -206,6 +218,7 @@ static void dilate(const uint64_t *pad, uint64_t *out, size_t words, size_t heig
 }
 """
 
+# A "spatial" op: a loop over a table of windows, which frames a plane where it changes.
 SPATIAL = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t width, size_t height,
          uint64_t *restrict pad)
@@ -216,10 +229,10 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t widt
     size_t k;
     /* A window: plane read, erosion, plane written, complemented, groups, length of their code. */
     for (k = 0; k < $count; ++k) {
-        const uint32_t *window = op${n}_windows[k];
+        const uint32_t *window = ${windows}[k];
         const uint64_t flip = (uint64_t)0 - (uint64_t)window[1];
-        if (k == 0 || window[0] != op${n}_windows[k - 1][0] || window[1] != op${n}_windows[k - 1][1])
-            frame(x + window[0] * area, pad, width, height, $rows, $margin, $replicate, $fill, flip);
+        if (k == 0 || window[0] != ${windows}[k - 1][0] || window[1] != ${windows}[k - 1][1])
+            frame(x + window[0] * area, pad, width, height, $rows, $margin, $nearest, $fill, flip);
         dilate(pad, out + window[2] * area, words, height, $margin, code, window[4],
                (uint64_t)0 - (uint64_t)window[3], scratch);
         code += window[5];
@@ -227,6 +240,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t widt
 }
 """
 
+# Bytes to words and back, a plane at a time; bytes have the channels last.
 PACK = """
 void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *in)
 {

@@ -1,7 +1,9 @@
 """Neurons as lines of C or as tables of indices, for both layouts of words.
 
-A list of indices is read four at a time: the last one is repeated until four divides their number, as
-x | x = x & x = x. Neurons of one kind and size stand side by side, so that loops run without surprises.
+Few neurons become one line of C each. Many become a table of indices and a loop. A list of indices
+is read four at a time; the last index is repeated until four divides their number, because
+x | x = x & x = x. Neurons of one kind and size stand side by side (a *run*), so that the branches
+of the loop are predictable.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,18 +16,27 @@ from morphax.program import Op
 
 
 def index_lists(op: Op) -> list[np.ndarray]:
-    """The planes that each neuron of a "combine" op reads."""
+    """Return the planes that each neuron of a "combine" op reads."""
     ends = op.arrays["offsets"]
     return [op.arrays["indices"][a:b] for a, b in pairwise(ends)]
 
 
 def is_small(op: Op) -> bool:
-    """Whether the neurons of an op are written out one by one, rather than as tables."""
+    """Return whether the neurons of an op are written as lines, not as tables."""
     return op.shape[0] + _text.work(op)[1] <= _text.UNROLLED
 
 
 def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) -> str:
-    """A "combine" op as assignments: `to(o)` is the word of plane o, `term(k)` that of plane k read."""
+    """Write a "combine" op as assignments, one for each plane.
+
+    Args:
+        op: the op.
+        to: expression for the word of plane o of the result.
+        term: expression for the word of plane k of the input.
+
+    Returns:
+        Lines of C.
+    """
     lines = []
     for o, (part, erosion, complement) in enumerate(
         zip(index_lists(op), op.arrays["erosion"], op.arrays["complement"], strict=True)
@@ -36,6 +47,8 @@ def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) 
     return "\n".join(lines)
 
 
+# A "combine" op by tables. For each run of neurons of one kind and size: `index` walks over the
+# planes they read, `plane` over the planes they write. `all_*` and `any_*` join one block of words.
 _COMBINE = """
 static void op$n(const uint64_t *restrict x, uint64_t *restrict out$extra)
 {
@@ -62,42 +75,46 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out$extra)
 def combine_by_table(
     number: int, op: Op, *, extra: str, unit: str, block: str, of: object, size: str
 ) -> str:
-    """The tables of a "combine" op, and the function that runs it by them.
+    """Write the tables of a "combine" op, and the function that runs it.
 
     Args:
-        number: of the op.
+        number: number of the op.
         op: the op.
-        extra: arguments of the function beside x and out.
+        extra: parameters of the function after x and out, with a comma before; or "".
         unit: words of a plane, as an expression of C.
-        block: words that are worked on together.
-        of: end of the names of the helpers, `any_...` and `all_...`.
-        size: argument of the helpers that says how many words are left, with a comma; or nothing.
+        block: words that are worked on together, as an expression of C.
+        of: end of the names of the helpers `any_...` and `all_...`.
+        size: argument of the helpers with the number of words that are left, with a comma after;
+            or "".
 
     Returns:
         Definitions.
     """
-    filled = quads(index_lists(op))
-    sizes = np.array([len(part) // 4 for part in filled])
+    lists = quads(index_lists(op))
+    sizes = np.array([len(part) // 4 for part in lists])
     erosion, complement = (op.arrays[k].astype(int) for k in ("erosion", "complement"))
+    # Sort the neurons by kind and size, and find the runs of equal ones.
     order = np.lexsort((sizes, complement, erosion))
     kinds = np.stack([sizes, erosion + 2 * complement], axis=1)[order]
     starts = np.flatnonzero(np.r_[True, (kinds[1:] != kinds[:-1]).any(1)])
-    counts = np.diff(np.r_[starts, len(order)])
-    index = np.concatenate([filled[o] for o in order])
+    lengths = np.diff(np.r_[starts, len(order)])
+    index = np.concatenate([lists[o] for o in order])
+    runs = np.column_stack([lengths, kinds[starts]])
     tables = [
-        _text.table("index_type", f"op{number}_index", index),
-        _text.table("index_type", f"op{number}_plane", order),
-        _text.table("uint32_t", f"op{number}_runs", np.column_stack([counts, kinds[starts]])),
+        _text.constant_table("index_type", f"op{number}_index", index),
+        _text.constant_table("index_type", f"op{number}_plane", order),
+        _text.constant_table("uint32_t", f"op{number}_runs", runs),
     ]
     names = {"n": number, "extra": extra, "unit": unit, "block": block, "of": of, "size": size}
     return "\n\n".join([*tables, _text.fill(_COMBINE, runs=len(starts), **names)])
 
 
 def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Each list, filled up to a multiple of four by its last entry: x | x = x & x = x.
+    """Fill each list up to a multiple of four by repeating its last entry.
 
-    >>> [part.tolist() for part in quads([np.arange(5), np.arange(0)])]
-    [[0, 1, 2, 3, 4, 4, 4, 4], []]
+    Example:
+        >>> [part.tolist() for part in quads([np.arange(5), np.arange(0)])]
+        [[0, 1, 2, 3, 4, 4, 4, 4], []]
     """
     return [
         np.concatenate([part, np.repeat(part[-1:], -len(part) % 4)]).astype(int) for part in lists
@@ -105,25 +122,26 @@ def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def chunk(pixels: int) -> int:
-    """The largest divisor of a number of pixels up to 16: how many are worked on at once.
+    """Return the number of pixels to work on at once: the largest divisor of `pixels` up to 16.
 
-    >>> chunk(28 * 28), chunk(1), chunk(49)
-    (16, 1, 7)
+    Example:
+        >>> chunk(28 * 28), chunk(1), chunk(49)
+        (16, 1, 7)
     """
     return max(d for d in range(1, 17) if pixels % d == 0)
 
 
 def offsets(window: np.ndarray) -> np.ndarray:
-    """The pixels of a window as (dy, dx) from its centre, int `(|S|, 2)`."""
+    """Return the pixels of a window as (dy, dx) from its centre, int `(|S|, 2)`."""
     return np.argwhere(window) - np.array(window.shape) // 2
 
 
-def reach(op: Op) -> tuple[int, int]:
-    """How far the windows of a "spatial" op reach: (rows, columns)."""
+def window_radius(op: Op) -> tuple[int, int]:
+    """Return the greatest distance of a pixel of any window from its centre, (rows, columns)."""
     away = np.abs(offsets(np.logical_or.reduce(op.arrays["selem"])))
     return tuple(int(n) for n in away.max(0, initial=0))  # type: ignore[return-value]
 
 
 def spatial_order(op: Op) -> list[int]:
-    """The planes of a "spatial" op, those that share a framed plane side by side."""
+    """Order the planes of a "spatial" op so that those on one framed plane are adjacent."""
     return np.lexsort((op.arrays["erosion"], op.arrays["source"])).tolist()

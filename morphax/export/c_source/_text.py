@@ -1,6 +1,6 @@
-"""C as text: names, tables, comments, and where the results of a program's ops lie in memory.
+"""C as text: names, tables, comments, the header file, and the places of results in memory.
 
-Nothing here knows the layout of words; `_batch` and `_pixels` do.
+Nothing here depends on the layout of words; `_batch` and `_pixels` do.
 """
 
 import re
@@ -15,25 +15,30 @@ from morphax._version import __version__
 from morphax.program import Op, Program
 
 UNROLLED = 256
-"""Ops that read at most so many planes or window pixels are written out; others become tables."""
+"""Ops that read at most this many planes or window pixels are written as lines of C, not tables."""
 
-# C99, C11, C23 and C++, whose compilers read the header too.
+# Of C99, C11 and C23, and of C++, whose compilers may read the header.
 _KEYWORDS = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t
-class co_await co_return co_yield compl complex concept const const_cast consteval constexpr constinit
-continue decltype default delete do double dynamic_cast else enum explicit export extern false float for
-friend goto if imaginary inline int long mutable namespace new noexcept not not_eq nullptr operator or
-or_eq private protected public register reinterpret_cast requires restrict return short signed sizeof
-static static_assert static_cast struct switch template this thread_local throw true try typedef typeid
-typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+char32_t class co_await co_return co_yield compl complex concept const const_cast consteval
+constexpr constinit continue decltype default delete do double dynamic_cast else enum explicit
+export extern false float for friend goto if imaginary inline int long mutable namespace new
+noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast
+requires restrict return short signed sizeof static static_assert static_cast struct switch template
+this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using
+virtual void volatile wchar_t while xor xor_eq
 """
 
 
 def checked_name(name: str) -> str:
-    """`name`, if the functions and files of a model can begin with it; else `ValueError`.
+    """Check that the functions and files of a model can begin with a name, and return it.
 
-    >>> checked_name("digits")
-    'digits'
+    Raises:
+        ValueError: if they cannot.
+
+    Example:
+        >>> checked_name("digits")
+        'digits'
     """
     legal = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,39}", name)
     expected = "a C identifier of at most 40 letters, digits and _, a letter first"
@@ -43,30 +48,41 @@ def checked_name(name: str) -> str:
 
 
 def fill(template: str, **names: object) -> str:
-    """A C template with its `$names` filled in.
+    """Fill in the `$names` of a C template.
 
-    >>> fill("x[$i] = 0;", i=3)
-    'x[3] = 0;'
+    Example:
+        >>> fill("x[$i] = 0;", i=3)
+        'x[3] = 0;'
     """
     return Template(template.strip("\n")).substitute({k: str(v) for k, v in names.items()})
 
 
 def comment(text: str) -> str:
-    """Text from outside, such as a path of a params tree, that cannot end a comment.
+    """Make text that comes from the user safe inside a C comment, such as a path of a params tree.
 
-    >>> comment("layers/0 */ #")
-    'layers/0 _/ _'
+    Example:
+        >>> comment("layers/0 */ #")
+        'layers/0 _/ _'
     """
     return re.sub(r"[^A-Za-z0-9 _.,:/()=|+-]", "_", text)[:120]
 
 
-def table(kind: str, name: str, values: np.ndarray) -> str:
-    """A constant table; of rows, where `values` has two axes. Never empty, as C wants it.
+def constant_table(kind: str, name: str, values: np.ndarray) -> str:
+    """Write a constant array of C, of one or two axes; an empty one gets a 0, as C needs an entry.
 
-    >>> print(table("uint8_t", "bits", np.array([1, 0])))
-    static const uint8_t bits[] = {
-        1, 0
-    };
+    Args:
+        kind: type of the entries.
+        name: name of the array.
+        values: integers.
+
+    Returns:
+        The definition.
+
+    Example:
+        >>> print(constant_table("uint8_t", "bits", np.array([1, 0])))
+        static const uint8_t bits[] = {
+            1, 0
+        };
     """
     rows = values.ndim == 2
     cells = ["{" + ", ".join(map(str, row)) + "}" if rows else str(row) for row in values.tolist()]
@@ -78,10 +94,11 @@ def table(kind: str, name: str, values: np.ndarray) -> str:
 
 
 def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
-    """The intersection (`erosion`) or union of terms, complemented or not, as an expression.
+    """Write the intersection (`erosion`) or union of terms, complemented or not, as an expression.
 
-    >>> joined(["a", "b"], erosion=True, complement=True)
-    '~(a & b)'
+    Example:
+        >>> joined(["a", "b"], erosion=True, complement=True)
+        '~(a & b)'
     """
     if not terms:
         return "~(uint64_t)0" if erosion != complement else "0"
@@ -92,17 +109,29 @@ def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
 
 
 def statement(text: str, indent: int) -> str:
-    """One statement, wrapped to lines of at most about 100 characters."""
-    start, rest = " " * indent, " " * (indent + 4)
-    return textwrap.fill(text, 99, initial_indent=start, subsequent_indent=rest,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    """Wrap one statement to lines of at most about 100 characters."""
+    return textwrap.fill(
+        text,
+        99,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 4),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def unused(calls: Sequence[str]) -> list[str]:
-    """Statements that tell compilers which arguments of a run function these calls do not need.
+    """Return statements that mark the unused arguments of a run function for the compiler.
 
-    >>> unused(["    op1(in, out);"])
-    ['    (void)workspace;']
+    Args:
+        calls: statements of the function.
+
+    Returns:
+        Statements to put before them.
+
+    Example:
+        >>> unused(["    op1(in, out);"])
+        ['    (void)workspace;']
     """
     code = " ".join(call for call in calls if not call.lstrip().startswith("/*"))
     return [
@@ -111,33 +140,34 @@ def unused(calls: Sequence[str]) -> list[str]:
 
 
 def places(program: Program, size: Callable[[Op], int]) -> tuple[dict[int, int], int]:
-    """Where the result of each op lies in a workspace; room is used again once it is free.
+    """Place the result of each op in a workspace, where space is reused once it is free.
 
     Args:
-        program: its first op lies in the caller's input, its last in the caller's output.
-        size: room that the result of an op takes.
+        program: a program. Its first op lies in the caller's input, its last in the output.
+        size: function from an op to the size of its result.
 
     Returns:
-        (number of the op -> place, room for all of them).
+        `(places, total)`: place of each other op by its number; size of the workspace.
     """
     last_use = {i: n for n, op in enumerate(program.ops) for i in op.inputs}
     live: list[tuple[int, int, int]] = []  # place, end, number of the op
-    found, total = {}, 0
+    place_of, total = {}, 0
     for number, op in enumerate(program.ops[1:-1], 1):
+        # Results that this op or a later one reads are in the way; take the first gap between.
         live = sorted(entry for entry in live if last_use.get(entry[2], 0) >= number)
         place = 0
         for start, end, _ in live:
             if place + size(op) <= start:
                 break
             place = max(place, end)
-        found[number] = place
+        place_of[number] = place
         live.append((place, place + size(op), number))
         total = max(total, place + size(op))
-    return found, total
+    return place_of, total
 
 
 def work(op: Op) -> tuple[int, int]:
-    """(operations on bits, planes or window pixels read) of the neurons of an op, for an image."""
+    """Count the bit operations of an op for one image, and the planes or pixels that it reads."""
     if op.kind not in ("spatial", "combine"):
         return 0, 0
     arrays = op.arrays
@@ -147,12 +177,12 @@ def work(op: Op) -> tuple[int, int]:
 
 
 def noted(number: int, op: Op) -> str:
-    """The comment above the function of an op."""
+    """Write the comment above the function of an op."""
     return textwrap.fill(f"/* {about(number, op)} */", 100, subsequent_indent="   ")
 
 
 def about(number: int, op: Op) -> str:
-    """One line on an op, for a comment."""
+    """Describe an op in one line, for a comment."""
     planes, height, width = op.shape
     text = f"op {number}: {op.kind}, {planes} of {height} x {width}"
     if op.kind in ("spatial", "combine"):
@@ -182,16 +212,28 @@ BINARY = """
     _setmode(1, _O_BINARY);
 #endif
 """
-"""For `main`: what Windows wants before bytes may come and go as they are."""
+"""Statements for `main`: Windows needs them to read and write bytes unchanged."""
 
 
 def _wrapped(line: str) -> list[str]:
+    """Wrap a line of the header's comment; an empty line stays."""
     indent = "  " if line.startswith("- ") else ""
     return textwrap.wrap(line, 96, subsequent_indent=indent) or [""]
 
 
 def header(program: Program, name: str, layout: str, usage: str, declared: str) -> str:
-    """The header file: what the network is and does, and the declarations."""
+    """Write the header file: a comment on the network, then the declarations.
+
+    Args:
+        program: the network.
+        name: prefix of its functions.
+        layout: layout of the words.
+        usage: text on the program that `main` adds, or "".
+        declared: declarations.
+
+    Returns:
+        The text.
+    """
     operations = sum(work(op)[0] for op in program.ops)
     lines = [
         f"{name}: a binary network, written by morphax {__version__}, layout {layout!r}.",
@@ -202,8 +244,8 @@ def header(program: Program, name: str, layout: str, usage: str, declared: str) 
         *(f"- {about(number, op)}" for number, op in enumerate(program.ops)),
         "",
         *_WORDS[layout],
-        "Workspaces are the caller's: nothing is allocated, nothing is kept between calls, and calls "
-        "on different workspaces may run at the same time.",
+        "Workspaces are the caller's: nothing is allocated, nothing is kept between calls, and "
+        "calls on different workspaces may run at the same time.",
         *(["", *usage.split("\n")] if usage else []),
     ]
     wrapped = [part for line in lines for part in _wrapped(line)]
@@ -211,15 +253,16 @@ def header(program: Program, name: str, layout: str, usage: str, declared: str) 
     return fill(_HEADER, above=above, NAME=name.upper(), declared=declared)
 
 
+# The word layout, as the header explains it to the user.
 _WORDS = {
     "batch": [
-        "A word holds one pixel of 64 images. Word (plane * height + row) * width + column of a signal "
-        "is an array of LANES words, the lanes; image i is bit i % 64 of lane i / 64. Counts are "
-        "bit-sliced: plane class * COUNT_BITS + b holds bit b of the count.",
+        "A word holds one pixel of 64 images. Word (plane * height + row) * width + column of a "
+        "signal is an array of LANES words, the lanes; image i is bit i % 64 of lane i / 64. "
+        "Counts are bit-sliced: plane class * COUNT_BITS + b holds bit b of the count.",
     ],
     "pixels": [
-        "A word holds 64 pixels of a row, for images of any size: pixel x is bit x % 64 of word x / 64. "
-        "A plane is height rows; planes (channels) lie one after the other.",
+        "A word holds 64 pixels of a row, for images of any size: pixel x is bit x % 64 of word "
+        "x / 64. A plane is height rows; planes (channels) lie one after the other.",
     ],
 }
 

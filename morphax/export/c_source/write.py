@@ -1,11 +1,11 @@
-"""A binary network as C: one file and its header, C99, no allocation, for any compiler.
+"""Entry of the C export: one C99 file and its header, without allocation, for any compiler.
 
 | layout | a word of 64 bits holds | for |
 |---|---|---|
-| "batch" | one pixel of 64 images | every network; classifiers |
-| "pixels" | 64 pixels of a row | operators on images that keep their size; images of any size |
+| "batch" | one pixel of 64 images | all networks; classifiers |
+| "pixels" | 64 pixels of a row | operators that keep the size of images, of any size |
 
-The comment at the top of the header documents the functions; nothing of morphax is needed to use it.
+The comment at the top of the header documents the functions. Using the files needs no morphax.
 """
 
 import os
@@ -22,7 +22,7 @@ LAYOUTS = {"batch": _batch, "pixels": _pixels}
 
 
 class CFiles(NamedTuple):
-    """The two files of a network in C.
+    """Hold the two files of a network in C.
 
     Attributes:
         header: text of `name.h`.
@@ -44,28 +44,30 @@ def c(
     """Write a binary network as C: `name.c`, with tables and functions, and `name.h`.
 
     Args:
-        program: of `morphax.program.build`, written as it is; or what `build` takes, (apply,
-            binary_params, input_shape), which is simplified first in the batch layout. For the pixel
-            layout, a program that was simplified holds for the size it was built for: where a window
-            reads a constant plane, the frame of that size became part of the picture.
-        path: folder to write the two files to; made if it is not there. None: nowhere.
+        program: a program, such as `morphax.program.build` returns, which is written as it is; or
+            the arguments of `build`, (apply, binary_params, input_shape). Then the batch layout
+            simplifies the program first. Do not simplify a program for the pixel layout, if it
+            should run on other sizes: a window on a constant plane is then computed for the size it
+            was built for, frame included.
+        path: folder to write the two files to, created if it does not exist; None to write none.
         name: prefix of the files, functions and (in capitals) macros.
-        layout: "batch" or "pixels", see the module.
-        main: whether the source is a program as well: raw images in, labels or raw images out in the
-            batch layout, PBM images in and out in the pixel layout.
+        layout: "batch" or "pixels"; the module docstring defines them.
+        main: True to add a `main` function. In the batch layout it reads raw images and writes
+            labels or raw images; in the pixel layout it reads and writes PBM images.
 
     Returns:
-        The texts.
+        The texts of the two files.
 
     Raises:
-        ValueError: `name` is not an identifier of C, an unknown layout, a program that makes no sense,
-            or one that is not an operator on images of any size, for the pixel layout.
-        OSError: a file cannot be written; what was there before is there again.
+        ValueError: if `name` is no identifier of C, the layout is unknown, the program cannot run,
+            or, for the pixel layout, it is no operator on images of any size.
+        OSError: if a file cannot be written; existing files are restored.
 
     Example:
         >>> from morphax.program import Op, Program
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
-        >>> "void flip_run(const uint64_t *in, uint64_t *out" in c(flip, name="flip").header
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> files = c(Program(ops, (2,), (2,)), name="flip")
+        >>> "void flip_run(const uint64_t *in, uint64_t *out" in files.header
         True
     """
     _text.checked_name(name)
@@ -90,7 +92,7 @@ def c(
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
-    """All files of a folder or none: those written before one fails become what they were."""
+    """Write all files of a folder or none: if one fails, restore those written before."""
     folder.mkdir(parents=True, exist_ok=True)
     before: dict[Path, bytes | None] = {}
     try:
