@@ -109,9 +109,9 @@ $lines
 """
 
 # Helpers of "spatial" ops. `frame` copies a plane with pixels around it. `dilate` runs the code of
-# a window on blocks of rows: for each group of columns it joins the rows into `t`, doubles the width
-# of a run in `u` and `v` until all its columns are joined, and adds it to the result `d`. `join` and
-# `add` shift by r pixels: the upper bits of a word, and the lower bits of the next one.
+# a window on blocks of rows: for each group of columns it joins the rows into `t`, doubles the
+# width of a run in `u` and `v` until all its columns are joined, and adds it to the result `d`.
+# `join` and `add` shift by r pixels: the upper bits of a word, and the lower bits of the next one.
 WINDOWS = """
 /* The plane x ^ flip with `rows` rows around it and `margin` words left and right, filled with
    `fill` or with the nearest pixel. */

@@ -1,7 +1,8 @@
 """Verilog of binary networks: combinational modules, and modules for a stream of pixels.
 
-`combinational` has the entry `verilog`, `stream` the entry `verilog_stream`. `_text` writes what both need,
-`_counts` adds up bits, `_stream_taps` and `_stream_gates` write line buffers and gates of a stream.
+`combinational` has the entry `verilog`, `stream` the entry `verilog_stream`. `_text` has the text
+that both need, and `_counts` adders for counts. `_stream_gates` turns a program into gates with
+times, `_stream_taps` writes what they read: delays and borders.
 """
 
 from morphax.export.hdl.combinational import verilog as verilog

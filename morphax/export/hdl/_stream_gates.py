@@ -1,8 +1,11 @@
-"""From a program to the gates of a stream: which tap of which plane each gate reads, and when.
+"""Gates of a stream: the unions and intersections of a program, their taps, and their times.
 
-Time is `(rows, columns)`: the age of the pixel in the middle, in steps, is `rows * WIDTH + columns`.
-Where branches meet, the larger of the rows and the larger of the columns are taken, which is late
-enough whatever WIDTH is.
+A pixel enters at step 0. A gate computes the result for that pixel, the *middle* pixel, some steps
+later, when all pixels that its window sees have entered. This time is a pair (rows, columns) that
+stands for `rows * WIDTH + columns` steps. Where branches meet, the maximum of the rows and the
+maximum of the columns is taken, which is late enough for any WIDTH.
+
+Planes are literals: see `morphax.export.hdl._text`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,13 @@ Time = tuple[int, int]
 
 
 class Tap(NamedTuple):
-    """What a gate reads: a literal, `down` rows below and `right` columns right of the middle."""
+    """Hold one input of a gate: a plane at an offset from the middle pixel.
+
+    Attributes:
+        literal: the plane, plain or complemented.
+        down: rows below the middle.
+        right: columns to the right of the middle.
+    """
 
     literal: int
     down: int
@@ -26,14 +35,14 @@ class Tap(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """A union or intersection of taps; a register holds it from the step after `time` on.
+    """Hold a union or intersection of taps; a register holds its result one step after `time`.
 
     Attributes:
-        time: of the middle pixel when the gate is computed.
-        erosion: intersection (or union).
-        complement: of the result.
-        border: of `morphax.neurons.nodes.BORDERS`; "ignore" where all taps are in the middle.
-        taps: one or more.
+        time: time of the middle pixel when the gate is computed.
+        erosion: True for an intersection, False for a union.
+        complement: True if the result is complemented.
+        border: one of `morphax.morphology.shift.BORDERS`; "ignore" if all taps are in the middle.
+        taps: one tap or more.
     """
 
     time: Time
@@ -44,12 +53,12 @@ class Gate(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An operator as gates.
+    """Hold an operator as gates.
 
     Attributes:
-        inputs: input planes: nets 1 to `inputs`; the gates are the nets after them.
-        gates: in the order of evaluation.
-        owner: the op that each gate is of.
+        inputs: number of input planes; they are the nets 1 to `inputs`, and gates the nets after.
+        gates: gates in the order of evaluation.
+        owner: number of the op of each gate.
         outputs: literals of the output planes.
     """
 
@@ -60,16 +69,17 @@ class Stream(NamedTuple):
 
 
 def later(times: Sequence[Time]) -> Time:
-    """The time when all are there.
+    """Return a time that is late enough for all of these times, for any WIDTH.
 
-    >>> later([(1, 2), (0, 5)])
-    (1, 5)
+    Example:
+        >>> later([(1, 2), (0, 5)])
+        (1, 5)
     """
     return max((t[0] for t in times), default=0), max((t[1] for t in times), default=0)
 
 
 def time_of(stream_inputs: int, gates: Sequence[Gate], literal: int) -> Time:
-    """When a literal is there for the first time: at the input, or a step after its gate."""
+    """Return the time from which a literal is known: at once for an input, else after its gate."""
     number = literal // 2
     if number <= stream_inputs:
         return 0, 0
@@ -78,28 +88,26 @@ def time_of(stream_inputs: int, gates: Sequence[Gate], literal: int) -> Time:
 
 
 def elaborate(program: Program) -> Stream:
-    """The gates of an operator.
+    """Turn a program into the gates of a stream.
 
     Args:
-        program: whose planes all have the size of the image.
+        program: a program whose planes all have the size of the image.
 
     Returns:
-        A `Stream`; gates that nothing reads are among them.
+        A `Stream`. It may hold gates that nothing reads, see `alive`.
 
     Raises:
-        ValueError: an op that changes the size of the image, moves pixels, or counts.
+        ValueError: if an op changes the size of the image, moves pixels, or counts.
     """
     size = program.ops[0].shape[1:]
     inputs = program.ops[0].shape[0]
-    known: dict[Gate, int] = {}
+    net_of: dict[Gate, int] = {}
     owner: list[int] = []
-    planes: list[np.ndarray] = []
+    planes: list[np.ndarray] = []  # literals of the planes of each op
     for i, op in enumerate(program.ops):
-        same = op.shape[1:] == size
-        _checks.require(
-            same, "program", f"planes of the size of the image {size} (or use verilog)",
-            f"op {i}, {op.kind}, of {op.shape[1:]}",
-        )  # fmt: skip
+        expected = f"planes of the size of the image {size} (or use verilog)"
+        got = f"op {i}, {op.kind}, of {op.shape[1:]}"
+        _checks.require(op.shape[1:] == size, "program", expected, got)
         stacked = np.concatenate([planes[j] for j in op.inputs]) if op.inputs else np.zeros(0, int)
         if op.kind == "input":
             planes.append(2 * np.arange(1, inputs + 1))
@@ -108,41 +116,39 @@ def elaborate(program: Program) -> Stream:
         elif op.kind in ("select", "rearrange", "constant"):
             planes.append(_moved(op, i, stacked))
         else:
-            fits = op.kind in ("spatial", "combine")
+            is_bank = op.kind in ("spatial", "combine")
             expected = "ops that keep images (spatial, combine, complement, select; or use verilog)"
-            _checks.require(fits, "program", expected, f"op {i}, {op.kind}")
-            wanted = _spatial(op, stacked) if op.kind == "spatial" else _combine(op, stacked)
-            gates = list(known)
-            ready = later(
-                [time_of(inputs, gates, tap.literal)
-                 for gate in wanted if isinstance(gate, Gate)
-                 for tap in gate.taps if tap.literal > TRUE]
-            )  # fmt: skip
+            _checks.require(is_bank, "program", expected, f"op {i}, {op.kind}")
+            results = _spatial(op, stacked) if op.kind == "spatial" else _combine(op, stacked)
+            # All gates of an op run at the same time, when all that they read is known.
+            gates = list(net_of)
+            taps = [tap for gate in results if isinstance(gate, Gate) for tap in gate.taps]
+            ready = later([time_of(inputs, gates, t.literal) for t in taps if t.literal > TRUE])
             literals = []
-            for gate in wanted:
+            for gate in results:
                 if isinstance(gate, Gate):
                     ahead = gate.time
                     gate = gate._replace(time=(ready[0] + ahead[0], ready[1] + ahead[1]))
-                    if gate not in known:
-                        known[gate] = inputs + len(known) + 1
+                    if gate not in net_of:  # equal gates are one
+                        net_of[gate] = inputs + len(net_of) + 1
                         owner.append(i)
-                    gate = 2 * known[gate]
+                    gate = 2 * net_of[gate]
                 literals.append(gate)
             planes.append(np.array(literals, int))
-    return Stream(inputs, tuple(known), tuple(owner), tuple(planes[-1].tolist()))
+    return Stream(inputs, tuple(net_of), tuple(owner), tuple(planes[-1].tolist()))
 
 
 def _moved(op: Op, number: int, literals: np.ndarray) -> np.ndarray:
-    """The planes of an op that only names planes, or is constant."""
+    """Return the literals of an op that needs no gate: it moves whole planes or is constant."""
     if op.kind == "select":
         return literals[op.arrays["source"]]
-    count, height, width = op.shape
+    planes, height, width = op.shape
     if op.kind == "constant":
-        bits = op.arrays["bits"].reshape(count, -1)
-        plain = bool((bits == bits[:, :1]).all())
-        _checks.require(plain, "program", "constant planes of one value", f"op {number}")
+        bits = op.arrays["bits"].reshape(planes, -1)
+        is_plain = bool((bits == bits[:, :1]).all())
+        _checks.require(is_plain, "program", "constant planes of one value", f"op {number}")
         return np.where(bits[:, 0], TRUE, FALSE)
-    index = op.arrays["index"].reshape(count, -1)
+    index = op.arrays["index"].reshape(planes, -1)
     source = index[:, 0] // (height * width)
     whole = index == source[:, None] * (height * width) + np.arange(height * width)[None]
     expected = "moves of whole planes (or use verilog)"
@@ -151,9 +157,13 @@ def _moved(op: Op, number: int, literals: np.ndarray) -> np.ndarray:
 
 
 def _spatial(op: Op, literals: np.ndarray) -> list[Gate | int]:
-    """Gates (times relative to the input: how far they look ahead), or literals."""
+    """Return the gates of a bank of windows, or literals where no gate is needed.
+
+    Their times are relative to the input: how far the windows look ahead.
+    """
     windows, erosion, flip = (op.arrays[k] for k in ("selem", "erosion", "complement"))
     middle = np.array(windows.shape[1:]) // 2
+    # A pixel below or right of the middle enters after it.
     used = np.argwhere(windows.any(0)) - middle
     ahead = tuple(np.maximum(used, 0).max(0).tolist()) if len(used) else (0, 0)
     gates: list[Gate | int] = []
@@ -172,34 +182,37 @@ def _spatial(op: Op, literals: np.ndarray) -> list[Gate | int]:
 
 
 def _combine(op: Op, literals: np.ndarray) -> list[Gate | int]:
+    """Return the gates of unions and intersections, or literals where no gate is needed."""
     offsets, erosion, flip = (op.arrays[k] for k in ("offsets", "erosion", "complement"))
     gates: list[Gate | int] = []
     for o in range(op.shape[0]):
         neutral = TRUE if erosion[o] else FALSE
         read = literals[op.arrays["indices"][offsets[o] : offsets[o + 1]]].tolist()
-        found = sorted({*read} - {neutral})
-        if any(x ^ 1 in found for x in found) or neutral ^ 1 in found:
+        members = sorted({*read} - {neutral})
+        # A plane beside its complement, or the other constant, decides the result.
+        if any(x ^ 1 in members for x in members) or neutral ^ 1 in members:
             gates.append(neutral ^ 1 ^ int(flip[o]))
-        elif len(found) < 2:
-            gates.append((found[0] if found else neutral) ^ int(flip[o]))
+        elif len(members) < 2:
+            gates.append((members[0] if members else neutral) ^ int(flip[o]))
         else:
-            taps = tuple(Tap(x, 0, 0) for x in found)
+            taps = tuple(Tap(x, 0, 0) for x in members)
             gates.append(Gate((0, 0), bool(erosion[o]), bool(flip[o]), "ignore", taps))
     return gates
 
 
 def alive(stream: Stream) -> set[int]:
-    """Numbers of the nets that the outputs depend on.
+    """Return the numbers of the nets that the outputs depend on.
 
-    >>> alive(Stream(3, (), (), (4,)))
-    {2}
+    Example:
+        >>> alive(Stream(3, (), (), (4,)))
+        {2}
     """
-    found: set[int] = set()
-    waiting = [x // 2 for x in stream.outputs if x > TRUE]
-    while waiting:
-        net = waiting.pop()
-        if net not in found:
-            found.add(net)
+    nets: set[int] = set()
+    stack = [x // 2 for x in stream.outputs if x > TRUE]
+    while stack:
+        net = stack.pop()
+        if net not in nets:
+            nets.add(net)
             taps = stream.gates[net - stream.inputs - 1].taps if net > stream.inputs else ()
-            waiting += [tap.literal // 2 for tap in taps if tap.literal > TRUE]
-    return found
+            stack += [tap.literal // 2 for tap in taps if tap.literal > TRUE]
+    return nets

@@ -1,7 +1,8 @@
-"""What both Verilog writers share: names, gates as text, comments that stay comments.
+"""Text shared by both Verilog writers: names, expressions, comments, and the module around them.
 
-A plane or pixel is a *literal*, an int: 0 and 1 are the constants, `2 n` is net n (n >= 1) and
-`2 n + 1` its complement. So complements, selections and moves cost nothing: they are renamed literals.
+A plane or pixel is a *literal*, an int: 0 and 1 are the constants, `2 n` is net n (n >= 1), and
+`2 n + 1` is the complement of net n. Complements, selections and moves cost nothing, because they
+are only other literals.
 """
 
 import os
@@ -16,21 +17,21 @@ from morphax.program import Program, build
 from morphax.program.validate import check_program
 
 Model = tuple[Callable[[Any, Any], Any], Any, Sequence[int]]
-"""What `morphax.program.build` takes: (apply, binary_params, input_shape)."""
+"""Arguments of `morphax.program.build`: (apply, binary_params, input_shape)."""
 
 FALSE, TRUE = 0, 1
-_INFIX = 4  # operands of `a & b`; more are written as a reduction, which tools read without depth
+_INFIX = 4  # operands of `a & b`; more become a reduction `&{...}`, which parsers do not nest
 _WIDTH = 100
 
-# IEEE 1364-2005 and, because most tools read .v files with them, IEEE 1800-2017.
+# Keywords of IEEE 1364-2005, and of IEEE 1800-2017, by which most tools read .v files.
 _WORDS = """
     accept_on alias always always_comb always_ff always_latch and assert assign assume automatic
     before begin bind bins binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle
     checker class clocking cmos config const constraint context continue cover covergroup coverpoint
     cross deassign default defparam design disable dist do edge else end endcase endchecker endclass
     endclocking endconfig endfunction endgenerate endgroup endinterface endmodule endpackage
-    endprimitive endprogram endproperty endsequence endspecify endtable endtask enum event eventually
-    expect export extends extern final first_match for force foreach forever fork forkjoin function
+    endprimitive endprogram endproperty endsequence endspecify endtable endtask enum event
+    eventually expect export extends extern final first_match for force foreach forever fork forkjoin function
     generate genvar global highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies
     import incdir include initial inout input inside instance int integer interconnect interface
     intersect join join_any join_none large let liblist library local localparam logic longint
@@ -49,17 +50,17 @@ KEYWORDS = frozenset(_WORDS.split())
 
 
 def checked_name(name: str, text: str) -> str:
-    """`name`, if it can name the module with that text.
+    """Check that a name can name a module, and return it.
 
     Args:
-        name: what the user wants.
-        text: of the module's body; the module may not be called like something in it.
+        name: name that the user chose.
+        text: body of the module; nothing in it may have the same name.
 
     Returns:
         `name`.
 
     Raises:
-        ValueError: not a Verilog identifier, a keyword, or taken.
+        ValueError: if the name is no Verilog identifier, is a keyword, or is used in the body.
     """
     legal = isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]{0,1023}", name)
     _checks.require(bool(legal), "name", "a Verilog identifier ([A-Za-z_][A-Za-z0-9_$]*)", name)
@@ -80,16 +81,20 @@ def finish(
     body: Sequence[str],
     path: str | os.PathLike[str] | None,
 ) -> str:
-    """Put a module together, and write it if there is a path: whole or not at all.
+    """Assemble a module, and write it to a file, completely or not at all.
 
     Args:
-        name: of the module, or None: that of the file, or "model".
-        header: lines of the comment before it.
+        name: name of the module; None for the name of the file, or "model" without a file.
+        header: lines of the comment before the module.
         body: lines from the port list to the last statement.
-        path: where to, or None.
+        path: the file; None to write none.
 
     Returns:
-        The text.
+        The text of the module.
+
+    Raises:
+        ValueError: if the name cannot name the module.
+        OSError: if the file cannot be written.
     """
     if name is None:
         name = "model" if path is None else Path(path).stem
@@ -103,16 +108,16 @@ def finish(
 
 
 def program_of(program: Program | Model) -> Program:
-    """A program that makes sense, from itself or from what `morphax.program.build` takes.
+    """Build a program if a model is given, and check it.
 
     Args:
-        program: one or the other.
+        program: a program, or the arguments of `morphax.program.build`.
 
     Returns:
         The program.
 
     Raises:
-        ValueError: it is damaged, or cannot be built.
+        ValueError: if the program cannot be built or cannot run.
     """
     if not isinstance(program, Program):
         program = build(*program)
@@ -121,24 +126,29 @@ def program_of(program: Program | Model) -> Program:
 
 
 def comment(text: str) -> str:
-    """Text from outside, such as a path of a params tree, fit for a comment of one line.
+    """Make text that comes from the user safe in a comment of one line, such as a path.
 
-    >>> comment("layers/0")
-    'layers/0'
+    Example:
+        >>> comment("layers/0")
+        'layers/0'
     """
     return re.sub(r"[^ -~]", "?", text)[:200]
 
 
 def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
-    """The intersection (`erosion`) or union of terms, complemented or not.
+    """Write the intersection or union of terms as an expression.
 
     Args:
         terms: one-bit expressions that bind tighter than `&`, one or more.
-        erosion: which of the two.
-        complement: whether to complement it.
+        erosion: True for the intersection, False for the union.
+        complement: True to complement it.
 
     Returns:
         An expression.
+
+    Example:
+        >>> joined(["a", "~b"], erosion=True, complement=True)
+        '~(a & ~b)'
     """
     sign = "&" if erosion else "|"
     if len(terms) == 1:
@@ -149,10 +159,11 @@ def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
 
 
 def statement(text: str, *, indent: int = 2) -> str:
-    """One statement, wrapped to lines of at most about 100 characters.
+    """Wrap one statement to lines of at most about 100 characters.
 
-    >>> statement("assign y = a;")
-    '  assign y = a;'
+    Example:
+        >>> statement("assign y = a;")
+        '  assign y = a;'
     """
     return textwrap.fill(
         text,
@@ -165,15 +176,19 @@ def statement(text: str, *, indent: int = 2) -> str:
 
 
 def input_port(name: str, size: int, used: set[int]) -> list[str]:
-    """The declaration of an input vector; if some bits are not used, linters are told so.
+    """Declare an input vector, with comments that silence linters if some bits are not used.
 
     Args:
-        name: of the port.
-        size: bits.
+        name: name of the port.
+        size: number of bits.
         used: numbers of the bits that the module reads.
 
     Returns:
-        Lines of a port list, with the comma.
+        Lines of a port list, with a comma at the end of the port.
+
+    Example:
+        >>> input_port("x", 2, {0, 1})
+        ['  input wire [1:0] x,']
     """
     port = f"  input wire [{size - 1}:0] {name},"
     if len(used) == size:

@@ -1,13 +1,16 @@
-"""A binary network as one combinational Verilog module: every pixel of every plane is a gate.
+"""Combinational Verilog of a binary network: every pixel of every plane is a gate.
 
-Meant for dense and small networks; image operators of any size are `morphax.export.verilog_stream`'s.
-Ports: `x`, the input, and `y`, the output, one bit a pixel; or, where the network ends in counts,
-`counts` and `label`. Bit `(plane * H + row) * W + column` is a pixel; planes are numbered as in
-`morphax.program` (row-major over the channel axes), so a flat signal of n features is bits 0 to n - 1.
-`counts` holds the counts one after the other, the first in the lowest bits; `label` is the number of
-the largest, the first of them in case of a tie.
+This form is meant for dense and small networks; `morphax.export.verilog_stream` writes image
+operators of any size.
 
-Verilog-2001 without vendor primitives. Equal gates are written once, gates that nothing reads not at all.
+Ports: `x` is the input and `y` the output, one bit for each pixel; a network that ends in counts
+has `counts` and `label` instead of `y`. Bit `(plane * H + row) * W + column` is a pixel. Planes are
+numbered as in `morphax.program` (row-major over the channel axes), so a flat signal of n features
+is the bits 0 to n - 1. `counts` holds the counts one after the other, the first in the lowest bits.
+`label` is the number of the largest count, the first one in case of a tie.
+
+The text is Verilog-2001 without vendor primitives. Equal gates are written once, and gates that
+nothing reads are not written. Pixels are literals: see `morphax.export.hdl._text`.
 """
 
 import os
@@ -32,44 +35,56 @@ from morphax.export.hdl._text import (
 from morphax.program import Op, Program
 
 LIMIT = 200_000
+"""Largest number of operands of gates by default."""
+
+_Gate = tuple[bool, tuple[int, ...]]  # intersection (or union), literals
 
 
 @dataclass
 class _Netlist:
-    """Gates by number; a gate is (intersection?, literals). Those below `inputs` are input bits."""
+    """The gates so far.
+
+    Attributes:
+        inputs: number of input bits; they are the nets 1 to `inputs`.
+        limit: greatest number of operands.
+        gates: number of a net -> its gate.
+        number_of: gate -> number of its net.
+        sums: for each count the literals that it counts.
+        size: number of operands so far.
+    """
 
     inputs: int
     limit: int
-    gates: dict[int, tuple[bool, tuple[int, ...]]] = field(default_factory=dict)
-    known: dict[tuple[bool, tuple[int, ...]], int] = field(default_factory=dict)
-    sums: list[tuple[int, ...]] = field(default_factory=list)  # the literals that a count counts
+    gates: dict[int, _Gate] = field(default_factory=dict)
+    number_of: dict[_Gate, int] = field(default_factory=dict)
+    sums: list[tuple[int, ...]] = field(default_factory=list)
     size: int = 0
 
     def grow(self, size: int) -> None:
-        """Count operands written so far."""
+        """Add to the number of operands, which has a limit."""
         self.size += size
         if self.size > self.limit:
-            raise ValueError(
-                f"limit: expected at least {self.size} for this program (operands of gates; it grows "
-                f"with pixels times elements of the windows; for image operators there is "
-                f"verilog_stream), got {self.limit}"
+            expected = (
+                f"at least {self.size} for this program (operands of gates; it grows with pixels "
+                "times elements of the windows; for image operators there is verilog_stream)"
             )
+            _checks.require(False, "limit", expected, self.limit)
 
     def gate(self, erosion: bool, complement: bool, literals: np.ndarray) -> int:
-        """The literal of an intersection or union of literals."""
+        """Return the literal of an intersection or union of literals; equal gates are one."""
         neutral, decisive = (TRUE, FALSE) if erosion else (FALSE, TRUE)
-        found = set(literals.tolist()) - {neutral}
+        members = set(literals.tolist()) - {neutral}
         flip = int(complement)
-        if decisive in found or any(literal ^ 1 in found for literal in found):
+        if decisive in members or any(literal ^ 1 in members for literal in members):
             return decisive ^ flip
-        if len(found) < 2:
-            return (found.pop() if found else neutral) ^ flip
-        key = (erosion, tuple(sorted(found)))
-        if key not in self.known:
-            self.grow(len(found))
-            self.known[key] = self.inputs + len(self.gates) + 1
-            self.gates[self.known[key]] = key
-        return 2 * self.known[key] ^ flip
+        if len(members) < 2:
+            return (members.pop() if members else neutral) ^ flip
+        key = (erosion, tuple(sorted(members)))
+        if key not in self.number_of:
+            self.grow(len(members))
+            self.number_of[key] = self.inputs + len(self.gates) + 1
+            self.gates[self.number_of[key]] = key
+        return 2 * self.number_of[key] ^ flip
 
 
 def verilog(
@@ -82,25 +97,26 @@ def verilog(
     """Write a binary network as a combinational Verilog module.
 
     Args:
-        program: of `morphax.program.build`, or what that takes: (apply, binary_params, input_shape).
-        path: where to write the module; it is written whole or not at all. None: nowhere.
-        name: of the module; by default that of the file without its suffix, as linters want it, or
-            "model".
-        limit: largest allowed number of operands of gates; an opening of a 16 x 16 image by a 3 x 3
-            square has about 4,400. A module of 200,000 is a file of some megabytes.
+        program: a program, such as `morphax.program.build` returns, or the arguments of `build`:
+            (apply, binary_params, input_shape).
+        path: file to write, completely or not at all; None to write none.
+        name: name of the module. Default: the name of the file without its suffix, as linters want
+            it, or "model".
+        limit: greatest number of operands of gates. An opening of a 16 x 16 image by a 3 x 3 square
+            has about 4,400; a module of 200,000 is a file of some megabytes.
 
     Returns:
         The text of the module.
 
     Raises:
-        ValueError: `name` is no free identifier of Verilog, the module would exceed `limit`, or the
-            program is damaged.
-        OSError: the file cannot be written; one that was there is untouched.
+        ValueError: if `name` cannot name the module, the module would exceed `limit`, or the
+            program cannot run.
+        OSError: if the file cannot be written; an existing file is not changed.
 
     Example:
         >>> from morphax.program import Op, Program
-        >>> flip = Program((Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))), (2,), (2,))
-        >>> print(verilog(flip, name="flip").split("module ")[1])
+        >>> ops = Op("input", (), (2, 1, 1)), Op("complement", (0,), (2, 1, 1))
+        >>> print(verilog(Program(ops, (2,), (2,)), name="flip").split("module ")[1])
         flip (
           input wire [1:0] x,
           output wire [1:0] y
@@ -126,7 +142,7 @@ def verilog(
         ports = [f"  output wire [{output.size - 1}:0] y"]
         lines = [f"  assign y[{i}] = {_text(net, x)};" for i, x in enumerate(output.tolist())]
     used = {n - 1 for n in alive if n <= net.inputs}
-    # One wire a bit: Icarus takes minutes for thousands of gates that select bits of one vector.
+    # A wire for each bit: Icarus needs minutes for thousands of gates that select bits of a vector.
     wires = [f"  wire x_{bit} = x[{bit}];" for bit in sorted(used)]
     start = ["(", *input_port("x", net.inputs, used), *ports, ");", *wires]
     shape = "x".join(map(str, program.ops[-1].shape))
@@ -139,25 +155,23 @@ def verilog(
 
 
 def _elaborate(program: Program, limit: int) -> tuple[_Netlist, list[np.ndarray], dict[int, int]]:
-    """The netlist, the literals of each op (planes, H, W), and gate -> the op it is of."""
+    """Return the netlist, the literals of each op `(P, H, W)`, and the op of each gate."""
     net = _Netlist(int(np.prod(program.ops[0].shape)), limit)
     planes: list[np.ndarray] = []
     owner: dict[int, int] = {}
     for i, op in enumerate(program.ops):
         inputs = [planes[j] for j in op.inputs]
-        before = len(net.gates)
-        moves = op.kind in ("select", "rearrange")
-        plain = moves or not any(_is_counts(program, j) for j in op.inputs)
-        _checks.require(plain, "program", "nothing but moves after group_sum", op.kind)
+        first = net.inputs + len(net.gates) + 1
+        is_move = op.kind in ("select", "rearrange")
+        reads_bits = is_move or not any(_is_counts(program, j) for j in op.inputs)
+        _checks.require(reads_bits, "program", "nothing but moves after group_sum", op.kind)
         planes.append(_planes(net, op, inputs))
-        owner.update(
-            dict.fromkeys(range(net.inputs + before + 1, net.inputs + len(net.gates) + 1), i)
-        )
+        owner |= dict.fromkeys(range(first, net.inputs + len(net.gates) + 1), i)
     return net, planes, owner
 
 
 def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
-    """The literals of one op (its counts, for "group_sum"), of its shape."""
+    """Return the literals of one op in its shape; for a "group_sum" the numbers of its counts."""
     arrays = op.arrays
     if op.kind == "input":
         return 2 * np.arange(1, net.inputs + 1).reshape(op.shape)
@@ -183,6 +197,7 @@ def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    """Return the literals of a bank of windows: a gate for each pixel of each plane."""
     windows, erosion, flip = (op.arrays[k] for k in ("selem", "erosion", "complement"))
     kh, kw = windows.shape[1:]
     sides = ((kh // 2, kh // 2), (kw // 2, kw // 2))
@@ -190,42 +205,43 @@ def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     for o, source in enumerate(op.arrays["source"].tolist()):
         if op.options["border"] == "replicate":
             padded = np.pad(planes[source], sides, mode="edge")
-        else:  # under "ignore" the frame never decides: it is neutral
+        else:  # with "ignore", pixels beyond the frame have the neutral value
             ones = bool(erosion[o]) and op.options["border"] == "ignore"
             padded = np.pad(planes[source], sides, constant_values=TRUE if ones else FALSE)
         views = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw))
-        for y in range(len(views)):  # by rows: the limit is met before memory is
-            out[o, y] = _each(net, bool(erosion[o]), bool(flip[o]), views[y][:, windows[o]])
+        for y in range(len(views)):  # row by row, so that `limit` stops before memory is full
+            out[o, y] = _gates_of(net, bool(erosion[o]), bool(flip[o]), views[y][:, windows[o]])
     return out
 
 
 def _combine(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    """Return the literals of unions and intersections of planes, pixel by pixel."""
     offsets, erosion, flip = (op.arrays[k] for k in ("offsets", "erosion", "complement"))
     out = np.empty(op.shape, int)
     for o in range(op.shape[0]):
         read = planes[op.arrays["indices"][offsets[o] : offsets[o + 1]]]
-        out[o] = _each(net, bool(erosion[o]), bool(flip[o]), np.moveaxis(read, 0, -1))
+        out[o] = _gates_of(net, bool(erosion[o]), bool(flip[o]), np.moveaxis(read, 0, -1))
     return out
 
 
 def _pool(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    """Return the literals of a union over windows."""
     window = tuple(op.options["window"])
     down, across = op.options.get("strides") or window
     views = np.lib.stride_tricks.sliding_window_view(planes, window, axis=(1, 2))
     views = views[:, ::down, ::across]
-    return _each(net, False, False, views.reshape(*op.shape, -1))
+    return _gates_of(net, False, False, views.reshape(*op.shape, -1))
 
 
-def _each(net: _Netlist, erosion: bool, complement: bool, seen: np.ndarray) -> np.ndarray:
-    """A gate for each row of literals `(..., n)`."""
-    rows = seen.reshape(int(np.prod(seen.shape[:-1])), seen.shape[-1])
-    return np.array([net.gate(erosion, complement, row) for row in rows], int).reshape(
-        seen.shape[:-1]
-    )
+def _gates_of(net: _Netlist, erosion: bool, complement: bool, members: np.ndarray) -> np.ndarray:
+    """Return a gate for each row of literals `(..., n)`."""
+    rows = members.reshape(int(np.prod(members.shape[:-1])), members.shape[-1])
+    literals = [net.gate(erosion, complement, row) for row in rows]
+    return np.array(literals, int).reshape(members.shape[:-1])
 
 
 def _is_counts(program: Program, number: int) -> bool:
-    """Whether an op holds counts: it is a "group_sum", or moves one."""
+    """Return whether an op holds counts: it is a "group_sum", or moves the counts of one."""
     op = program.ops[number]
     if op.kind in ("select", "rearrange"):
         return any(_is_counts(program, i) for i in op.inputs)
@@ -233,18 +249,19 @@ def _is_counts(program: Program, number: int) -> bool:
 
 
 def _alive(net: _Netlist, outputs: list[int]) -> set[int]:
-    """Numbers of the nets that the outputs depend on."""
+    """Return the numbers of the nets that the outputs depend on."""
     alive: set[int] = set()
-    waiting = [x // 2 for x in outputs if x > TRUE]
-    while waiting:
-        number = waiting.pop()
+    stack = [x // 2 for x in outputs if x > TRUE]
+    while stack:
+        number = stack.pop()
         if number not in alive:
             alive.add(number)
-            waiting += [x // 2 for x in net.gates[number][1]] if number > net.inputs else []
+            stack += [x // 2 for x in net.gates[number][1]] if number > net.inputs else []
     return alive
 
 
 def _text(net: _Netlist, literal: int) -> str:
+    """Return a literal as Verilog."""
     if literal <= TRUE:
         return f"1'b{literal}"
     number, sign = literal // 2, "~" if literal % 2 else ""
@@ -254,6 +271,7 @@ def _text(net: _Netlist, literal: int) -> str:
 def _gates(
     program: Program, net: _Netlist, alive: set[int], owner: dict[int, int]
 ) -> Iterator[str]:
+    """Yield a wire for each gate, with a comment where the gates of an op begin."""
     current = -1
     for number, (erosion, literals) in net.gates.items():
         if number not in alive:

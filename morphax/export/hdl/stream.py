@@ -1,20 +1,23 @@
-"""An image operator as a streaming Verilog module: one pixel a clock in raster order, line buffers.
+"""Streaming Verilog of an image operator: one pixel for each clock in raster order.
 
     module operator #(parameter [31:0] WIDTH, HEIGHT)
-      (input clk, rst, in_valid, input [C-1:0] in_pixel, output out_valid, output [P-1:0] out_pixel);
+      (input clk, rst, in_valid, input [C-1:0] in_pixel,
+       output out_valid, output [P-1:0] out_pixel);
 
-A pixel, all its channels at once (channel c is bit c), enters at a rising edge with `in_valid`, which
-may be low at any time, for any time; images may follow each other without a gap. Each image gives
-`WIDTH * HEIGHT` pixels with `out_valid`, in the same order. There is no back pressure. `rst` is
-synchronous and needed once, at the start; later it drops what is inside.
+A pixel, with all its channels (channel c is bit c), enters at a rising edge with `in_valid`.
+`in_valid` may be low at any time, for any number of clocks, and images may follow each other
+without a gap. Each image gives `WIDTH * HEIGHT` pixels with `out_valid`, in the same order. There
+is no back pressure. `rst` is synchronous and needed once, at the start; later it discards the
+pixels that are inside.
 
-How it works. Everything moves in *steps*: one for each pixel that enters, and between images, while the
-last pixels of an image are still inside, one for each clock without a pixel. A plane is delayed by
-`(rows, columns)`, that is `rows * WIDTH + columns` steps: rows in one line memory that all planes
-share, columns in registers. The taps of all windows and the alignment of parallel branches are such
-delays, and each is made once. Unions and intersections are registered, one step each. What a tap sees
-beyond the frame is masked by the position of the pixel in the middle; "replicate" chooses the
-nearest tap inside. So every WIDTH and HEIGHT from 1 to 65535 works, windows larger than the image too.
+How it works: everything moves in *steps*. There is a step for each pixel that enters; between
+images, while the last pixels of an image are still inside, there is one for each clock. A plane is
+delayed by (rows, columns), that is `rows * WIDTH + columns` steps: rows in one line memory that all
+planes share, columns in registers. The taps of all windows and the alignment of parallel branches
+are such delays, and equal delays are made once. Unions and intersections are registered and take
+one step each. A tap beyond the frame is masked by the position of the pixel in the middle; border
+"replicate" selects the nearest tap inside. So every WIDTH and HEIGHT from 1 to 65535 works, also
+with windows larger than the image.
 """
 
 import os
@@ -35,26 +38,29 @@ def verilog_stream(
     width: int | None = None,
     height: int | None = None,
 ) -> str:
-    """Write an image operator as a streaming Verilog module (see the module for its interface).
+    """Write an image operator as a streaming Verilog module.
+
+    The module docstring describes the interface of the Verilog module.
 
     Args:
-        program: of `morphax.program.build`, or what that takes: (apply, binary_params, input_shape).
-            All planes have the size of the image. The module applies the same windows to images of any
-            size; give it a program as it was built, for a simplified one holds for its own size.
-        path: where to write the module; it is written whole or not at all. None: nowhere.
-        name: of the module; by default that of the file without its suffix, as linters want it, or
-            "model".
-        width: default of the parameter WIDTH, 1 to 65535; by default that of the program.
-        height: default of HEIGHT.
+        program: a program, such as `morphax.program.build` returns, or the arguments of `build`:
+            (apply, binary_params, input_shape). All its planes have the size of the image. The
+            module applies the same windows to images of any size; do not simplify the program
+            before, because a simplified one holds for its own size only.
+        path: file to write, completely or not at all; None to write none.
+        name: name of the module. Default: the name of the file without its suffix, as linters want
+            it, or "model".
+        width: default of the parameter WIDTH, 1 to 65535. Default: the width of the program.
+        height: default of the parameter HEIGHT, likewise.
 
     Returns:
-        The text of the module. Its header tells the latency: clocks from a pixel to the same
-        pixel of the result, if pixels come without a gap.
+        The text of the module. Its header states the latency, the number of clocks from a pixel to
+        the same pixel of the result if pixels enter without a gap.
 
     Raises:
-        ValueError: `name` is no free identifier of Verilog, a size is out of range, or the program
-            is damaged, changes the size of the image (union_pool), moves pixels, or counts.
-        OSError: the file cannot be written; one that was there is untouched.
+        ValueError: if `name` cannot name the module, a size is out of range, or the program cannot
+            run, changes the size of the image (union_pool), moves pixels, or counts.
+        OSError: if the file cannot be written; an existing file is not changed.
 
     Example:
         >>> from morphax.program import Op, Program
@@ -73,8 +79,9 @@ def verilog_stream(
         "height": own_height if height is None else height,
     }
     for argument, size in sizes.items():
-        fits = isinstance(size, int) and 0 < size < 2**16
-        _checks.require(fits, argument, "an integer from 1 to 65535", size)
+        is_size = isinstance(size, int) and 0 < size < 2**16
+        _checks.require(is_size, argument, "an integer from 1 to 65535", size)
+    # Write the gates first: `text` collects the delays, wires and positions that they need.
     nets = sorted(alive(stream))
     used = {n - 1 for n in nets if n <= stream.inputs}
     text = Text(stream)
@@ -82,10 +89,10 @@ def verilog_stream(
         n: formula(text, stream.gates[n - stream.inputs - 1]) for n in nets if n > stream.inputs
     }
     rows, columns = later([time_of(stream.inputs, stream.gates, x) for x in stream.outputs])
-    total = rows, max(columns, 1 - rows)  # a step at least, so that there is something to count
+    total = rows, max(columns, 1 - rows)  # at least one step, so that TOTAL is not 0
     outputs = [shown(text, x, total, (0, 0)) for x in stream.outputs]
     positions = sorted({(0, 0), *text.positions})
-    there = [valid(text, time) for time in (*positions, total)][-1]
+    out_valid = [valid(text, time) for time in (*positions, total)][-1]
     body = [
         f"#(\n  parameter [31:0] WIDTH = {sizes['width']}, HEIGHT = {sizes['height']}\n) (",
         "  input wire clk,",
@@ -105,15 +112,15 @@ def verilog_stream(
         *_registers(program, text, gates),
         "  always @(posedge clk) begin",
         "    if (rst) out_valid <= 1'b0;",
-        f"    else out_valid <= step & {there};",
+        f"    else out_valid <= step & {out_valid};",
         "    if (step)",
         statement(f"out_pixel <= {{{', '.join(reversed(outputs))}}};", indent=6),
         "  end",
     ]
     header = [
         "Written by morphax: an image operator, one pixel a clock in raster order.",
-        f"Latency: {total[0]} * WIDTH + {total[1] + 1} clocks. Line buffers: {len(text.rows)} lines "
-        "of one bit a pixel.",
+        f"Latency: {total[0]} * WIDTH + {total[1] + 1} clocks. "
+        f"Line buffers: {len(text.rows)} lines of one bit a pixel.",
         "in_valid may be low at any time; between images the last pixels come out by themselves,",
         "or with the pixels of the next image. rst is synchronous.",
     ]
@@ -121,6 +128,12 @@ def verilog_stream(
 
 
 def _steps(total: Time) -> Iterator[str]:
+    """Yield the check of the parameters, and the signal `step`; `total` is the latency.
+
+    `filled` counts the steps since the reset, up to TOTAL: before that, delayed signals hold what
+    the memory held at the reset. `idle` counts the steps since the last pixel: after TOTAL of
+    them, all pixels have left. `x_0_0` and `y_0_0` are both 0 between two images.
+    """
     yield f"""  localparam [15:0] W = WIDTH[15:0], H = HEIGHT[15:0];
   generate
     if (WIDTH < 1 || WIDTH > 65535 || HEIGHT < 1 || HEIGHT > 65535) begin : check
@@ -146,11 +159,12 @@ def _steps(total: Time) -> Iterator[str]:
 
 
 def _at(axis: str, time: Time) -> str:
+    """Return the name of a counter of the position."""
     return f"{axis}_{time[0]}_{time[1]}"
 
 
 def _position(text: Text, time: Time) -> str:
-    """The counters of the position of the pixel in the middle at `time`."""
+    """Write the counters of the column and row of the pixel that is in the middle at a time."""
     x, y = _at("x", time), _at("y", time)
     return f"""  always @(posedge clk)
     if (rst) begin
@@ -163,7 +177,10 @@ def _position(text: Text, time: Time) -> str:
 
 
 def _lines(text: Text) -> Iterator[str]:
-    """The line memory: every bit of `line_out` is that of `line_in`, WIDTH steps later."""
+    """Yield the line memory: each bit of `line_out` is that bit of `line_in`, WIDTH steps later.
+
+    It is a ring of WIDTH - 1 words, whose read port has a register; for WIDTH 1 the register alone.
+    """
     if not text.rows:
         return
     bits = f"[{len(text.rows) - 1}:0]"
@@ -199,7 +216,7 @@ def _lines(text: Text) -> Iterator[str]:
 
 
 def _registers(program: Program, text: Text, gates: dict[int, str]) -> Iterator[str]:
-    """What moves on at each step: the gates, by op, and the shift registers."""
+    """Yield the registers that move at each step: the gates, by op, and the shift registers."""
     yield "  always @(posedge clk)"
     yield "    if (step) begin"
     current = -1
