@@ -44,7 +44,7 @@ def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
 
 
 def _read_op(
-    terms: Terms, op: Op, given: list[int], shapes: list[tuple[int, int, int]]
+    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, int, int]]
 ) -> list[int] | None:
     """Return the terms of the planes of one op, from those of its inputs one after the other."""
     arrays = op.arrays
@@ -53,18 +53,18 @@ def _read_op(
     if op.kind == "constant":
         return [terms.constant(bits) for bits in arrays["bits"]]
     if op.kind == "complement":
-        return [terms.complement(term) for term in given]
+        return [terms.complement(term) for term in inputs]
     if op.kind == "select":
-        return [given[source] for source in arrays["source"]]
+        return [inputs[source] for source in arrays["source"]]
     if op.kind == "union_pool":
         how = tuple(op.options["window"]), tuple(op.options["strides"])
-        return [terms.pool(*how, term) for term in given]
+        return [terms.pool(*how, term) for term in inputs]
     if op.kind == "rearrange":
-        return _read_rearrange(terms, op, given, shapes)
+        return _read_rearrange(terms, op, inputs, shapes)
     if op.kind == "combine":
         read = [arrays["indices"][slice(*ends)] for ends in pairwise(arrays["offsets"])]
         joined = [
-            (terms.intersection if erosion else terms.union)(given[i] for i in chosen)
+            (terms.intersection if erosion else terms.union)(inputs[i] for i in chosen)
             for chosen, erosion in zip(read, arrays["erosion"], strict=True)
         ]
     else:
@@ -72,7 +72,7 @@ def _read_op(
         # for a dilation.
         fills = _BEYOND[op.options["border"]]
         windows = [offsets(window) for window in arrays["selem"]]
-        sources = [given[source] for source in arrays["source"]]
+        sources = [inputs[source] for source in arrays["source"]]
         joined = [
             terms.erosion(window, fills[1], term)
             if erosion
@@ -84,7 +84,7 @@ def _read_op(
 
 
 def _read_rearrange(
-    terms: Terms, op: Op, given: list[int], shapes: list[tuple[int, int, int]]
+    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, int, int]]
 ) -> list[int] | None:
     """Return terms for moves of whole planes and of single pixels; None for any other move."""
     # For each pixel of the result: the plane it comes from, and its position in that plane.
@@ -100,10 +100,10 @@ def _read_rearrange(
         size = sizes[source.flat[0]]
         same = size == source.shape and np.array_equal(place.ravel(), np.arange(place.size))
         if (source == source.flat[0]).all() and same:
-            out.append(given[source.flat[0]])
+            out.append(inputs[source.flat[0]])
         elif source.size == 1:
             y, x = divmod(int(place.flat[0]), size[1])
-            out.append(terms.pixel((y, x), given[source.flat[0]]))
+            out.append(terms.pixel((y, x), inputs[source.flat[0]]))
         else:
             return None
     return out

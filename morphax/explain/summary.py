@@ -57,7 +57,7 @@ class NetworkSummary:
     """Hold the part of a summary that needs the wiring of the network.
 
     Attributes:
-        title: text that says how the wiring is known, and for which size of images cost is counted.
+        title: source of the wiring, and the size of images for which cost is counted.
         explanation: what the binary network computes.
         plain: cost of the program as built, for one image.
         simplified: cost of the simplified program.

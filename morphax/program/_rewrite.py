@@ -68,7 +68,7 @@ class Values:
 
 @dataclass
 class _Writer:
-    """The ops written so far.
+    """Collect the ops written so far.
 
     Attributes:
         ops: the ops.

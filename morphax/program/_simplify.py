@@ -43,12 +43,12 @@ def simplify(program: Program) -> Program:
     values = Values()
     literals: list[np.ndarray] = []
     for op in program.ops:
-        given = [literals[i] for i in op.inputs]
+        inputs = [literals[i] for i in op.inputs]
         if op.kind == "rearrange":
             frames = [program.ops[i].shape[1:] for i in op.inputs]
-            literals.append(_fold_rearrange(values, op, given, frames))
+            literals.append(_fold_rearrange(values, op, inputs, frames))
         else:
-            literals.append(_FOLD[op.kind](values, op, given))
+            literals.append(_FOLD[op.kind](values, op, inputs))
     return rewrite(values, literals[-1], program)
 
 
@@ -56,9 +56,9 @@ def simplify(program: Program) -> Program:
 # and for each input of the op the literals of its planes.
 
 
-def _fold_new(values: Values, op: Op, given: list[np.ndarray]) -> np.ndarray:
+def _fold_new(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     """Keep an op as it is."""
-    arrays = {"reads": given[0]} if given else {}
+    arrays = {"reads": inputs[0]} if inputs else {}
     return values.add(Table(op.kind, op.shape, op.path, arrays, op.options))
 
 
@@ -94,8 +94,8 @@ def _column(entries: list[Any]) -> np.ndarray:
     return column
 
 
-def _fold_spatial(values: Values, op: Op, given: list[np.ndarray]) -> np.ndarray:
-    reads = given[0][op.arrays["source"]].tolist()
+def _fold_spatial(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    reads = inputs[0][op.arrays["source"]].tolist()
     return _number(values, op, (_plan_spatial(values, op, o, read) for o, read in enumerate(reads)))
 
 
@@ -125,8 +125,8 @@ def _plan_spatial(values: Values, op: Op, o: int, read: int) -> _Plan:
     return key, flip, {"reads": read, "selem": window, "erosion": erosion}
 
 
-def _fold_combine(values: Values, op: Op, given: list[np.ndarray]) -> np.ndarray:
-    sets = np.split(given[0][op.arrays["indices"]], op.arrays["offsets"][1:-1])
+def _fold_combine(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    sets = np.split(inputs[0][op.arrays["indices"]], op.arrays["offsets"][1:-1])
     return _number(values, op, (_plan_combine(values, op, o, set_) for o, set_ in enumerate(sets)))
 
 
@@ -159,11 +159,11 @@ def _plan_combine(values: Values, op: Op, o: int, reads: np.ndarray) -> _Plan:
     return key, flip, {"reads": reads, "erosion": bool(erosion)}
 
 
-def _fold_pool(values: Values, op: Op, given: list[np.ndarray]) -> np.ndarray:
+def _fold_pool(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     sides = (tuple(op.options["window"]), tuple(op.options["strides"]))
     if sides == ((1, 1), (1, 1)):
-        return given[0]
-    return _number(values, op, (_plan_pool(values, op, sides, int(read)) for read in given[0]))
+        return inputs[0]
+    return _number(values, op, (_plan_pool(values, op, sides, int(read)) for read in inputs[0]))
 
 
 def _plan_pool(values: Values, op: Op, sides: tuple[Any, Any], read: int) -> _Plan:
@@ -178,13 +178,13 @@ def _plan_pool(values: Values, op: Op, sides: tuple[Any, Any], read: int) -> _Pl
 
 
 def _fold_rearrange(
-    values: Values, op: Op, given: list[np.ndarray], frames: list[tuple[int, int]]
+    values: Values, op: Op, inputs: list[np.ndarray], frames: list[tuple[int, int]]
 ) -> np.ndarray:
     """Fold an op that moves single pixels; `frames` are (height, width) of its inputs."""
     # For every pixel (row: plane of the result): the literal of the plane that it is taken from,
     # its position in that plane, and whether that plane is one pixel.
     index = op.arrays["index"].reshape(op.shape[0], -1)
-    sources = [(literals, h * w) for literals, (h, w) in zip(given, frames, strict=True)]
+    sources = [(literals, h * w) for literals, (h, w) in zip(inputs, frames, strict=True)]
     reads = np.concatenate([np.repeat(literals, area) for literals, area in sources])
     place = np.concatenate([np.tile(np.arange(area), len(literals)) for literals, area in sources])
     single = np.concatenate(
@@ -229,8 +229,8 @@ _FOLD: dict[str, Callable[..., np.ndarray]] = {
     "constant": _fold_constant,
     "spatial": _fold_spatial,
     "combine": _fold_combine,
-    "complement": lambda values, op, given: given[0] ^ 1,
+    "complement": lambda values, op, inputs: inputs[0] ^ 1,
     "union_pool": _fold_pool,
-    "select": lambda values, op, given: np.concatenate(given)[op.arrays["source"]],
+    "select": lambda values, op, inputs: np.concatenate(inputs)[op.arrays["source"]],
     "group_sum": _fold_new,
 }

@@ -62,7 +62,7 @@ _ADVICE = (
 
 
 class _Leaf(NamedTuple):
-    """An array of a stored bank, maybe at a position of a stack."""
+    """Stand for an array of a stored bank, maybe at a position of a stack."""
 
     path: str
     spec: Spec
@@ -71,13 +71,13 @@ class _Leaf(NamedTuple):
 
 
 class _Signal(NamedTuple):
-    """The result of a step."""
+    """Stand for the result of a step."""
 
     step: int
 
 
 class _Opaque(NamedTuple):
-    """A value computed from parameters: allowed as long as no signal is combined with it."""
+    """Stand for a value computed from parameters; no signal may be combined with it."""
 
 
 class _Foreign(NamedTuple):

@@ -83,7 +83,7 @@ def operator_figure(
 
 
 class _Bank(NamedTuple):
-    """A bank beside its binary bank and its certificate; all arrays are numpy arrays."""
+    """Hold a bank, its binary bank and its certificate; all arrays are numpy arrays."""
 
     path: str
     weights: np.ndarray

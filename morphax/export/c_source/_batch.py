@@ -27,7 +27,7 @@ _PIECES = 32  # a move of at most this many pieces is written as one `memcpy` fo
 
 
 class _Place(NamedTuple):
-    """The place of an op in the C code, as C expressions."""
+    """Hold the place of an op in the C code, as C expressions."""
 
     number: int
     shapes: list[tuple[int, int, int]]  # shapes of its inputs

@@ -180,8 +180,8 @@ def _spatial(op: Op, number: int) -> str:
     (rows, columns), margin = _tables.window_radius(op), _margin(op)
     width = 64 * margin + columns + 1
     sides = op.arrays["selem"].shape[1:]
-    fits = max(width, 2 * rows) < 2**16
-    _checks.require(fits, "program", "windows of at most 65000 pixels a side", sides)
+    is_encodable = max(width, 2 * rows) < 2**16
+    _checks.require(is_encodable, "program", "windows of at most 65000 pixels a side", sides)
     erosion, complement = (op.arrays[k].astype(int) for k in ("erosion", "complement"))
     codes, windows = [], []
     # A row of the table of windows: plane read, erosion, plane written, complemented, groups, and

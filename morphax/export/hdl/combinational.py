@@ -42,7 +42,7 @@ _Gate = tuple[bool, tuple[int, ...]]  # intersection (or union), literals
 
 @dataclass
 class _Netlist:
-    """The gates so far.
+    """Collect the gates.
 
     Attributes:
         inputs: number of input bits; they are the nets 1 to `inputs`.
