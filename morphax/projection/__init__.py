@@ -1,8 +1,9 @@
 """Projection of neurons onto morphological ones: the nearest parameters that are exactly binary.
 
-`project` is the one entry; the solvers behind it are `exact` (ours, batched, in JAX), `symmetric`
-(SyBiSE neurons, in their own coordinates), `qp` (cvxpy/OSQP, the independent check) and `constant`
-(constant sets theta 1_S). All take a bank, weights `(..., n)` and bias `(...)`, and give a `Projection`.
+`project` is the one entry. The solvers behind it are `_exact` (ours, batched, in JAX), `_symmetric`
+(SyBiSE neurons, in their own coordinates), `_qp` (cvxpy/OSQP, the independent check) and `constant`
+(constant sets theta 1_S). All of them take a bank, weights `(..., n)` and bias `(...)`, and return
+a `Projection`. docs/projection.md explains the method, docs/theory.md proves it.
 """
 
 from typing import Any
@@ -40,29 +41,31 @@ def project(
     Args:
         weights: effective weights, float `(..., n)`.
         bias: effective bias (the threshold that is subtracted), float `(...)`.
-        onto: "activable", all parameters that are exactly an operation on binary images (the papers'
-            exact approximation), or "constant", theta 1_S (their second one).
+        onto: set to project onto: "activable", all parameters that are exactly an operation on
+            binary images (the papers' exact approximation), or "constant", theta 1_S (their second
+            one).
         solver: "exact" (batched, in JAX) or "osqp" (cvxpy/OSQP on the host; extra "solvers").
-        operation: "erosion", "dilation" or "both", the nearer one; for "activable".
+        operation: "erosion", "dilation", or "both" for the nearer one. It is read for "activable"
+            only.
         nonnegative: ask for projected weights >= 0; by default true, except for symmetric neurons.
-        symmetric: SyBiSE neurons, on {-1, 1}; solver "exact" only.
+        symmetric: project SyBiSE neurons, on {-1, 1}; for the solver "exact" only.
         bias_weight: rho > 0 in the metric |x - w|^2 + rho (beta - b)^2.
-        margin: distance kept from the bounds of the bias, in its units; above the rounding allowance
-            the result is certified strictly.
-        relative_margin: the same as a multiple of ||(w, b)||; the two add up.
-        threshold: "exact", "uniform" or "normal"; for "constant".
-        **solver_options: of `morphax.projection._qp.project_osqp` (tolerance, max_iterations,
-            processes, candidates).
+        margin: distance kept from the bounds of the bias, in units of the bias. With a margin above
+            the rounding allowance, the result is certified strictly.
+        relative_margin: further margin, as a multiple of ||(w, b)||; the two are added.
+        threshold: "exact", "uniform" or "normal". It is read for "constant" only.
+        **solver_options: options of the solver "osqp": tolerance, max_iterations, processes,
+            candidates (`morphax.projection._qp.project_osqp`).
 
     Returns:
-        `Projection(weights, bias, selem, operation, distance, status)`; `distance` is Euclidean in
-        (w, b), or in w alone onto constant sets.
+        A `Projection`. Its `distance` is Euclidean in (w, b), or in w alone for constant sets.
 
     Raises:
-        ValueError: unknown option, shapes that do not fit, an option the chosen solver does not have.
-        ImportError: solver "osqp" without cvxpy and osqp.
+        ValueError: if an option is unknown, shapes do not fit, or the chosen solver does not have
+            an option that was given.
+        ImportError: if the solver is "osqp" and cvxpy or osqp is not installed.
 
-    Source: Aouad & Talbot, arXiv 2401.03830, section 4; the solver is ours (docs/projection.md).
+    The problem is from Aouad & Talbot, arXiv 2401.03830, section 4; the solver is ours.
 
     Example:
         >>> import jax.numpy as jnp
@@ -73,8 +76,10 @@ def project(
     _checks.one_of("onto", onto, SETS)
     _checks.one_of("solver", solver, SOLVERS)
     exact = solver == "exact"
-    _checks.require(not (exact and solver_options), "solver_options", "none for solver 'exact'",
-                   sorted(solver_options))  # fmt: skip
+    expected = "none for solver 'exact'"
+    _checks.require(
+        not (exact and solver_options), "solver_options", expected, sorted(solver_options)
+    )
     if onto == "constant":
         _checks.require(exact, "solver", "'exact' for constant sets", solver)
         return project_constant(weights, bias, threshold=threshold)
@@ -90,6 +95,6 @@ def project(
         return project_symmetric(weights, bias, **options)
     if exact:
         return project_exact(weights, bias, **options)
-    from morphax.projection._qp import project_osqp
+    from morphax.projection._qp import project_osqp  # needs cvxpy and osqp
 
     return project_osqp(weights, bias, **options, **solver_options)

@@ -1,7 +1,8 @@
-"""What the solvers of banks share: checks, chunks under `jit` and `vmap`, exact scaling and sorting.
+"""Shared parts of the solvers: checks, chunks under `jit` and `vmap`, exact scaling, sorting.
 
 Neurons are solved in float64 inside `jax.enable_x64`, whatever the dtype of the bank, in chunks of
-equal size, so the extra memory does not grow with the bank.
+equal size, so the extra memory does not grow with the bank. A bank has weights `(..., n)` and
+biases `(...)`; a chunk has `(N, n)` and `(N,)`.
 """
 
 import math
@@ -25,10 +26,21 @@ def check(
     margin: float,
     relative_margin: float,
 ) -> tuple[jax.Array, ...]:
-    """The bank and its scalars, one value a neuron: weights, bias, rho and the two margins.
+    """Return the checked bank and its scalars, one value for each neuron.
+
+    Args:
+        weights: `(..., n)`, n >= 1, a float dtype.
+        bias: `(...)`, a float dtype.
+        operation: one of `OPERATIONS`.
+        bias_weight: rho > 0.
+        margin: a number >= 0.
+        relative_margin: a number >= 0.
+
+    Returns:
+        Weights `(..., n)`; bias, rho, margin and relative margin, each `(...)`.
 
     Raises:
-        ValueError: wrong shapes, dtypes or options.
+        ValueError: if shapes, dtypes or options are wrong.
     """
     weights, bias = jnp.asarray(weights), jnp.asarray(bias)
     shape = weights.shape
@@ -46,12 +58,12 @@ def check(
 
 
 def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: int) -> Any:
-    """Make a solver of `(N, n)` chunks one of banks `(..., n)`.
+    """Turn a solver of chunks `(N, n)` into a solver of banks `(..., n)`.
 
     Args:
-        solve: `(weights (N, n), *scalars (N,)) -> Projection`, run with float64 enabled.
-        limit: weights in a chunk, by backend.
-        default: the same for other backends.
+        solve: `(weights (N, n), *scalars (N,)) -> Projection`; it runs with float64 enabled.
+        limit: greatest number of weights in a chunk, for each backend.
+        default: greatest number of weights in a chunk, for backends that `limit` does not name.
 
     Returns:
         `(weights (..., n), *scalars (...)) -> Projection`, jitted; `vmap` makes the bank larger
@@ -63,13 +75,14 @@ def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: 
             return solve(*chunk)
 
     @jax.jit
-    def run(weights: jax.Array, *scalars: jax.Array) -> Projection:
+    def project_bank(weights: jax.Array, *scalars: jax.Array) -> Projection:
         *lead, n = weights.shape
         count = math.prod(lead)
         if count == 0:
             empty = jnp.zeros(lead, weights.dtype)
             small = empty.astype(jnp.int8)
             return Projection(weights, empty, weights > 0, small, empty, small)
+        # As few chunks as the limit allows, of equal size.
         chunks = -(-count // max(1, limit.get(jax.default_backend(), default) // n))
         size = -(-count // chunks)
 
@@ -83,8 +96,10 @@ def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: 
 
         return jax.tree.map(uncut, jax.lax.map(solve_wide, (cut(weights), *map(cut, scalars))))
 
-    project: Any = jax.custom_batching.custom_vmap(run)
+    project: Any = jax.custom_batching.custom_vmap(project_bank)
 
+    # Under `vmap` the mapped axis becomes one more axis of the bank: the loops of the solver are
+    # not batched, so an easy neuron does not wait for a hard one.
     @project.def_vmap
     def _larger(size, batched, *bank):
         bank = (
@@ -97,9 +112,10 @@ def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: 
 
 
 def power_above(x: jax.Array) -> jax.Array:
-    """The least power of two above each x >= 0 (1 for x = 0), from the bits of its exponent.
+    """Return the least power of two above each x >= 0 (1 for x = 0), from the bits of its exponent.
 
-    `jnp.frexp` is lowered later than it is traced, outside of `enable_x64`, and then loses its bits.
+    `jnp.frexp` will not do: it is lowered later than it is traced, outside of `enable_x64`, and
+    loses its bits there.
     """
     info = jnp.finfo(x.dtype)
     kind = {32: jnp.int32, 64: jnp.int64}[info.bits]
@@ -109,20 +125,36 @@ def power_above(x: jax.Array) -> jax.Array:
 
 
 def sort_descending(w: jax.Array) -> jax.Array:
-    """Finite floats, largest first, sorted as integers: 4 times faster than XLA's own order."""
+    """Sort finite floats along the last axis, largest first.
+
+    They are sorted as integers, which takes XLA a quarter of the time that it needs for floats.
+    """
     bits = 8 * w.dtype.itemsize
     kind = {16: jnp.int16, 32: jnp.int32, 64: jnp.int64}[bits]
 
-    def fold(i):  # its own inverse; makes the order of the integers that of the floats
+    # The bits of a negative float, read as an integer, are ordered the wrong way round: flip all of
+    # them but the sign. This is its own inverse.
+    def fold(i):
         return i ^ ((i >> (bits - 1)) & jnp.array(jnp.iinfo(kind).max, kind))
 
+    # Complements turn the ascending sort into a descending one.
     key = ~fold(jax.lax.bitcast_convert_type(w, kind))
     return jax.lax.bitcast_convert_type(fold(~jax.lax.sort(key)), w.dtype)
 
 
 def largest(w: jax.Array, descending: jax.Array, k: jax.Array) -> jax.Array:
-    """Mask of the k largest weights, in the order of `w`; of a tie, the first ones."""
+    """Return a mask of the k largest weights, in the order of `w`; of a tie, the first ones.
+
+    Args:
+        w: weights, `(N, n)`.
+        descending: the same weights, largest first.
+        k: numbers from 1 to n, `(N,)`.
+
+    Returns:
+        bool `(N, n)`, k true values in each row.
+    """
     smallest = jnp.take_along_axis(descending, k[:, None] - 1, -1)
+    # How many of the weights that equal the smallest one belong to the mask.
     room = (k - jnp.sum(descending > smallest, -1, dtype=jnp.int32))[:, None]
     tied = jnp.sum(descending == smallest, -1, keepdims=True, dtype=jnp.int32)
 
@@ -130,4 +162,5 @@ def largest(w: jax.Array, descending: jax.Array, k: jax.Array) -> jax.Array:
         tie = w == smallest
         return (w > smallest) | (tie & (jnp.cumsum(tie, -1, dtype=jnp.int32) <= room))
 
+    # Where no tie has to be split, for which the running count is needed, one comparison does.
     return jax.lax.cond(jnp.all(tied == room), lambda: w >= smallest, split)

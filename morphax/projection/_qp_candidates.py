@@ -1,7 +1,8 @@
 """One candidate of the projection (an operation and a size of S) as a quadratic program.
 
-The program is declared in cvxpy, compiled once, and solved by OSQP for many neurons; `repair`
-and `lower_bound` then judge what OSQP found. The programs themselves: `morphax.projection._qp`.
+The program is declared in cvxpy, compiled once, and solved by OSQP for many neurons; `repair` and
+`lower_bound` then judge what OSQP found. `morphax.projection._qp` states the programs. Everything
+here is numpy in float64; N is the number of neurons and n the number of weights of each.
 """
 
 import functools
@@ -16,7 +17,7 @@ EROSION, DILATION = 0, 1
 
 
 class Bank(NamedTuple):
-    """Neurons of norm <= 1 with weights sorted in decreasing order."""
+    """Hold neurons of norm <= 1 with weights sorted in decreasing order."""
 
     weights: np.ndarray  # (N, n)
     bias: np.ndarray  # (N,)
@@ -26,7 +27,7 @@ class Bank(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Candidates `sizes` of one operation for some neurons of a bank, at one accuracy."""
+    """Hold the candidates `sizes` of one operation for some neurons of a bank, at one accuracy."""
 
     operation: int
     sizes: Sequence[int]
@@ -37,7 +38,7 @@ class Task(NamedTuple):
 
 
 def import_solvers() -> tuple[Any, Any]:
-    """The modules cvxpy and osqp, or an error that names the extra."""
+    """Return the modules cvxpy and osqp; raise an `ImportError` that names the extra."""
     try:
         import cvxpy
         import osqp
@@ -49,8 +50,13 @@ def import_solvers() -> tuple[Any, Any]:
 def solve(bank: Bank, task: Task) -> tuple[np.ndarray, ...]:
     """Run OSQP on every neuron of the task.
 
-    Returns lower bounds `(N, sizes)`, the index of the best size `(N,)`, and of that size the
-    point `(N, n)`, its bias `(N,)` and the squared distance `(N,)`, repaired to be feasible.
+    Args:
+        bank: sorted neurons.
+        task: the neurons to solve, and the stack of candidates.
+
+    Returns:
+        Lower bounds `(N, sizes)`, the index of the best size `(N,)`, and for that size the point
+        `(N, n)`, its bias `(N,)` and the squared distance `(N,)`, repaired to be feasible.
     """
     bank = bank._replace(
         weights=bank.weights[task.neurons],
@@ -88,30 +94,44 @@ def solve(bank: Bank, task: Task) -> tuple[np.ndarray, ...]:
     # Whatever OSQP left (even NaN) is only a guess: the repair and the bound below judge it.
     primal = np.nan_to_num(primal).reshape(count, stack, -1)
     dual = np.maximum(np.nan_to_num(dual), 0.0).reshape(count, stack, -1)
-    bounds, found = np.empty((count, stack)), []
+    bounds, points = np.empty((count, stack)), []
     for i, k in enumerate(task.sizes):
-        x = primal[:, i, :n].copy()
+        x = primal[:, i, :n].copy()  # the positive parts, where signs are free
         if not bank.nonnegative:
             x[:, k:] -= primal[:, i, n + 2 + k :]
-        found.append(repair(bank, task.operation, k, x, primal[:, i, n]))
+        points.append(repair(bank, task.operation, k, x, primal[:, i, n]))
         bounds[:, i] = lower_bound(bank, task.operation, k, dual[:, i, 0], dual[:, i, 2 : 2 + k])
-    which = np.argmin([value for *_, value in found], axis=0)
+    which = np.argmin([value for *_, value in points], axis=0)
     rows = np.arange(count)
-    return bounds, which, *(np.stack(arrays)[which, rows] for arrays in zip(*found, strict=True))
+    return bounds, which, *(np.stack(arrays)[which, rows] for arrays in zip(*points, strict=True))
 
 
 def repair(
     bank: Bank, operation: int, k: int, x: np.ndarray, beta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A point that satisfies the constraints of a candidate, near `x`, and its squared distance."""
+    """Return a feasible point near (x, beta) for one candidate, and its squared distance.
+
+    Args:
+        bank: sorted neurons.
+        operation: `EROSION` or `DILATION`.
+        k: size of S.
+        x: weights, `(N, n)`.
+        beta: biases, `(N,)`.
+
+    Returns:
+        The point `(N, n)`, its bias `(N,)` and its squared distance from the neuron `(N,)`.
+    """
     inside, outside = x[:, :k], x[:, k:]
     if bank.nonnegative:
         outside = np.maximum(outside, 0.0)
     plus = np.maximum(outside, 0.0).sum(1) + bank.margin
     minus = np.maximum(-outside, 0.0).sum(1) + bank.margin
+    # Raise the bias above what the outside adds, then the weights of S above bias and negative
+    # part.
     if operation == DILATION:
         beta = np.maximum(beta, plus)
         inside = np.maximum(inside, (beta + minus)[:, None])
+    # Raise the weights of S until an interval is left for the bias, then clip the bias into it.
     else:
         inside = np.maximum(inside, (plus + minus)[:, None])
         total = inside.sum(1)
@@ -122,10 +142,17 @@ def repair(
 
 
 def lower_bound(bank: Bank, operation: int, k: int, lam: np.ndarray, mus: np.ndarray) -> np.ndarray:
-    """Lagrange bound on the squared distance of a candidate, valid for any multipliers >= 0.
+    """Bound the squared distance of a candidate from below by weak duality.
 
-    `lam (N,)` belongs to the first constraint of the module's docstring, `mus (N, k)` to the
-    second, one for each j in S.
+    Args:
+        bank: sorted neurons.
+        operation: `EROSION` or `DILATION`.
+        k: size of S.
+        lam: multiplier of the first constraint of `morphax.projection._qp`, >= 0, `(N,)`.
+        mus: multipliers of the second one, one for each j in S, >= 0, `(N, k)`.
+
+    Returns:
+        The bound `(N,)`. It is valid for any multipliers >= 0.
     """
     inside, outside = bank.weights[:, :k], bank.weights[:, k:]
     mu = mus.sum(1)
@@ -133,6 +160,8 @@ def lower_bound(bank: Bank, operation: int, k: int, lam: np.ndarray, mus: np.nda
         force, up, down = mus, lam, mu
     else:
         force, up, down = mus + (lam - mu)[:, None], mu, lam
+    # The Lagrangian is minimised by shifting S by `force` and shrinking the rest by `up` and
+    # `down`.
     kept_up = np.maximum(outside - up[:, None], 0.0)
     total = (outside**2).sum(1) - (kept_up**2).sum(1)
     if not bank.nonnegative:  # otherwise negative weights outside S go to zero at full cost
@@ -145,11 +174,11 @@ def lower_bound(bank: Bank, operation: int, k: int, lam: np.ndarray, mus: np.nda
 
 @functools.lru_cache(maxsize=16)
 def model(n: int, operation: int, nonnegative: bool, bias_weight: float) -> tuple[Any, Any]:
-    """The candidate as a parametrised cvxpy problem, and its parameter: the indicator of S.
+    """Return a candidate as a parametrised cvxpy problem, and its parameter: the indicator of S.
 
-    The variable is (x or its positive part, beta, t, negative part): t bounds what every x_j in S
-    must exceed. Positive and negative part vanish together at the optimum, so their squares may
-    be summed, which keeps the problem strictly convex.
+    The variable is (x or its positive part, beta, t, negative part), where every x_j in S must
+    exceed t. At the optimum the positive or the negative part of an element is 0, so their squares
+    may be summed, which keeps the problem strictly convex.
     """
     import scipy.sparse as sparse
 
@@ -182,7 +211,7 @@ def model(n: int, operation: int, nonnegative: bool, bias_weight: float) -> tupl
 def stacked(
     n: int, operation: int, nonnegative: bool, bias_weight: float, sizes: tuple[int, ...]
 ) -> tuple[Any, Any, np.ndarray]:
-    """OSQP's P, A and u (for a margin of 1) of several candidates, block by block."""
+    """Return OSQP's P, A and u (for a margin of 1) of several candidates, block by block."""
     import scipy.sparse as sparse
 
     cp, _ = import_solvers()

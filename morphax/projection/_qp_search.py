@@ -1,6 +1,6 @@
 """The search over all candidates: rough for all of them, accurate for the few that remain.
 
-What is searched, and why the answer is proven: `morphax.projection._qp`.
+`morphax.projection._qp` says what is searched, and why the answer is proven.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import numpy as np
 
 from morphax.projection._qp_candidates import Bank, Task, repair, solve
 
-# Of each pass: OSQP's tolerance, whether it polishes, its iteration limit.
+# For each pass: OSQP's tolerance, whether it polishes, and its iteration limit.
 _PASSES = ((1e-3, False, 100), (1e-6, True, 2_000), (1e-9, True, 10**9))
 _STACK = 1024  # weights in one stacked problem of the first pass; larger stacks solve no faster
 _BATCH = 256  # neurons of one task: enough to amortise a set-up, few enough to share out
@@ -24,52 +24,66 @@ _ROUNDING = 1e-13  # of a squared distance, for a neuron of unit norm
 def search(
     bank: Bank,
     grid: Sequence[tuple[int, int]],
-    run: Callable[[list[Task]], Iterable[tuple[np.ndarray, ...]]],
+    solve_tasks: Callable[[list[Task]], Iterable[tuple[np.ndarray, ...]]],
     valid: np.ndarray,
     tolerance: float,
     max_iterations: int,
 ) -> tuple[np.ndarray, ...]:
-    """Nearest feasible point over all candidates of `grid`, and whether it is proven nearest.
+    """Find the nearest feasible point over all candidates, and say whether it is proven nearest.
 
-    Returns the winning column of the grid `(N,)`, the squared distance `(N,)`, the point
-    `(N, n)`, its bias `(N,)` and the verdict `(N,)`.
+    Args:
+        bank: sorted neurons of norm <= 1.
+        grid: the candidates: pairs of an operation and a size of S.
+        solve_tasks: runs `solve` on tasks, in order.
+        valid: which neurons are finite, bool `(N,)`.
+        tolerance: relative gap at which a neuron counts as solved.
+        max_iterations: limit of OSQP iterations for one program.
+
+    Returns:
+        The winning column of the grid `(N,)`, the squared distance `(N,)`, the point `(N, n)`, its
+        bias `(N,)`, and whether it is proven nearest `(N,)`.
     """
     count = len(bank.bias)
     best, value = np.zeros(count, int), np.full(count, np.inf)
     point, beta = bank.weights.copy(), bank.bias.copy()
     lower = np.zeros((count, len(grid)))
 
-    def keep_nearer(columns: Any, rows: np.ndarray, found: tuple[np.ndarray, ...]) -> None:
-        nearer = found[2] < value[rows]
+    def keep_nearer(columns: Any, rows: np.ndarray, points: tuple[np.ndarray, ...]) -> None:
+        nearer = points[2] < value[rows]
         rows = rows[nearer]
         best[rows] = np.broadcast_to(columns, nearer.shape)[nearer]
-        point[rows], beta[rows], value[rows] = (array[nearer] for array in found)
+        point[rows], beta[rows], value[rows] = (array[nearer] for array in points)
 
     for column, (operation, k) in enumerate(grid):  # settles neurons that are activable already
         repaired = repair(bank, operation, k, bank.weights, bank.bias)
         keep_nearer(column, np.arange(count), repaired)
     for accuracy, polishing, limit in _PASSES:
+        # Candidates that may still beat the best point of their neuron by more than the tolerance.
         unsettled = valid[:, None] & (lower < value[:, None] * (1 - tolerance) - _ROUNDING)
         stack = 1 if polishing else max(1, _STACK // bank.weights.shape[1])
-        runs = list(_runs(grid, stack))
         settings = accuracy, polishing, min(limit, max_iterations)
         tasks, starts = [], []
-        for start, operation, sizes in runs:
+        for start, operation, sizes in _stacks(grid, stack):
             rows = np.flatnonzero(unsettled[:, start : start + len(sizes)].any(1))
             for part in np.split(rows, range(_BATCH, len(rows), _BATCH)):
                 if len(part):
                     tasks.append(Task(operation, sizes, part, *settings))
                     starts.append(start)
-        for task, start, (bounds, which, *found) in zip(tasks, starts, run(tasks), strict=True):
+        results = solve_tasks(tasks)
+        for task, start, (bounds, which, *points) in zip(tasks, starts, results, strict=True):
             cells = np.ix_(task.neurons, range(start, start + len(task.sizes)))
             lower[cells] = np.maximum(lower[cells], bounds)
-            keep_nearer(start + which, task.neurons, tuple(found))
+            keep_nearer(start + which, task.neurons, tuple(points))
     proven = np.all(lower >= value[:, None] * (1 - tolerance) - _ROUNDING, axis=1)
     return best, value, point, beta, np.asarray(proven)
 
 
-def _runs(grid: Sequence[tuple[int, int]], stack: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Cut the grid into runs of at most `stack` columns that share the operation."""
+def _stacks(grid: Sequence[tuple[int, int]], stack: int) -> Iterator[tuple[int, int, list[int]]]:
+    """Cut the grid into stacks of at most `stack` neighbouring columns that share the operation.
+
+    Yields:
+        The first column of the stack, its operation, and its sizes of S.
+    """
     start = 0
     while start < len(grid):
         operation = grid[start][0]
@@ -79,8 +93,8 @@ def _runs(grid: Sequence[tuple[int, int]], stack: int) -> Iterator[tuple[int, in
 
 
 @contextlib.contextmanager
-def runner(bank: Bank, processes: int) -> Iterator[Callable[[list[Task]], Iterable]]:
-    """A function that maps `solve` over tasks, here or in spawned processes, in order."""
+def task_solver(bank: Bank, processes: int) -> Iterator[Callable[[list[Task]], Iterable]]:
+    """Yield a function that maps `solve` over tasks in order, here or in spawned processes."""
     if processes == 1:
         yield lambda tasks: map(functools.partial(solve, bank), tasks)
         return
@@ -90,7 +104,7 @@ def runner(bank: Bank, processes: int) -> Iterator[Callable[[list[Task]], Iterab
 
 
 def _receive(bank: Bank) -> None:
-    """Runs once in each worker: the bank is sent once, not with every task."""
+    """Keep the bank of a worker: it is sent once to each worker, not with every task."""
     global _received
     _received = bank
 

@@ -1,154 +1,288 @@
-"""One neuron, one structuring element: the projection is the root of one scalar equation.
+"""One neuron and one structuring element: the projection is the root of one scalar equation.
 
-theory.md 5b. The weights are sorted once, largest first, so S is `the first k`, and every sum the
-equation needs is a difference of two entries of a prefix sum, found by a binary search. A `Node` is
-slightly more general than a candidate S: the elements up to `first` are in S, those after `last`
-are not, those between are undecided. Its value is a lower bound for every S in that range, and the
-exact squared distance when `first == last`; so nodes are both the branches and the leaves of the
-search in `exact.py`.
+The derivation is in docs/theory.md, section 5b. The weights are sorted once, largest first, so a
+structuring element S of k elements is "the first k", and every sum that the equation needs is a
+difference of two entries of a prefix sum whose ends are found by binary search.
 
-For a dilation the node asks, with rho the weight of the bias and eps the margin, for
+A `Relaxation` is slightly more general than one candidate S: the first `min_size` elements are in
+S, the elements after the first `max_size` are not, and those between are undecided. Its value is a
+lower bound for every S in that range, and the exact squared distance where `min_size == max_size`.
+So relaxations are both the branches and the leaves of the search in `_search`.
+
+For a dilation, with rho the weight of the bias and eps the margin, the relaxation is
 
     min  sum_i (x_i - w_i)^2 + rho (beta - b)^2
-    s.t. sum_{i > last} x_i^+ + eps <= beta                                 (multiplier lam)
-         beta + sum_{i > last} x_i^- + eps <= x_j  for j <= first           (multipliers mu_j)
+    s.t. sum_{i > max_size} x_i^+ + eps <= beta                                   (multiplier lam)
+         beta + sum_{i > max_size} x_i^- + eps <= x_j  for j <= min_size        (multipliers mu_j)
 
-and for an erosion for the same minimum under
+and for an erosion it is the same minimum under
 
-         beta + sum_{i > last} x_i^- + eps <= sum_{i <= last} x_i           (multiplier lam)
-         sum_{i <= last} x_i + sum_{i > last} x_i^+ - x_j + eps <= beta  for j <= first   (mu_j)
+         beta + sum_{i > max_size} x_i^- + eps <= sum_{i <= max_size} x_i         (multiplier lam)
+         sum_{i <= max_size} x_i + sum_{i > max_size} x_i^+ - x_j + eps <= beta
+                                                       for j <= min_size        (multipliers mu_j)
 
-In both mu_j = (u - w_j)^+ for one scalar u, and with mu = sum_j mu_j the elements outside S become
+In both, mu_j = (u - w_j)^+ for one scalar u, and with mu = sum_j mu_j the elements outside S become
 (w - t)^+ - (-w - t')^+, where (t, t') = (lam, mu) for a dilation and (mu, lam) for an erosion.
-`step` is Newton's method on the lifted system in (u, mu, lam): each piecewise linear sum is
-replaced by its piece at its own argument, then the three equations are solved together. Unlike
-Newton (or a bracket) on u alone, where slopes differ by n^2, it needs no safeguard: at most 18
-steps were seen from a cold start for n = 4096, about 5 from a neighbour's solution.
+
+`newton_step` is Newton's method on the lifted system in (u, mu, lam): each piecewise linear sum is
+replaced by its piece at its own argument, then the three equations are solved together. Newton's
+method on u alone, or a bracket, would need a safeguard, for its slopes differ by factors of n^2.
+The lifted one needs none: at most 18 steps were seen from a cold start for n = 4096, and about 5
+from the solution of a neighbour.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 MAX_STEPS = 100
-"""Newton steps after which a node counts as not converged (about 20 suffice in practice)."""
+"""Newton steps after which a relaxation counts as not converged (about 20 suffice in practice)."""
 
 
-class Tables(NamedTuple):
-    """A bank of N sorted neurons: flattened prefix sums and what belongs to one neuron."""
+class SortedBank(NamedTuple):
+    """Hold a bank of N sorted neurons: flattened weights, their prefix sums, and scalars.
 
-    descending: jax.Array  # (N * n,) weights, largest first within each neuron
-    sums: jax.Array  # (N * (n + 1),) prefix sums, starting with 0
-    squares: jax.Array  # (N * (n + 1),) prefix sums of the squares
-    bias: jax.Array  # (N,)
-    margin: jax.Array  # (N,)
-    rho: jax.Array  # (N,) the weight of the bias in the metric
+    Attributes:
+        descending: weights, largest first within each neuron, `(N * n,)`.
+        sums: prefix sums of the weights of each neuron, starting with 0, `(N * (n + 1),)`.
+        squares: prefix sums of the squares, `(N * (n + 1),)`.
+        bias: `(N,)`.
+        margin: eps, `(N,)`.
+        rho: weight of the bias in the metric, `(N,)`.
+    """
+
+    descending: jax.Array
+    sums: jax.Array
+    squares: jax.Array
+    bias: jax.Array
+    margin: jax.Array
+    rho: jax.Array
 
 
-class Node(NamedTuple):
-    """Relaxed problems: `row` is the neuron, [first, last] the undecided range of |S|."""
+class Relaxation(NamedTuple):
+    """Hold relaxed problems and their multipliers; all fields have the same shape.
+
+    Attributes:
+        row: number of the neuron in the bank, int32.
+        dilation: true for a dilation, false for an erosion.
+        min_size: least |S| of the undecided range, int32.
+        max_size: greatest |S| of the undecided range, int32.
+        u: level to which the small elements of S are raised.
+        mu: sum of the multipliers mu_j.
+        lam: multiplier of the first constraint.
+    """
 
     row: jax.Array
     dilation: jax.Array
-    first: jax.Array
-    last: jax.Array
+    min_size: jax.Array
+    max_size: jax.Array
     u: jax.Array
     mu: jax.Array
     lam: jax.Array
 
 
-class Problem(NamedTuple):
-    """What is the same for every neuron of the bank (static)."""
+class Options(NamedTuple):
+    """Hold what is the same for every neuron of a bank and known while tracing."""
 
     n: int
     nonnegative: bool
 
 
-def take(table: jax.Array, index: jax.Array) -> jax.Array:
-    """`table[index]` without bound checks."""
+class _Pieces(NamedTuple):
+    """Hold the linear piece of each sum at the multipliers: a range, its length and its sum.
+
+    T: elements of S below u. P: elements outside S above the threshold t. M: elements outside S
+    below -t' (the sum is of their absolute values). S: the first `max_size` elements. `begin` is
+    where the prefix sums of the neuron start.
+    """
+
+    begin: jax.Array
+    t: jax.Array
+    t_prime: jax.Array
+    t_begin: jax.Array
+    p_end: jax.Array
+    m_begin: jax.Array
+    t_count: jax.Array
+    t_sum: jax.Array
+    p_count: jax.Array
+    p_sum: jax.Array
+    m_count: jax.Array
+    m_sum: jax.Array
+    s_count: jax.Array
+    s_sum: jax.Array
+
+
+def gather(table: jax.Array, index: jax.Array) -> jax.Array:
+    """Return `table[index]` without bound checks."""
     return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def count_above(tables: Tables, n: int, row: jax.Array, t: jax.Array) -> jax.Array:
-    """How many weights of each `row` are >= t: a binary search, one bit of the count at a time."""
-    start, top = row * n - 1, n.bit_length() - 1
+def count_leading(
+    descending: jax.Array,
+    n: int,
+    row: jax.Array,
+    like: jax.Array,
+    holds: Callable[[jax.Array, jax.Array], jax.Array],
+) -> jax.Array:
+    """Count the leading weights of sorted rows for which a condition holds, by binary search.
 
-    def bit(i, count):
-        ahead = count + jnp.left_shift(jnp.int32(1), top - i)
-        found = (ahead <= n) & (take(tables.descending, start + jnp.minimum(ahead, n)) >= t)
-        return jnp.where(found, ahead, count)
+    The count is built from its highest bit to its lowest one.
 
-    # A loop, for XLA's fusion would repeat an unrolled search in each of its consumers.
-    return jax.lax.fori_loop(jnp.int32(0), jnp.int32(top + 1), bit, jnp.zeros_like(t, jnp.int32))
+    Args:
+        descending: rows of n weights, largest first, flattened.
+        n: number of weights in a row.
+        row: numbers of the rows, broadcasting to `like`.
+        like: an array of the shape of the result.
+        holds: `(j, w_j) -> bool`: true for the first weights of a row, j = 1, 2, ..., then false.
 
-
-def start(tables: Tables, n: int, row, dilation, first, last) -> Node:
-    """Nodes before their first step: u at the smallest weight of S, no multiplier."""
-    u = take(tables.descending, row * n + first - 1)
-    return Node(row, dilation, first, last, u, jnp.zeros_like(u), jnp.zeros_like(u))
-
-
-def step(problem: Problem, tables: Tables, node: Node) -> tuple[jax.Array, Node]:
-    """Lower bound on the squared distance at the node's multipliers, and one Newton step.
-
-    The multipliers of any node are feasible for the dual, so the bound holds before convergence.
+    Returns:
+        The counts, int32.
     """
-    n, nonnegative = problem
-    row, dilation, first, last, u, mu, lam = node
-    b, eps, rho = (take(x, row) for x in (tables.bias, tables.margin, tables.rho))
+    before, top = row * n - 1, n.bit_length() - 1
+
+    def set_bit(i, count):
+        longer = count + jnp.left_shift(jnp.int32(1), top - i)
+        last = jnp.minimum(longer, n)
+        fits = (longer <= n) & holds(last, gather(descending, before + last))
+        return jnp.where(fits, longer, count)
+
+    # A loop, because XLA's fusion would repeat an unrolled search in each of its consumers.
+    zeros = jnp.zeros_like(like, jnp.int32)
+    return jax.lax.fori_loop(jnp.int32(0), jnp.int32(top + 1), set_bit, zeros)
+
+
+def relax(bank: SortedBank, n: int, row, dilation, min_size, max_size) -> Relaxation:
+    """Return relaxations before their first step: u is the least weight of S, multipliers are 0."""
+    u = gather(bank.descending, row * n + min_size - 1)
+    return Relaxation(row, dilation, min_size, max_size, u, jnp.zeros_like(u), jnp.zeros_like(u))
+
+
+def newton_step(
+    options: Options, bank: SortedBank, node: Relaxation
+) -> tuple[jax.Array, Relaxation]:
+    """Bound the squared distance from below at the current multipliers, and improve them.
+
+    The multipliers of any relaxation are feasible for the dual problem, so the bound holds before
+    convergence.
+    """
+    b, eps, rho = (gather(x, node.row) for x in (bank.bias, bank.margin, bank.rho))
+    pieces = _pieces(options, bank, node)
+    bound = _dual_bound(bank, node, pieces, b, eps, rho)
+    return bound, _newton_update(node, pieces, b, eps, rho)
+
+
+def _span(table: jax.Array, begin: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Sum the sorted entries low, ..., high - 1 of rows whose prefix sums start at `begin`."""
+    return gather(table, begin + high) - gather(table, begin + low)
+
+
+def _pieces(options: Options, bank: SortedBank, node: Relaxation) -> _Pieces:
+    """Find the ranges of the sorted order that are active at the multipliers, and sum them."""
+    n, nonnegative = options
+    row, u, min_size, max_size = node.row, node.u, node.min_size, node.max_size
     begin = row * (n + 1)
+    t = jnp.where(node.dilation, node.lam, node.mu)
+    t_prime = jnp.where(node.dilation, node.mu, node.lam)
+    levels = jnp.stack([u, t] if nonnegative else [u, t, -t_prime])
+    t_begin, p_end, *m_begin = count_leading(
+        bank.descending, n, row[None], levels, lambda _, w: w >= levels
+    )
+    # T lies within the decided part of S, P and M after the undecided part.
+    t_begin, p_end = jnp.minimum(t_begin, min_size), jnp.maximum(p_end, max_size)
+    # With x >= 0 no element is pulled up from below: M is empty.
+    m_begin = jnp.maximum(m_begin[0], p_end) if m_begin else jnp.full_like(row, n)
+    return _Pieces(
+        begin,
+        t,
+        t_prime,
+        t_begin,
+        p_end,
+        m_begin,
+        (min_size - t_begin).astype(u.dtype),
+        _span(bank.sums, begin, t_begin, min_size),
+        (p_end - max_size).astype(u.dtype),
+        _span(bank.sums, begin, max_size, p_end),
+        (n - m_begin).astype(u.dtype),
+        -_span(bank.sums, begin, m_begin, jnp.full_like(row, n)),
+        max_size.astype(u.dtype),
+        _span(bank.sums, begin, jnp.zeros_like(row), max_size),
+    )
 
-    def span(table, low, high):
-        return take(table, begin + high) - take(table, begin + low)
 
-    # T: the elements of S below u.  Above and below: outside S, beyond either threshold.
-    above = jnp.where(dilation, lam, mu)
-    below = jnp.where(dilation, mu, lam)
-    levels = jnp.stack([u, above] if nonnegative else [u, above, -below])
-    i, p, *m = count_above(tables, n, row[None], levels)
-    i, p = jnp.minimum(i, first), jnp.maximum(p, last)
-    m = jnp.maximum(m[0], p) if m else jnp.full_like(row, n)
-    t_count, t_sum = (first - i).astype(u.dtype), span(tables.sums, i, first)
-    p_count, p_sum = (p - last).astype(u.dtype), span(tables.sums, last, p)
-    m_count, m_sum = (n - m).astype(u.dtype), -span(tables.sums, m, jnp.full_like(row, n))
-    s_count, s_sum = last.astype(u.dtype), span(tables.sums, jnp.zeros_like(row), last)
+def _dual_bound(
+    bank: SortedBank, node: Relaxation, pieces: _Pieces, b: jax.Array, eps: jax.Array, rho
+) -> jax.Array:
+    """Evaluate the dual function at (lam, mu): a lower bound on the squared distance."""
+    _, dilation, min_size, _, u, mu, lam = node
+    begin, t, t_prime = pieces[:3]
+    t_count, t_sum = pieces.t_count, pieces.t_sum
 
-    # The dual function, with mu_j = shrink (u - w_j)^+ so that they sum to mu.
-    t_square = span(tables.squares, i, first)
+    # Between steps mu need not be F(u): scale mu_j = shrink (u - w_j)^+, so that they sum to mu.
+    t_square = _span(bank.squares, begin, pieces.t_begin, min_size)
     full = t_count * u - t_sum
     shrink = jnp.where(full > 0, jnp.minimum(mu / jnp.where(full > 0, full, 1), 1), 0)
-    mu_square = shrink**2 * (u * full - u * t_sum + t_square)
-    mu_weight = shrink * (u * t_sum - t_square)
+    mu_square = shrink**2 * (u * full - u * t_sum + t_square)  # sum of mu_j^2
+    mu_weight = shrink * (u * t_sum - t_square)  # sum of mu_j w_j
+
     delta = mu - lam
     common = eps * (lam + mu) - delta**2 / (2 * rho) - mu_square / 2 - mu_weight
-    outside = above * p_sum - p_count * above**2 / 2 + below * m_sum - m_count * below**2 / 2
-    outside += span(tables.squares, p, m) / 2
-    own = jnp.where(dilation, delta * b, delta * (s_sum - b + mu - s_count * delta / 2))
-    bound = 2 * (common + outside + own)
+    # Elements outside S: those beyond a threshold move by it, those between are set to 0.
+    outside = t * pieces.p_sum - pieces.p_count * t**2 / 2
+    outside = outside + t_prime * pieces.m_sum - pieces.m_count * t_prime**2 / 2
+    outside += _span(bank.squares, begin, pieces.p_end, pieces.m_begin) / 2
+    # The terms of S and of the bias.
+    inside = delta * b, delta * (pieces.s_sum - b + mu - pieces.s_count * delta / 2)
+    return 2 * (common + outside + jnp.where(dilation, *inside))
 
-    # The linear system: lam = l0 + l1 u,  q = x0 + x1 u + lam_count lam^+,  root of min(lam, q).
+
+def _newton_update(
+    node: Relaxation, pieces: _Pieces, b: jax.Array, eps: jax.Array, rho: jax.Array
+) -> Relaxation:
+    """Solve the system with each sum replaced by its current linear piece.
+
+    As functions of u, lam = l0 + l1 u and q = x0 + x1 u + lam_count lam^+; u is the root of
+    min(lam, q). Both increase with u.
+    """
+    *_, t_count, t_sum, p_count, p_sum, m_count, m_sum, s_count, s_sum = pieces
+    dilation = node.dilation
+    # A dilation has beta = d0 + d1 u; an erosion has mu - lam = e0 + e1 u.
     d1, d0 = 1 + m_count * t_count, -m_count * t_sum - eps - m_sum
     scale = s_count - 1 + 1 / rho
     e1 = (t_count - 1 - p_count * t_count) / scale
     e0 = (s_sum - t_sum + p_sum + p_count * t_sum + eps - b) / scale
+
     l1 = jnp.where(dilation, rho * d1 + t_count, t_count - e1)
     l0 = jnp.where(dilation, rho * (d0 - b) - t_sum, -t_sum - e0)
     x1 = jnp.where(dilation, d1, 1 - e1 + p_count * t_count)
     x0 = jnp.where(dilation, d0 - eps - p_sum, -e0 - p_sum - p_count * t_sum - 2 * eps - m_sum)
     lam_count = jnp.where(dilation, p_count, m_count)
+
+    # At the root of lam alone, is q >= 0? Then the first constraint is slack (lam = 0). Otherwise
+    # it is tight, and u is the root of q.
     slack = -l0 / l1
     tight = x0 + x1 * slack < 0
     u = jnp.where(tight, -(x0 + lam_count * l0) / (x1 + lam_count * l1), slack)
     lam = jnp.where(tight, jnp.maximum(l0 + l1 * u, 0), 0)
     mu = jnp.maximum(t_count * u - t_sum, 0)
-    return bound, node._replace(u=u, mu=mu, lam=lam)
+    return node._replace(u=u, mu=mu, lam=lam)
 
 
-def solve(problem: Problem, tables: Tables, node: Node, limit=None, steps: int = MAX_STEPS):
-    """Newton steps until every node has converged, or its bound has passed `limit`.
+def solve(
+    options: Options, bank: SortedBank, node: Relaxation, limit=None, steps: int = MAX_STEPS
+) -> tuple[jax.Array, Relaxation, jax.Array]:
+    """Take Newton steps until every relaxation has converged, or its bound has passed `limit`.
 
-    Returns the bounds, the nodes, and which of them converged.
+    Args:
+        options: size and sign constraint of the bank.
+        bank: the sorted neurons.
+        node: relaxations, each with its multipliers.
+        limit: bounds at which a relaxation need not be solved further; none by default.
+        steps: maximum number of steps.
+
+    Returns:
+        The best lower bounds seen, the relaxations, and which of them have converged.
     """
 
     def active(state):
@@ -158,7 +292,7 @@ def solve(problem: Problem, tables: Tables, node: Node, limit=None, steps: int =
 
     def advance(state):
         count, best, node, _ = state
-        bound, new = step(problem, tables, node)
+        bound, new = newton_step(options, bank, node)
         change = jnp.abs(new.u - node.u) + jnp.abs(new.mu - node.mu) + jnp.abs(new.lam - node.lam)
         size = jnp.abs(new.u) + new.mu + new.lam
         return count + 1, jnp.maximum(best, bound), new, change <= 1e-13 * size + 4e-16

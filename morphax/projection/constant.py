@@ -2,10 +2,11 @@ r"""Projection of neurons onto constant sets: weights theta on S, 0 elsewhere.
 
     minimise |theta 1_S - w|^2  over theta > 0 and non-empty S
 
-For a fixed S, theta is the mean of w on S and the distance is |w|^2 - (sum_S w)^2 / |S|; the best S is
-a level set {w >= tau}, found by one sort ("exact"), or guessed by tau = 2/3 mean|w| ("uniform") or
-3/4 mean|w| ("normal"), which are optimal for weights of those laws. The bias is not in the distance: it
-is moved into the range in which theta 1_S is the operation.
+For a fixed S, theta is the mean of w on S, and the squared distance is |w|^2 - (sum_S w)^2 / |S|.
+The best S is a level set {w >= tau}: "exact" finds it by one sort; "uniform" takes tau = 2/3
+mean|w| and "normal" takes tau = 3/4 mean|w|, which are optimal for weights of those laws. The bias
+does not count in the distance: it is moved into the range in which theta 1_S is the operation.
+Weights are `(..., n)` and biases `(...)`; docs/theory.md, section 5f, has the proof.
 
 Source: Aouad & Talbot, arXiv 2401.03830, section 4 (second approximation); thresholds from Ternary
 Weight Networks (arXiv 1605.04711).
@@ -24,17 +25,18 @@ _FACTOR = {"uniform": 2 / 3, "normal": 3 / 4}
 
 
 def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array:
-    """The structuring element of the (nearly) nearest constant set.
+    """Return the structuring element of the nearest constant set, or of one near it.
 
     Args:
         weights: float `(..., n)`.
-        threshold: one of `THRESHOLDS`.
+        threshold: one of `THRESHOLDS`; "exact" gives the nearest set.
 
     Returns:
-        S, bool `(..., n)`, never empty: the largest weight alone where none is positive.
+        S, bool `(..., n)`. It is never empty: where no weight is positive, it is the largest one
+        alone.
 
     Raises:
-        ValueError: unknown threshold.
+        ValueError: if the threshold is unknown.
 
     Example:
         >>> constant_selem(jnp.array([0.3] * 8 + [1.0])).tolist() == [True] * 9
@@ -45,8 +47,9 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
         ordered = sort_descending(weights)
         count = jnp.arange(1, weights.shape[-1] + 1, dtype=weights.dtype)
         count = count.reshape((1,) * (weights.ndim - 1) + count.shape)
+        # The distance falls as (sum_S w) / sqrt|S| grows; equal weights stay together.
         best = jnp.argmax(jnp.cumsum(ordered, -1) / jnp.sqrt(count), -1, keepdims=True)
-        level = jnp.take_along_axis(ordered, best, -1)  # equal weights stay together
+        level = jnp.take_along_axis(ordered, best, -1)
     else:
         level = _FACTOR[threshold] * jnp.abs(weights).mean(-1, keepdims=True)
     largest = weights.max(-1, keepdims=True)
@@ -58,35 +61,36 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
 def project_constant(
     weights: jax.Array, bias: jax.Array, *, threshold: str = "exact"
 ) -> Projection:
-    """Nearest constant set of every neuron of a bank.
+    """Return the nearest constant set of every neuron of a bank.
 
     Args:
-        weights: float `(..., n)`.
-        bias: float `(...)`.
-        threshold: "exact", "uniform" or "normal".
+        weights: effective weights, float `(..., n)`.
+        bias: thresholds that are subtracted, float `(...)`.
+        threshold: way to choose S: "exact", "uniform" or "normal".
 
     Returns:
-        `Projection`; `distance` is in the weights only. The operation is a dilation where b <= P / 2
-        (P the sum of the positive weights), an erosion elsewhere.
+        A `Projection`, whose `distance` is that of the weights only. The operation is a dilation
+        where b <= P / 2 (P is the sum of the positive weights), and an erosion elsewhere. The
+        status is DEGENERATE where no weight is positive.
 
     Raises:
-        ValueError: unknown threshold, or shapes that do not fit.
+        ValueError: if the threshold is unknown, or shapes do not fit.
 
     Example:
         >>> result = project_constant(jnp.array([1.0, 0.0, 0.8]), jnp.array(0.5))
         >>> result.selem.tolist(), round(float(result.distance), 3)
         ([True, False, True], 0.141)
     """
-    _checks.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
-                   weights.shape)  # fmt: skip
-    _checks.require(
-        bias.shape == weights.shape[:-1], "bias", f"shape {weights.shape[:-1]}", bias.shape
-    )
+    shape, expected = weights.shape, "shape (..., n), n >= 1"
+    _checks.require(len(shape) >= 1 and shape[-1] >= 1, "weights", expected, shape)
+    _checks.require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]}", bias.shape)
     selem = constant_selem(weights, threshold=threshold)
     size = selem.sum(-1).astype(weights.dtype)
     theta = jnp.maximum(jnp.where(selem, weights, 0).sum(-1) / size, 0)
     projected = theta[..., None] * selem
     distance = jnp.linalg.norm(weights - projected, axis=-1)
+    # An erosion by theta 1_S has its bias between (|S| - 1) theta and |S| theta, a dilation between
+    # 0 and theta.
     erosion = guess_erosion(weights, bias)
     low = jnp.where(erosion, (size - 1) * theta, 0)
     moved = jnp.clip(bias, low, jnp.where(erosion, size * theta, theta))

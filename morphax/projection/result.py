@@ -1,4 +1,4 @@
-"""What every projection returns, whichever solver made it.
+"""The result of a projection, whichever solver made it, and its status codes.
 
 One neuron has n effective weights and one bias (the threshold that is subtracted); a bank has
 weights `(..., n)` and bias `(...)`. All projections of this folder take a bank and return a
@@ -27,14 +27,14 @@ STATUS_TEXT = {
 
 
 class Projection(NamedTuple):
-    """The nearest point of a set of morphological neurons, for every neuron of a bank.
+    """Hold the nearest morphological neuron of every neuron of a bank.
 
     Attributes:
         weights: projected weights, `(..., n)`.
         bias: projected bias, `(...)`.
-        selem: the structuring element S of the set projected onto, bool `(..., n)`.
+        selem: the structuring element S of the set that was projected onto, bool `(..., n)`.
         operation: int8 `(...)`, 0 = erosion, 1 = dilation.
-        distance: Euclidean distance moved (not squared), `(...)`, in the metric asked for.
+        distance: Euclidean distance of the move (not squared), `(...)`, in the metric asked for.
         status: int8 `(...)`, one of the codes of this module.
     """
 
