@@ -1,7 +1,9 @@
 """Certificates: proofs, computed from the parameters, that neurons and networks are binary.
 
-`neuron` decides for each neuron whether it is exactly an erosion or a dilation; `network` follows the
-wiring of a model and decides for the whole network; `_rounding` bounds the errors of float arithmetic.
+`neuron` decides for each neuron whether it is exactly an erosion or a dilation; `network` follows
+the wiring of a model and decides for the whole network; `_rounding` bounds the errors of float
+arithmetic. docs/theory.md, sections 2 and 3, has the theorems, and docs/numerics.md their proof in
+floating point.
 """
 
 from morphax.certificates.network import NetworkCertificate as NetworkCertificate

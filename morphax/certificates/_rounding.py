@@ -1,14 +1,15 @@
-r"""What rounding can do to a neuron: how far a bias must be inside its bounds to be certified.
+r"""The rounding allowance: how far a bias must be inside its bounds for a neuron to be certified.
 
 A neuron of n weights w and bias b is certified when L + t < b < U - t, with
 
     t = u (k (4 n + 32) sum|w| + 32 (|b| + |offset|)) + 16 (n + 4) tiny,
 
-u the unit roundoff and tiny the least normal number of the coarsest dtype among its parameters, and k
-(`sums`) 1, plus 1 for weights that are divided by their sum, plus 1 for a bias that is clipped to a range
-made of sums. t covers the float forward pass in any order of summation, with or without fused
-multiply-adds and with subnormals flushed or not, the bounds as they are computed, and parameters that
-another program makes anew from the stored ones: docs/numerics.md has the proof, and what it assumes.
+where u is the unit roundoff and tiny the least normal number of the coarsest dtype among its
+parameters, and k (`sums`) is 1, plus 1 for weights that are divided by their sum, plus 1 for a bias
+that is clipped to a range made of sums. The allowance t covers the float forward pass in any order
+of summation, with or without fused multiply-adds and with subnormals flushed or not; the bounds as
+they are computed; and parameters that another program computes again from the stored ones.
+docs/numerics.md has the proof, and states what it assumes.
 
 Weights are `(..., n)` and biases `(...)`.
 """
@@ -22,11 +23,11 @@ from morphax.neurons import reparam
 
 
 class Arithmetic(NamedTuple):
-    """The coarsest of some dtypes.
+    """Hold the limits of the coarsest of some dtypes.
 
     Attributes:
         unit: unit roundoff, half of the distance from 1 to the next number.
-        tiny: least normal number; what is below may be read, and written, as 0.
+        tiny: least normal number; smaller numbers may be read, and written, as 0.
         largest: greatest finite number.
     """
 
@@ -36,13 +37,13 @@ class Arithmetic(NamedTuple):
 
 
 def coarsest(*arrays: Any) -> Arithmetic:
-    """What the arithmetic of several arrays can be relied upon for; integers count as float32.
+    """Return the limits of the coarsest dtype of several arrays; integers count as float32.
 
     Args:
         *arrays: float or integer arrays, or dtypes.
 
     Returns:
-        `Arithmetic`.
+        An `Arithmetic`; each of its fields is the worst one among the dtypes.
 
     Example:
         >>> coarsest(jnp.ones(2, jnp.float16), jnp.ones(2)).unit == 2.0**-11
@@ -58,7 +59,14 @@ def coarsest(*arrays: Any) -> Arithmetic:
 
 
 def sums_of(weight_map: str, bias_map: str) -> int:
-    """How often the allowance is taken, k above: by how the parameters of a neuron are made.
+    """Return k of the module docstring: how many sums there are in a neuron's reparametrisation.
+
+    Args:
+        weight_map: one of `morphax.neurons.reparam.WEIGHT_MAPS`.
+        bias_map: one of `morphax.neurons.reparam.BIAS_MAPS`.
+
+    Returns:
+        1, 2 or 3.
 
     Example:
         >>> sums_of("positive", "centred"), sums_of("dual", "interval_projected")
@@ -75,18 +83,18 @@ def rounding_allowance(
     sums: int = 1,
     offset: float = 0.0,
 ) -> jax.Array:
-    """The rounding allowance t of the module docstring, in units of b.
+    """Compute the rounding allowance t of the module docstring, in units of the bias.
 
     Args:
         weights: effective weights, float `(..., n)`.
         bias: effective bias, float `(...)`.
-        arithmetic: of what is stored; that of the weights and the bias by default.
-        sums: k, as `sums_of` tells.
-        offset: what was added to softplus(B) to make the bias.
+        arithmetic: limits of the stored parameters; those of the weights and the bias by default.
+        sums: k, from `sums_of`.
+        offset: number that was added to softplus(B) to make the bias.
 
     Returns:
-        t, float `(...)`. Infinite, so that nothing is certified, where u k (4 n + 32) > 1/4 or where
-        sum|w| + |b| exceeds a quarter of the largest number: there the proof does not hold.
+        t, float `(...)`. It is infinite, so that nothing is certified, where u k (4 n + 32) > 1/4
+        or sum|w| + |b| exceeds a quarter of the largest number: there the proof does not hold.
 
     Example:
         >>> float(rounding_allowance(jnp.ones(9), jnp.array(0.5))) < 1e-4
@@ -103,20 +111,22 @@ def rounding_allowance(
 
 
 def quotients_hold(latent: jax.Array, factor: float, arithmetic: Arithmetic) -> jax.Array:
-    """Whether factor softplus(W) / sum softplus(W) is far from overflow and underflow on its way.
+    """Check that factor softplus(W) / sum softplus(W) stays far from overflow and underflow.
 
     Args:
         latent: W, float `(..., n)`.
-        factor: the sum of the weights.
-        arithmetic: of what is stored.
+        factor: sum of the effective weights.
+        arithmetic: limits of the stored parameters.
 
     Returns:
-        bool `(...)`. Where it is false the weights may be anything, in another program.
+        bool `(...)`. Where it is false, another program may compute other weights from the same W.
 
     Example:
-        >>> quotients_hold(jnp.array([[0.0, 1.0], [-85.0, -86.0]]), 1.0, coarsest(jnp.float32)).tolist()
+        >>> latent = jnp.array([[0.0, 1.0], [-85.0, -86.0]])
+        >>> quotients_hold(latent, 1.0, coarsest(jnp.float32)).tolist()
         [True, False]
     """
+    # Both the sum and the products with the factor must stay in the middle of the range.
     total = reparam.effective_weights(latent, "positive").sum(-1)
     least, most = arithmetic.tiny / arithmetic.unit**2, arithmetic.largest / 4
     total, scaled = total.astype(jnp.promote_types(total.dtype, jnp.float32)), abs(factor)

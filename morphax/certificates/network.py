@@ -1,13 +1,14 @@
-"""The verdict on a whole network: dead zones carried through every layer of its graph.
+"""The certificate of a whole network: dead zones are carried through every step of its graph.
 
 If every neuron is certified on the signals that reach it, the binary network equals the real one on
-every binary input: that is what `certify_network` decides, from the parameters and the wiring.
-Behind a head (`group_sum`, `linear_head`) nothing is claimed: the verdict is about the bits that enter it.
-The real network adds graded values there and the binary one bits, so the sums, and a label, may still
-differ.
+every binary input (docs/theory.md, section 3). `certify_network` decides this from the parameters
+and the wiring. Behind a head (`group_sum`, `linear_head`) nothing is claimed: the certificate is
+about the bits that enter the head. There the real network adds graded values and the binary one
+bits, so the sums, and with them a label, may still differ.
 
-Zones are pairs (v1, v2) in [0, 1] coordinates, arrays of the shape of the signal they belong to: no
-value of the signal lies in ]v1, v2[. Source: Aouad & Talbot, arXiv 2401.03830 (almost binary images).
+Dead zones are pairs (v1, v2) in [0, 1] coordinates, arrays of the shape of the signal they belong
+to: no value of the signal lies in ]v1, v2[. Source: Aouad & Talbot, arXiv 2401.03830 (almost binary
+images).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,16 +25,17 @@ from morphax.program.trace import HEADS, Graph, node_of, trace
 
 
 class NetworkCertificate(NamedTuple):
-    """The verdict on a whole network.
+    """Hold the certificate of a whole network.
 
     Attributes:
-        exact: bool `()`: every neuron is exact on the signals that reach it, so for every input of the
-            given dead zone, (output > 1/2) of the real network equals the binary network, bit for bit;
-            for a network that ends in a head, the bits that enter it.
-        neurons: path of each bank -> its `Certificate` on the dead zone that reaches it (the worst one
-            where a bank is used more than once; stacked as stored inside a scan).
-        dead_zone: (v1, v2) of the output, `(...)` shaped as one output; in [0, 1] coordinates. Of what
-            enters the head where there is one.
+        exact: bool `()`. True if every neuron is exact on the signals that reach it, so that for
+            every input of the given dead zone, (output > 1/2) of the real network equals the binary
+            network, bit for bit. For a network that ends in a head, this is about the bits that
+            enter the head.
+        neurons: path of each bank -> its `Certificate` on the dead zone that reaches it (the worst
+            one where a bank is used more than once; stacked as stored inside a scan).
+        dead_zone: (v1, v2) of the output, shaped as one output, in [0, 1] coordinates; of the
+            signal that enters the head, where there is one.
     """
 
     exact: jax.Array
@@ -48,28 +50,28 @@ def certify_network(
     *,
     dead_zone: DeadZone = (0.0, 1.0),
 ) -> NetworkCertificate:
-    """Certify a network: dead zones carried through every layer, one verdict.
+    """Certify a network: carry dead zones through every step and combine the certificates.
 
     Args:
-        apply: `(params, x) -> y`, as for `trace`.
+        apply: the network, `(params, x) -> y`, as for `morphax.program.trace`.
         params: params tree of `BiSE` nodes.
         input_shape: shape of x, batch included (a batch of 1 will do).
         dead_zone: (v1, v2) of the input, in [0, 1] coordinates, broadcasting to `input_shape`.
 
     Returns:
-        `NetworkCertificate`.
+        A `NetworkCertificate`.
 
     Raises:
-        ValueError: a step that no binary network has; binary nodes; symmetric and other neurons mixed.
+        ValueError: if the network has a step that no binary network has, if `params` holds binary
+            nodes, or if it mixes symmetric and other neurons.
 
     Example:
         >>> from morphax.neurons import apply
         >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.ones((2, 1)), jnp.full(1, 0.5), jnp.full(1, 9.0),
-        ...             Spec("dense", "identity", "raw"))
-        >>> verdict = certify_network(lambda p, x: apply(p[1], apply(p[0], x)),
-        ...                           [node, BiSE(node.weight[:1], *leaves(node)[1:], node.spec)], (1, 2))
-        >>> bool(verdict.exact)
+        >>> bias, scale, spec = jnp.full(1, 0.5), jnp.full(1, 9.0), Spec("dense", "identity", "raw")
+        >>> params = [BiSE(jnp.ones((n, 1)), bias, scale, spec) for n in (2, 1)]
+        >>> certificate = certify_network(lambda p, x: apply(p[1], apply(p[0], x)), params, (1, 2))
+        >>> bool(certificate.exact)
         True
     """
     graph = trace(apply, params, input_shape)
@@ -79,7 +81,7 @@ def certify_network(
     _check_symmetry(graph, named)
     dtype = leaves(next(iter(named.values())))[0].dtype
     zones: list[tuple[jax.Array, jax.Array]] = []
-    found: dict[str, list[tuple[tuple[int, ...], Certificate]]] = {}
+    uses: dict[str, list[tuple[tuple[int, ...], Certificate]]] = {}
     for step in graph.steps:
         given = [zones[i] for i in step.inputs]
         if step.kind in ("input", "constant"):
@@ -89,26 +91,31 @@ def certify_network(
             low, high = (jnp.broadcast_to(v, step.shape) for v in values)
         elif step.kind == "neurons":
             certificate, (low, high) = _carry(node_of(params, step), given[0], step.shape)
-            found.setdefault(step.path, []).append((step.position, certificate))
+            uses.setdefault(step.path, []).append((step.position, certificate))
         elif step.kind == "complement":
             low, high = 1 - given[0][1], 1 - given[0][0]
-        elif step.kind in HEADS:  # the last step: the verdict is about what enters it
+        elif step.kind in HEADS:  # the last step: the certificate is about what enters it
             low, high = given[0]
         else:
+            # The other steps move values without changing them, so they can run on the zones.
             assert step.run is not None
             low = step.run(*(g[0] for g in given))
-            # A pool is a max: what it promises of the foreground is the least of its window.
+            # A pool takes the maximum: all that is sure of its foreground is the least of the
+            # window.
             flip = -1 if step.kind == "union_pool" else 1
             high = flip * step.run(*(flip * g[1] for g in given))
         zones.append((low, high))
-    verdicts = {path: _gather(entries) for path, entries in found.items()}
-    exact = jnp.array([certificate.exact.all() for certificate in verdicts.values()]).all()
+    certificates = {path: _gather(entries) for path, entries in uses.items()}
+    exact = jnp.array([certificate.exact.all() for certificate in certificates.values()]).all()
     low, high = zones[graph.output]
-    return NetworkCertificate(exact, verdicts, (low.max(0), high.min(0)))
+    return NetworkCertificate(exact, certificates, (low.max(0), high.min(0)))
 
 
 def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
-    """Zones are in [0, 1] coordinates, so neurons, complements and constants must agree on theirs."""
+    """Raise `ValueError` unless all neurons, complements and constants are symmetric, or none.
+
+    Dead zones are in [0, 1] coordinates, so all parts must agree on what they stand for.
+    """
     specs = {named[step.path].spec.symmetric for step in graph.steps if step.kind == "neurons"}
     specs |= {"symmetric=True" in step.options for step in graph.steps if step.kind == "complement"}
     _checks.require(
@@ -128,12 +135,13 @@ def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
 def _carry(
     node: Node, zone: tuple[jax.Array, jax.Array], shape: tuple[int, ...]
 ) -> tuple[Certificate, tuple[jax.Array, jax.Array]]:
-    """Certify a bank on the zone of its input signal; the zone of its output signal."""
+    """Certify a bank on the dead zone of its input signal; return that of its output too."""
     assert isinstance(node, BiSE)  # certify_network has refused binary ones
-    # One zone per input of a neuron: the worst over batch and positions.
+    # A neuron sees one zone for each input channel: the worst one over batch and positions.
     inner = 2 if node.spec.role == "lui" else 1
     axes = tuple(range(zone[0].ndim - inner))
     low, high = zone[0].max(axes), zone[1].min(axes)
+    # Spread the zones of the channels over windows and outputs, as the weights are laid out.
     window = node.weight.shape[-4:-2] if node.spec.role == "spatial" else ()
     spread = [
         jnp.broadcast_to(v if inner == 2 else v[:, None], node.weight.shape[-2:])
@@ -145,7 +153,7 @@ def _carry(
 
 
 def _gather(entries: list[tuple[tuple[int, ...], Certificate]]) -> Certificate:
-    """One certificate for a bank: the worst of its uses, stacked where the bank is stacked."""
+    """Combine the certificates of a bank: the worst use of each neuron, stacked as the bank is."""
     by_index: dict[tuple[int, ...], Certificate] = {}
     for index, new in entries:
         old = by_index.get(index)

@@ -1,26 +1,29 @@
-r"""Certificates: which neurons are exactly an erosion or a dilation, decided from their parameters.
+r"""Certificates of neurons: which are exactly an erosion or a dilation, decided from parameters.
 
-A neuron with effective weights w and bias b is exact on images with dead zone (v1, v2) (no input in
-]v1, v2[) when L < b < U, with P the sum of its positive weights and M of its negative ones in
-absolute value:
+A neuron with effective weights w and bias b is exact on images with dead zone (v1, v2) (no input
+lies in ]v1, v2[) when L < b < U, where P is the sum of its positive weights and M the sum of the
+absolute values of its negative ones:
 
 - dilation by S:  L = sum_{i not in S} w_i^+ + sum_{S} v1_i w_i^+,   U = min_{S} v2_i w_i - M
 - erosion by S:   L = P - min_{S} (1 - v1_i) w_i,                    U = sum_{S} v2_i w_i^+ - M
 
-S is unique and read off the weights, so the check is O(n). Both ways: inside the bounds the neuron is
-the operation on *every* such image, outside there is an image on which it is not.
+S is unique and read off the weights, so the check is O(n). It holds both ways: inside the bounds
+the neuron is the operation on *every* such image, and outside there is an image on which it is not
+(docs/theory.md, section 2, has the proof).
 
-Rounding. `exact` demands L + t < b < U - t with the allowance t of `morphax.certificates._rounding`, so `exact` is
-never wrong for the float neuron; what it can miss lies within t of a bound. docs/numerics.md proves it.
+Rounding: `exact` demands L + t < b < U - t with the allowance t of
+`morphax.certificates._rounding`, so `exact` is never wrong for the float neuron; a neuron that it
+misses lies within t of a bound. docs/numerics.md proves it.
 
-Weights are `(..., n)` and biases `(...)`. Source: Aouad & Talbot, arXiv 2401.03830, theorem 1; free
-sign, margins and the rounding allowance are ours (docs/conventions.md).
+Weights are `(..., n)` and biases `(...)`. Source: Aouad & Talbot, arXiv 2401.03830, theorem 1;
+weights of any sign, margins and the rounding allowance are ours (docs/conventions.md).
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.certificates._rounding import coarsest, quotients_hold, rounding_allowance, sums_of
@@ -41,13 +44,14 @@ EROSION, DILATION = 0, 1
 
 
 class Certificate(NamedTuple):
-    """What a bank of neurons is, and whether that is proved.
+    """Hold the operation of every neuron of a bank, and whether it is proved.
 
     Attributes:
         operation: int8 `(...)`, 0 = erosion, 1 = dilation (before any complement).
-        selem: S, bool, in the layout of the weights; the window that is looked at.
-        exact: bool `(...)`, the proof: never true for a neuron that is wrong on one input.
-        margin: float `(...)`, min(b - L, U - b) / ||(w, b)||, signed: how far inside (outside).
+        selem: S, bool, in the layout of the weights: the window that the neuron looks at.
+        exact: bool `(...)`, the proof: it is never true for a neuron that is wrong on one input.
+        margin: float `(...)`, min(b - L, U - b) / ||(w, b)||: positive inside the bounds, negative
+            outside.
     """
 
     operation: jax.Array
@@ -56,32 +60,34 @@ class Certificate(NamedTuple):
     margin: jax.Array
 
 
-DeadZone = tuple[Any, Any]
+DeadZone = tuple[ArrayLike, ArrayLike]
+"""The ends (v1, v2), each broadcasting to the weights."""
 
 
-def _row(zone: Any, weights: jax.Array) -> jax.Array:
+def _spread(zone: ArrayLike, weights: jax.Array) -> jax.Array:
+    """Return one end of a dead zone as an array of the shape and dtype of the weights."""
     return jnp.broadcast_to(jnp.asarray(zone, weights.dtype), weights.shape)
 
 
 def find_selem(
     weights: jax.Array, bias: jax.Array, *, dead_zone: DeadZone = (0.0, 1.0)
 ) -> tuple[jax.Array, jax.Array]:
-    """The only operation and structuring element a neuron can be exact for.
+    """Return the only operation and structuring element that a neuron can be exact for.
 
     Args:
-        weights: float `(..., n)`.
-        bias: float `(...)`.
+        weights: effective weights, float `(..., n)`.
+        bias: effective bias, float `(...)`.
         dead_zone: (v1, v2), each broadcasting to the weights.
 
     Returns:
-        operation int8 `(...)` and selem bool `(..., n)`.
+        The operation, int8 `(...)`, and the structuring element, bool `(..., n)`.
 
     Example:
         >>> operation, selem = find_selem(jnp.array([1.0, 0.1, 0.9]), jnp.array(0.5))
         >>> int(operation), selem.tolist()
         (1, [True, False, True])
     """
-    v1, v2 = _row(dead_zone[0], weights), _row(dead_zone[1], weights)
+    v1, v2 = _spread(dead_zone[0], weights), _spread(dead_zone[1], weights)
     total = jnp.maximum(weights, 0).sum(-1)
     erosion = guess_erosion(weights, bias)
     selem = jnp.where(
@@ -99,11 +105,11 @@ def activation_bounds(
     *,
     dead_zone: DeadZone = (0.0, 1.0),
 ) -> tuple[jax.Array, jax.Array]:
-    """The bounds L, U of the bias between which a neuron is `operation` by `selem`.
+    """Compute the bounds L, U of the bias between which a neuron is `operation` by `selem`.
 
     Args:
-        weights: float `(..., n)`.
-        selem: bool `(..., n)`.
+        weights: effective weights, float `(..., n)`.
+        selem: S, bool `(..., n)`.
         operation: integer `(...)`, 0 = erosion, 1 = dilation.
         dead_zone: (v1, v2), each broadcasting to the weights.
 
@@ -115,10 +121,12 @@ def activation_bounds(
         >>> float(low), float(high)
         (2.0, 3.0)
     """
-    v1, v2 = _row(dead_zone[0], weights), _row(dead_zone[1], weights)
+    v1, v2 = _spread(dead_zone[0], weights), _spread(dead_zone[1], weights)
     positive = jnp.maximum(weights, 0)
     negative = jnp.maximum(-weights, 0).sum(-1)
     inside = jnp.where(selem, weights, jnp.inf)
+    # The bounds of both operations are computed, then one of them is chosen: neurons of a bank
+    # differ.
     dilation_low = jnp.where(selem, v1 * positive, positive).sum(-1)
     dilation_high = (v2 * inside).min(-1) - negative
     erosion_low = positive.sum(-1) - ((1 - v1) * inside).min(-1)
@@ -129,13 +137,11 @@ def activation_bounds(
 
 
 def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The bank in single precision or better."""
+    """Check the shapes and dtypes of a bank; return it in single precision or better."""
     weights, bias = jnp.asarray(weights), jnp.asarray(bias)
-    _checks.require(weights.ndim >= 1 and weights.shape[-1] >= 1, "weights", "shape (..., n), n >= 1",
-                   weights.shape)  # fmt: skip
-    _checks.require(
-        bias.shape == weights.shape[:-1], "bias", f"shape {weights.shape[:-1]}", bias.shape
-    )
+    shape, expected = weights.shape, "shape (..., n), n >= 1"
+    _checks.require(len(shape) >= 1 and shape[-1] >= 1, "weights", expected, shape)
+    _checks.require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]}", bias.shape)
     dtype = jnp.promote_types(jnp.result_type(weights, bias), jnp.float32)
     _checks.require(
         jnp.issubdtype(dtype, jnp.floating), "weights and bias", "real numbers", str(dtype)
@@ -149,16 +155,17 @@ def certify_neurons(
     """Certify a bank of neurons from its effective parameters.
 
     Args:
-        weights: float `(..., n)`, of any sign.
-        bias: float `(...)`, the threshold that is subtracted.
-        dead_zone: (v1, v2) with 0 <= v1 <= 1/2 <= v2 <= 1, each broadcasting to the weights: no input i
-            lies in ]v1_i, v2_i[. (0, 1) means binary inputs.
+        weights: effective weights, float `(..., n)`, of any sign.
+        bias: threshold that is subtracted, float `(...)`.
+        dead_zone: (v1, v2) with 0 <= v1 <= 1/2 <= v2 <= 1, each broadcasting to the weights: no
+            input i lies in ]v1_i, v2_i[. (0, 1) means binary inputs.
 
     Returns:
-        `Certificate`, `selem` shaped as `weights`. NaN or infinite parameters are not exact.
+        A `Certificate`, whose `selem` is shaped as `weights`. NaN or infinite parameters are not
+        exact.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: if shapes do not fit.
 
     Example:
         >>> certificate = certify_neurons(jnp.array([1.0, 0.1, 0.9]), jnp.array(0.5))
@@ -174,13 +181,13 @@ def certify_neurons(
 def _certify(
     weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, allowance: jax.Array
 ) -> tuple[Certificate, jax.Array, jax.Array]:
-    """The certificate, and how far b is inside each bound once rounding is allowed for."""
+    """Return the certificate, and how far b is above L + t and below U - t, each `(...)`."""
     operation, selem = find_selem(weights, bias, dead_zone=dead_zone)
     low, high = activation_bounds(weights, selem, operation, dead_zone=dead_zone)
     below, above = bias - low - allowance, high - bias - allowance
     exact = (below > 0) & (above > 0)  # false for NaN
     exact &= jnp.isfinite(bias) & jnp.isfinite(weights).all(-1)
-    # In two steps, so that neither tiny nor huge parameters leave the range of the dtype.
+    # The norm takes two steps, so that the squares of tiny or huge parameters stay in range.
     largest = jnp.maximum(jnp.abs(weights).max(-1), jnp.abs(bias))
     largest = jnp.where(largest > 0, largest, 1)
     norm = jnp.sqrt(((weights / largest[..., None]) ** 2).sum(-1) + (bias / largest) ** 2)
@@ -196,23 +203,32 @@ def certify_node(
     """Certify one `BiSE` node, scale and border included, and carry the dead zone through it.
 
     Args:
-        node: a bank.
+        node: a bank of neurons.
         dead_zone: (v1, v2) of the inputs in [0, 1] coordinates, broadcasting to `(..., n)`; for a
-            symmetric node, of (x + 1) / 2.
+            symmetric node, those of (x + 1) / 2.
 
     Returns:
-        The certificate (`selem` in the layout of `node.weight`) and the dead zone of the output, each
-        end shaped as `node.bias`, in [0, 1] coordinates; (1/2, 1/2), which promises nothing, where the
-        neuron is not exact.
+        The certificate (`selem` in the layout of `node.weight`) and the dead zone of the output,
+        each end shaped as `node.bias`, in [0, 1] coordinates. Where the neuron is not exact, the
+        zone is (1/2, 1/2), which promises nothing.
 
     Raises:
-        ValueError: arrays that do not fit each other.
+        ValueError: if arrays do not fit each other.
+
+    Example:
+        >>> from morphax.neurons.nodes import Spec
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 0.5), jnp.ones(1), spec)
+        >>> certificate, (v1, v2) = certify_node(node)
+        >>> bool(certificate.exact[0]), bool(v1[0] < 0.5 < v2[0])
+        (True, True)
     """
     check_shapes(node)
     spec, stored = node.spec, coarsest(*leaves(node))
     weights, bias, scale = effective(node)
     weights, bias = _check_bank(weights, bias)
     scale = scale.astype(weights.dtype)
+    # A symmetric neuron is certified in [0, 1] coordinates (docs/theory.md, section 4).
     unit_bias = (bias + weights.sum(-1)) / 2 if spec.symmetric else bias
     allowance = rounding_allowance(
         weights,
@@ -222,9 +238,10 @@ def certify_node(
         offset=spec.offset if spec.bias_map == "positive" else 0.0,
     )
     certificate, below, above = _certify(weights, unit_bias, dead_zone, allowance)
-    # In the neuron's own coordinates the same gap is twice as wide.
+    # The ends of the output's zone, drawn towards 1/2 by the error of the threshold itself as XLA
+    # evaluates it. In a symmetric neuron's own coordinates the same gap is twice as wide.
     stretch = 2 * scale if spec.symmetric else scale
-    slack = 16 * stored.unit  # the threshold itself, as XLA evaluates it
+    slack = 16 * stored.unit
     ends = threshold(-below * stretch, spec.threshold), threshold(above * stretch, spec.threshold)
     v1, v2 = jnp.minimum(*ends) + slack, jnp.maximum(*ends) - slack
     exact = certificate.exact & (v1 < 0.5) & (v2 > 0.5)
@@ -242,9 +259,10 @@ def certify_node(
 def _frame_is_open(
     weights: jax.Array, bias: jax.Array, selem: jax.Array, allowance: jax.Array
 ) -> jax.Array:
-    """Neurons whose frame may be read differently by another program: b = P / 2 within rounding.
+    """Find the neurons whose frame another program may read differently: b = P / 2 within rounding.
 
-    Only a translation (|S| = 1, off-centre) can be exact there, under border "ignore".
+    Under border "ignore" the frame depends on whether b > P / 2. Only an off-centre translation
+    (|S| = 1) can be exact with b so near to P / 2.
     """
     away = selem.at[..., weights.shape[-1] // 2].set(False).any(-1)
     return away & (jnp.abs(bias - jnp.maximum(weights, 0).sum(-1) / 2) <= allowance)
@@ -253,14 +271,16 @@ def _frame_is_open(
 def certify(params: Any) -> Any:
     """Certify every neuron of a params tree on binary inputs, each by itself.
 
-    Whether a whole network is exact also depends on its wiring: `morphax.certify_network`.
+    For a whole network this is necessary but not sufficient, as its wiring counts too: use
+    `morphax.certify_network`.
 
     Args:
         params: any pytree holding `BiSE` nodes.
 
     Returns:
-        The tree with a `Certificate` in place of each node (`selem` laid out as the weight). A scale
-        p = 0, or so small that the output does not leave 1/2, is not exact; p < 0 complements.
+        The tree with a `Certificate` in place of each node (`selem` is laid out as the weight). A
+        neuron with a scale p = 0, or so small that its output does not leave 1/2, is not exact; p <
+        0 complements.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
@@ -273,20 +293,21 @@ def certify(params: Any) -> Any:
 
 
 def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Array:
-    """The textbook structuring element of one neuron of a spatial bank, the one scipy takes.
+    """Return the textbook structuring element of one neuron of a spatial bank.
 
-    A neuron looks at the window S; the dilation that does so is the dilation by S reflected, so that
-    `scipy.ndimage.binary_dilation(x, selem)` or `binary_erosion(x, selem)` reproduces the neuron.
+    It is the set that scipy takes: `scipy.ndimage.binary_dilation(x, selem)` or `binary_erosion(x,
+    selem)` reproduces the neuron. A neuron looks at a window S; a dilation that does so is the
+    textbook dilation by S reflected.
 
     Args:
-        found: a certificate from `certify`, or a `BinaryBiSE`, of a spatial bank.
-        *index: (input channel, output channel).
+        found: certificate from `certify`, or `BinaryBiSE`, of a spatial bank.
+        *index: input channel and output channel.
 
     Returns:
-        bool `(kh, kw)`.
+        The set, bool `(kh, kw)`.
 
     Raises:
-        ValueError: not a spatial bank, or an index that does not fit.
+        ValueError: if the bank is not spatial, or the index does not fit.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
@@ -299,8 +320,8 @@ def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Arr
         found.selem.ndim == 4, "found", "a spatial bank (kh, kw, in, out)", found.selem.shape
     )
     shape = found.selem.shape[2:]
-    fits = len(index) == 2 and all(0 <= i < size for i, size in zip(index, shape, strict=True))
-    _checks.require(fits, "index", f"(in, out) below {shape}", index)
+    in_range = len(index) == 2 and all(0 <= i < size for i, size in zip(index, shape, strict=True))
+    _checks.require(in_range, "index", f"(in, out) below {shape}", index)
     window = found.selem[:, :, index[0], index[1]]
     binary = isinstance(found, BinaryBiSE)
     erosion = found.erosion[index] if binary else found.operation[index] == EROSION

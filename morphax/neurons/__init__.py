@@ -1,8 +1,9 @@
 """Neurons: their parameters, how they are evaluated, and models made of them.
 
-`nodes` holds the parameters of banks of neurons (`BiSE`, `BinaryBiSE`); `forward` evaluates them on floats,
-bool images and packed words; `heads` are last layers; `models` builds networks; `initializers` draws
-parameters; `reparam` maps trained to effective parameters; `thresholds` has the smooth thresholds.
+`nodes` holds the parameters of banks of neurons (`BiSE`, `BinaryBiSE`); `forward` evaluates them on
+floats, bool images and packed words; `heads` has the last layers of classifiers; `models` builds
+networks; `initializers` draws parameters; `reparam` maps stored parameters to effective ones;
+`thresholds` has the smooth thresholds.
 """
 
 from morphax.neurons.forward import apply as apply

@@ -1,7 +1,7 @@
 """Correlation of float images with banks of small windows, and its padding.
 
-Images are `(batch, H, W, in)`, windows `(kh, kw, in, out)` with odd sides; each (in, out) pair has its
-own window, so the result is `(batch, H, W, in, out)`. Nothing is flipped: this is `lax.conv`'s
+Images are `(batch, H, W, in)`, windows `(kh, kw, in, out)` with odd sides; each (in, out) pair has
+its own window, so the result is `(batch, H, W, in, out)`. Nothing is flipped: this is `lax.conv`'s
 cross-correlation.
 """
 
@@ -13,17 +13,17 @@ import jax.numpy as jnp
 _TILE = 64  # wider images are cut in column tiles: the banded product costs (tile + kw) / kw
 
 
-def pad(images: jax.Array, window: Sequence[int], mode: str, value: float = 0) -> jax.Array:
-    """Pad `(batch, H, W, in)` images so that a "valid" window sees every pixel as its centre.
+def pad_images(images: jax.Array, window: Sequence[int], mode: str, value: float = 0) -> jax.Array:
+    """Pad images so that a "valid" window sees every pixel as its centre.
 
     Args:
-        images: float.
-        window: odd (kh, kw).
+        images: float `(batch, H, W, in)`.
+        window: sides (kh, kw) of the window, both odd.
         mode: "edge" (the nearest pixel) or "constant".
-        value: the constant.
+        value: value beyond the frame, for "constant".
 
     Returns:
-        `(batch, H + kh - 1, W + kw - 1, in)`.
+        The padded images, `(batch, H + kh - 1, W + kw - 1, in)`.
     """
     widths = ((0, 0), (window[0] // 2,) * 2, (window[1] // 2,) * 2, (0, 0))
     if mode == "edge":
@@ -32,22 +32,29 @@ def pad(images: jax.Array, window: Sequence[int], mode: str, value: float = 0) -
 
 
 def _banded(windows: jax.Array, width: int) -> jax.Array:
-    """Banded matrices `(kh, width, width + kw - 1, in, out)`: row v holds the window shifted by v."""
+    """Return banded matrices whose row v is the window shifted by v.
+
+    Their shape is `(kh, width, width + kw - 1, in, out)`.
+    """
     kh, kw, *channels = windows.shape
     span = width + kw - 1
     row = jnp.pad(windows, ((0, 0), (0, span + 1 - kw), (0, 0), (0, 0)))
-    # Rows one longer than the matrix is wide, cut and folded, shift by one each: no gather.
+    # Repeat a row that is one longer than the matrix is wide, cut the end, and fold: each row of
+    # the result is shifted by one. No gather is needed.
     return jnp.tile(row, (1, width, 1, 1))[:, : width * span].reshape(kh, width, span, *channels)
 
 
 def _correlate_banded(images: jax.Array, windows: jax.Array) -> jax.Array:
+    """Correlate by one product with banded matrices, over tiles of columns."""
     batch, rows, columns, _ = images.shape
     kh, kw, n_in, n_out = windows.shape
     height, width = rows - kh + 1, columns - kw + 1
     tile = min(width, _TILE)
     n_tiles = -(-width // tile)
+    # Tiles overlap by the width of the window; the columns beyond the image are cut off at the end.
     images = jnp.pad(images, ((0, 0), (0, 0), (0, n_tiles * tile - width), (0, 0)))
     tiles = jnp.stack([images[:, :, i * tile : (i + 1) * tile + kw - 1] for i in range(n_tiles)], 2)
+    # The rows that a window covers become an axis of their own, d, which the product sums over.
     stacked = jnp.stack([tiles[:, d : d + height] for d in range(kh)], axis=3)
     result = jnp.einsum(
         "bhndpi,dvpio->bhnvio", stacked, _banded(windows, tile), precision=jax.lax.Precision.HIGHEST
@@ -56,6 +63,7 @@ def _correlate_banded(images: jax.Array, windows: jax.Array) -> jax.Array:
 
 
 def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
+    """Correlate by XLA's convolution."""
     kh, kw, n_in, n_out = windows.shape
     result = jax.lax.conv_general_dilated(
         images,
@@ -72,17 +80,18 @@ def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
 def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
     """Correlate padded images with a bank of windows ("valid").
 
-    The windows become banded matrices and the correlation a matrix product: on CPU several times faster
-    than XLA's convolution with one input channel (`benchmarks/correlate.py`), and on GPU a plain sum of n
-    products, as certificates need it: convolutions there may run Winograd's or Fourier's algorithm,
-    whose rounding errors are larger (docs/numerics.md). On TPU, which has neither, it is the convolution.
+    The windows become banded matrices and the correlation a matrix product. On CPU this is several
+    times faster than XLA's convolution with one input channel (`benchmarks/correlate.py`). On GPU
+    it is a plain sum of n products, as certificates need it: convolutions there may run Winograd's
+    or Fourier's algorithm, whose rounding errors are larger (docs/numerics.md). On TPU, which has
+    neither of them, the convolution is used.
 
     Args:
-        images: float `(batch, H + kh - 1, W + kw - 1, in)`.
+        images: padded images, float `(batch, H + kh - 1, W + kw - 1, in)`.
         windows: float `(kh, kw, in, out)`.
 
     Returns:
-        float `(batch, H, W, in, out)`.
+        The correlations, float `(batch, H, W, in, out)`.
 
     Example:
         >>> correlate(jnp.ones((1, 5, 6, 2)), jnp.ones((3, 3, 2, 4))).shape

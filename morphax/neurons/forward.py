@@ -1,7 +1,7 @@
 """Forward passes of neurons: one function, `apply(node, x)`, for real and for binary banks.
 
-What `x` is follows the node: floats in [0, 1] (in [-1, 1] for symmetric banks) for a `BiSE`; for a
-`BinaryBiSE` bool, or words with 32 images in their bits (`morphax.pack`). Layout, by role
+A `BiSE` takes floats in [0, 1] (in [-1, 1] for symmetric banks). A `BinaryBiSE` takes bool arrays,
+or words with 32 images in their bits (`morphax.pack`). The layout depends on the role of the bank
 (`morphax.neurons.nodes`):
 
 | role      | x                     | result                |
@@ -10,12 +10,12 @@ What `x` is follows the node: floats in [0, 1] (in [-1, 1] for symmetric banks) 
 | "lui"     | `(..., in, out)`      | `(..., out)`          |
 | "dense"   | `(..., in)`           | `(..., out)`          |
 
-A model built only from `apply`, `complement`, `concatenate`, `flatten`, `union_pool` and, at its end,
-`morphax.group_sum` runs, from the same code, as the real network and as its binary twin, on bool and on
-words; `morphax.program.trace` can follow it. A constant of all carriers is `jnp.zeros(shape, x.dtype)`, or
-`complement` of it (`jnp.ones` is 1 for the first image of a word only). On words the first axis holds
-32 images an element, and what fills the last word is 1 after a complement: never reduce over the batch
-before `morphax.unpack`.
+A model built only from `apply`, `complement`, `concatenate`, `flatten`, `union_pool` and, at its
+end, `morphax.group_sum` runs, from the same code, as the real network and as its binary twin, on
+bool and on words, and `morphax.program.trace` can follow it. Write a constant as `jnp.zeros(shape,
+x.dtype)`, or as `complement` of it: on words, `jnp.ones` is 1 for the first image only. On words
+each element of the first axis holds 32 images, and the unused bits of the last word are 1 after a
+complement: never reduce over the batch before `morphax.unpack`.
 
 Source: Aouad & Talbot, DGMM 2022 (arXiv 2204.08768) and arXiv 2401.03830; border "ignore" is ours.
 """
@@ -36,10 +36,16 @@ from morphax.neurons.thresholds import threshold
 
 
 def mark(function):
-    """Give a function a name that `morphax.program.trace` finds in a trace: `morphax.<name>`.
+    """Decorate a function so that `morphax.program.trace` recognises its calls in a jaxpr.
 
-    Static options, all keyword-only, travel in the jaxpr as part of the name.
+    The function is jitted under the name `morphax.<name>(<options>)`. Its static options are
+    keyword-only and are part of the name.
     """
+    # Why a name, and not a JAX primitive of our own: a jitted call already has rules for
+    # differentiation, batching, sharding and lowering on every backend, and a user sees it in a
+    # trace or a profile. Its name is the one thing of ours that jax carries through all
+    # transformations, so the options, which are plain literals, are written into it
+    # (`program.lower` reads them back).
 
     @cache
     def jitted(**static):
@@ -57,17 +63,18 @@ def mark(function):
 
 
 def guess_erosion(weights: jax.Array, bias: jax.Array, *, symmetric: bool = False) -> jax.Array:
-    """Which operation a neuron would be: erosion where b > P / 2, P the sum of positive weights.
+    """Guess the operation of a neuron: an erosion where b > P / 2, P the sum of positive weights.
 
-    The one rule of the library: the certificate, the binary network and the border all use it.
+    This is the one rule of the library: the certificate, the binary network and the border all use
+    it.
 
     Args:
         weights: effective weights, float `(..., n)`.
         bias: effective bias, float `(...)`.
-        symmetric: the neuron works on {-1, 1}.
+        symmetric: whether the neuron works on {-1, 1}.
 
     Returns:
-        bool `(...)`.
+        bool `(...)`, true for an erosion, false for a dilation.
 
     Example:
         >>> bool(guess_erosion(jnp.ones(5), jnp.array(4.5)))
@@ -79,18 +86,19 @@ def guess_erosion(weights: jax.Array, bias: jax.Array, *, symmetric: bool = Fals
 
 
 def apply(node: Node, x: jax.Array) -> jax.Array:
-    """Forward pass of a bank of neurons, real or binary (see the module docstring for layouts).
+    """Evaluate a bank of neurons, real or binary (see the module docstring for layouts).
 
     Args:
-        node: `BiSE` (real) or `BinaryBiSE` (binary).
+        node: bank of neurons, `BiSE` (real) or `BinaryBiSE` (binary).
         x: float in [0, 1] or [-1, 1] for a real bank; bool or words for a binary one.
 
     Returns:
-        Array laid out by role; bool or words as `x`, or the wider of the dtypes of `x` and of the node.
+        An array laid out by role: bool or words as `x`, or floats of the wider of the dtypes of `x`
+        and of the node.
 
     Raises:
-        ValueError: shapes of the node that do not fit each other, wrong rank or channel count of
-            `x`, or a dtype that does not fit the node.
+        ValueError: if the shapes of the node do not fit each other, or the rank, the channels or
+            the dtype of `x` do not fit the node.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
@@ -110,20 +118,21 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
     if binary:
         bit_arrays.check_bits("x", x)
         return _apply_binary(node, x)
-    _checks.require(jnp.issubdtype(x.dtype, jnp.floating), "x",
-                   "floats for real neurons (x.astype(float) makes them)", x.dtype)  # fmt: skip
+    expected = "floats for real neurons (x.astype(float) makes them)"
+    _checks.require(jnp.issubdtype(x.dtype, jnp.floating), "x", expected, x.dtype)
     return _apply_real(node, x)
 
 
 @mark
 def _apply_real(node: BiSE, x: jax.Array) -> jax.Array:
+    """Evaluate a real bank on floats."""
     spec = node.spec
     weights, bias, scale = effective(node)
-    # Never narrower than the parameters: the certificate counts on their precision.
+    # Compute no narrower than the parameters: the certificate counts on their precision.
     x = x.astype(jnp.result_type(x, weights, bias, scale))
     weight = unbank(node, weights).astype(x.dtype)
     if spec.role == "spatial":
-        total = _windows_real(
+        total = _correlate_windows(
             node, weight, guess_erosion(weights, bias, symmetric=spec.symmetric), x
         )
     elif spec.role == "lui":
@@ -135,39 +144,50 @@ def _apply_real(node: BiSE, x: jax.Array) -> jax.Array:
 
 
 def _lead(array: jax.Array, rank: int) -> jax.Array:
-    """Lead with axes of size 1 up to `rank`: broadcasting stays explicit."""
+    """Add leading axes of size 1 up to `rank`, so that broadcasting stays explicit."""
     return array.reshape((1,) * (rank - array.ndim) + array.shape)
 
 
-def _windows_real(node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Array) -> jax.Array:
+def _correlate_windows(
+    node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Array
+) -> jax.Array:
+    """Correlate images with the windows of a bank, with its border; `erosion` is a guess."""
     spec, window = node.spec, weight.shape[:2]
     if spec.border == "replicate":
-        return _correlate.correlate(_correlate.pad(x, window, "edge"), weight)
+        return _correlate.correlate(_correlate.pad_images(x, window, "edge"), weight)
     background = -1.0 if spec.symmetric else 0.0
     if spec.border == "constant":
-        return _correlate.correlate(_correlate.pad(x, window, "constant", background), weight)
-    # "ignore": the frame is foreground for an erosion. Its share does not depend on the batch.
-    inside = _correlate.correlate(_correlate.pad(x, window, "constant", 0), weight)
+        return _correlate.correlate(
+            _correlate.pad_images(x, window, "constant", background), weight
+        )
+    # "ignore": what lies beyond the frame is foreground for an erosion. Its share of the sum does
+    # not depend on the image, so one image of ones beyond the frame is correlated for the whole
+    # batch.
+    inside = _correlate.correlate(_correlate.pad_images(x, window, "constant", 0), weight)
     # The zero is hidden from the compiler, which would fold constants of the size of the image.
     zero = jax.lax.optimization_barrier(jnp.zeros((), x.dtype))
     image = jnp.broadcast_to(zero, (1, *x.shape[1:]))
-    frame = _correlate.pad(image, window, "constant", 1)
+    frame = _correlate.pad_images(image, window, "constant", 1)
     foreground = jnp.where(erosion, 1.0, background).astype(x.dtype)
     return inside + _correlate.correlate(frame, weight) * _lead(foreground, 5)
 
 
 @mark
 def _apply_binary(node: BinaryBiSE, x: jax.Array) -> jax.Array:
-    # out = OR(s & (x ^ e)) ^ e ^ c: both operations in one line.
+    """Evaluate a binary bank on bool or words: out = OR(s & (x ^ e)) ^ e ^ c.
+
+    An erosion (e = 1) is the complement of the dilation of the complement, so one formula serves
+    both operations; c complements the output.
+    """
     selem, erosion, role = node.selem, node.erosion, node.spec.role
     mask = partial(bit_arrays.mask, like=x)
     if role == "spatial":
-        hit = _windows_binary(selem, mask(erosion), node.spec.border, x)
+        hit = _match_windows(selem, mask(erosion), node.spec.border, x)
     elif role == "lui":
         differs = x ^ _lead(mask(erosion), x.ndim)
         hit = bit_arrays.any_of(_lead(mask(selem), x.ndim) & differs, -2)
     elif x.dtype == jnp.bool_:
-        # Counts as a product of 0/1 matrices: exact in float32 up to 2^24 inputs.
+        # Count by a product of 0/1 matrices, which is exact in float32 up to 2^24 inputs.
         count = jnp.matmul(
             x.astype(jnp.float32), selem.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
         )
@@ -178,7 +198,9 @@ def _apply_binary(node: BinaryBiSE, x: jax.Array) -> jax.Array:
     return hit ^ _lead(mask(erosion ^ node.complement), hit.ndim)
 
 
-def _windows_binary(selem: jax.Array, flip: jax.Array, border: str, x: jax.Array) -> jax.Array:
+def _match_windows(selem: jax.Array, flip: jax.Array, border: str, x: jax.Array) -> jax.Array:
+    """Compute OR(s & (x ^ flip)) over the windows of each pair of input and output channels."""
+
     def neuron(selem: jax.Array, flip: jax.Array, plane: jax.Array) -> jax.Array:
         if border == "constant":
             padded = pad(plane, selem.shape, border, fill=False) ^ flip
@@ -191,7 +213,17 @@ def _windows_binary(selem: jax.Array, flip: jax.Array, border: str, x: jax.Array
 
 
 def complement(x: jax.Array, *, symmetric: bool = False) -> jax.Array:
-    """Complement of an image: 1 - x for floats (-x when symmetric), NOT for bool and words.
+    """Complement an image: 1 - x for floats (-x when symmetric), NOT for bool and words.
+
+    Args:
+        x: floats, bool or words, any shape.
+        symmetric: whether floats are in [-1, 1].
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: if `x` has another dtype.
 
     Example:
         >>> complement(jnp.array([True, False])).tolist()
@@ -209,7 +241,14 @@ def _complement(x: jax.Array, *, symmetric: bool) -> jax.Array:
 
 
 def concatenate(arrays: Sequence[jax.Array], *, axis: int = -1) -> jax.Array:
-    """Join feature maps along an axis (channels, by default).
+    """Join feature maps along an axis.
+
+    Args:
+        arrays: feature maps of one dtype.
+        axis: axis to join along; the channels by default.
+
+    Returns:
+        The joined array.
 
     Example:
         >>> concatenate([jnp.zeros((2, 3)), jnp.ones((2, 1))]).shape
@@ -221,6 +260,12 @@ def concatenate(arrays: Sequence[jax.Array], *, axis: int = -1) -> jax.Array:
 def flatten(x: jax.Array) -> jax.Array:
     """Flatten all axes but the first (the batch).
 
+    Args:
+        x: array `(batch, ...)`.
+
+    Returns:
+        An array `(batch, features)`.
+
     Example:
         >>> flatten(jnp.zeros((2, 3, 4))).shape
         (2, 12)
@@ -231,15 +276,20 @@ def flatten(x: jax.Array) -> jax.Array:
 def union_pool(
     x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None = None
 ) -> jax.Array:
-    """Union over windows of the image: max for floats, OR for bool and words ("valid").
+    """Take the union over windows of the image: max for floats, OR for bool and words.
+
+    Only windows inside the image count ("valid").
 
     Args:
-        x: `(batch, H, W, channels)`.
-        window: (height, width) of the pool.
-        strides: its steps; the window itself by default.
+        x: floats, bool or words, `(batch, H, W, channels)`.
+        window: height and width of the window.
+        strides: steps between windows; the window itself by default.
 
     Returns:
-        `(batch, H', W', channels)`.
+        An array `(batch, H', W', channels)` of the dtype of `x`.
+
+    Raises:
+        ValueError: if `x` has another rank or dtype.
 
     Example:
         >>> union_pool(jnp.zeros((1, 8, 6, 2), bool), window=(2, 2)).shape

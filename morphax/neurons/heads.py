@@ -1,10 +1,10 @@
-"""Heads: from the bits of a network to counts or scores by class, and to labels.
+"""Heads: last layers that turn the bits of a network into counts or scores by class, and labels.
 
-`group_sum` keeps a network binary to the end: its features are `classes` contiguous groups of equal size,
-and the count of a class is how many bits of its group are set. `linear_head` is the real-valued last layer
-of the papers: real weights on the bits. A graded network adds its graded bits in the same places, so a
-model that ends in a head is trained, binarized and run on words by the same code. Nothing comes after a
-head, and the certificate is about the bits that enter it.
+`group_sum` keeps a network binary to the end: its features are `classes` contiguous groups of equal
+size, and the count of a class is the number of bits of its group that are set. `linear_head` is the
+real-valued last layer of the papers: real weights on the bits. A real network adds its graded bits
+in the same places, so a model that ends in a head is trained, binarized and run on words by the
+same code. Nothing may come after a head, and the certificate is about the bits that enter it.
 
 Source: Aouad & Talbot, arXiv 2401.03830 (real last layer).
 """
@@ -23,24 +23,26 @@ from morphax.packed.words import bits_of
 
 
 def group_sum(x: jax.Array, *, classes: int) -> jax.Array:
-    """Sums over `classes` groups of features: what a classifier ends in.
+    """Sum over groups of features, one group for each class: the last layer of a classifier.
 
-    It may be the last step of a model that is traced or certified, never an earlier one. The certificate
-    is about the bits that enter it: a real network sums graded values, which need not have the greatest
-    sum where the binary network has the greatest count.
+    It may only be the last step of a model that is traced or certified. The certificate is about
+    the bits that enter it: a real network sums graded values, which need not have the greatest sum
+    where the binary network has the greatest count.
 
     Args:
-        x: `(..., n)`: floats, bool, or words `(B, ..., n)` of packed images. Group c is
+        x: floats or bool `(..., n)`, or words `(B, ..., n)` of packed images. Group c is
             `x[..., c * n // classes : (c + 1) * n // classes]`.
-        classes: how many groups; it divides n.
+        classes: number of groups; it divides n.
 
     Returns:
-        `(..., classes)`: sums of the dtype of `x` for floats, int32 counts for bool. For words, int32
-        counts `(32 B, ..., classes)`, an image a row: bit-sliced until the few planes of the counts are
-        unpacked. Rows beyond the number of images that were packed say nothing: slice them off.
+        For floats, sums `(..., classes)` of the dtype of `x`; for bool, int32 counts. For words,
+        int32 counts `(32 B, ..., classes)`, one image in each row: the counts stay bit-sliced until
+        their few planes are unpacked. Slice off the rows beyond the number of images that were
+        packed: they have no meaning.
 
     Raises:
-        ValueError: `classes` is not positive or does not divide n; a dtype of no carrier.
+        ValueError: if `classes` is not positive or does not divide n, or `x` is neither floats,
+            bool nor words.
 
     Example:
         >>> bits = jnp.array([[True, True, False, True, False, False]])
@@ -55,26 +57,28 @@ def group_sum(x: jax.Array, *, classes: int) -> jax.Array:
 
 
 def linear_head(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
-    """Real weights on the bits of a network: the papers' last layer, `x @ weight + bias`.
+    """Apply real weights to the bits of a network: the papers' last layer, `x @ weight + bias`.
 
-    It may be the last step of a model that is traced or certified, never an earlier one. The certificate
-    is about the bits that enter it; with graded bits the scores, and so a label, may differ from those of
-    the binary network. `morphax.binarize` leaves `weight` and `bias` alone. What holds bits only (programs
-    and all that is made of them: specialised networks, C, Verilog) refuses it: there, build the network up
-    to the bits that enter, or turn rounded weights into wires (`morphax.classification.model.wires`).
+    It may only be the last step of a model that is traced or certified. The certificate is about
+    the bits that enter it; with graded bits the scores, and so a label, may differ from those of
+    the binary network. `morphax.binarize` leaves `weight` and `bias` unchanged. Programs hold bits
+    only, so programs and what is made of them (specialised networks, C, Verilog) refuse it: there,
+    build the network up to the bits that enter, or turn rounded weights into wires
+    (`morphax.classification.model.wires`).
 
     Args:
-        x: `(..., n)`: floats, bool, or words `(B, ..., n)` of packed images.
+        x: floats or bool `(..., n)`, or words `(B, ..., n)` of packed images.
         weight: float `(n, classes)`.
         bias: float `(classes,)`.
 
     Returns:
-        Scores `(..., classes)`, of the dtype of `weight` or a wider one of `x`. For words
-        `(32 B, ..., classes)`, an image a row: they are unpacked for it. Rows beyond the number of images
-        that were packed say nothing: slice them off.
+        Scores `(..., classes)`, of the dtype of `weight` or a wider one of `x`. Words are unpacked
+        for it: their scores are `(32 B, ..., classes)`, one image in each row. Slice off the rows
+        beyond the number of images that were packed: they have no meaning.
 
     Raises:
-        ValueError: shapes that do not fit, weights that are no floats, or a dtype of no carrier.
+        ValueError: if shapes do not fit, weights are not floats, or `x` is neither floats, bool nor
+            words.
 
     Example:
         >>> weight, bias = jnp.array([[1.0, -1.0], [0.5, 2.0]]), jnp.array([0.0, 0.25])
@@ -88,8 +92,8 @@ def linear_head(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     bit_arrays.check_carrier("x", x)
     rank = 2 if bit_arrays.is_words(x) else 1
     _checks.require(x.ndim >= rank, "x", "shape (..., n); words (B, ..., n)", x.shape)
-    fits = weight.ndim == 2 and weight.shape[0] == x.shape[-1]
-    _checks.require(fits, "weight", f"shape ({x.shape[-1]}, classes)", weight.shape)
+    is_matrix = weight.ndim == 2 and weight.shape[0] == x.shape[-1]
+    _checks.require(is_matrix, "weight", f"shape ({x.shape[-1]}, classes)", weight.shape)
     expected = weight.shape[1:]
     _checks.require(bias.shape == expected, "bias", f"shape {expected}", bias.shape)
     for name, array in (("weight", weight), ("bias", bias)):
@@ -99,22 +103,23 @@ def linear_head(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 def predict(x: jax.Array, *, classes: int) -> jax.Array:
-    """The class of the greatest sum, the first one among equals: `argmax(group_sum(x))`.
+    """Return the class of the greatest sum, the first one among equals: `argmax(group_sum(x))`.
 
     On words the counts are compared while bit-sliced, and only the labels are unpacked.
 
     Args:
-        x: what enters `group_sum`.
-        classes: how many groups; it divides n.
+        x: features, as for `group_sum`.
+        classes: number of groups; it divides n.
 
     Returns:
-        int32 `(...)`; for words `(32 B, ...)`, an image a row.
+        Labels, int32 `(...)`; for words `(32 B, ...)`, one image in each row.
 
     Raises:
-        ValueError: as `group_sum`.
+        ValueError: under the same conditions as `group_sum`.
 
     Example:
-        >>> predict(jnp.array([[False, True, True, True], [True, False, True, False]]), classes=2).tolist()
+        >>> bits = jnp.array([[False, True, True, True], [True, False, True, False]])
+        >>> predict(bits, classes=2).tolist()
         [1, 0]
     """
     _check_head(x, classes)
@@ -122,16 +127,18 @@ def predict(x: jax.Array, *, classes: int) -> jax.Array:
 
 
 def _check_head(x: jax.Array, classes: int) -> None:
+    """Raise `ValueError` unless `x` holds bits or floats in `classes` groups of equal size."""
     bit_arrays.check_carrier("x", x)
     rank = 2 if bit_arrays.is_words(x) else 1
     _checks.require(x.ndim >= rank, "x", "shape (..., n); words (B, ..., n)", x.shape)
     n = x.shape[-1]
     whole = isinstance(classes, (int, np.integer))
-    fits = whole and classes >= 1 and n > 0 and n % classes == 0
-    _checks.require(fits, "classes", f"a divisor of the {n} features", classes)
+    divides = whole and classes >= 1 and n > 0 and n % classes == 0
+    _checks.require(divides, "classes", f"a divisor of the {n} features", classes)
 
 
 def _groups(x: jax.Array, classes: int) -> jax.Array:
+    """Split the features into groups: `(..., n)` to `(..., classes, n / classes)`."""
     return x.reshape(*x.shape[:-1], classes, x.shape[-1] // classes)
 
 
@@ -145,6 +152,7 @@ def _group_sum(x: jax.Array, *, classes: int) -> jax.Array:
 
 @mark
 def _linear_head(weight: jax.Array, bias: jax.Array, x: jax.Array) -> jax.Array:
+    # Weights decide on the dtype; floats that are wider keep their precision.
     dtype = jnp.result_type(weight, bias)
     if bit_arrays.is_words(x):
         x = bits_of(x)

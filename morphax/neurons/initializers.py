@@ -1,11 +1,12 @@
-"""Initialisations of banks of neurons: a `key`, a shape and a `Spec` in, a `BiSE` node out.
+"""Initialisation of banks of neurons: functions of a `key`, a shape and a `Spec` return a node.
 
-Variance-preserving: the potential p (w x - b) has the spread of the input, so a deep stack starts with
-signals that still differ. With a = xi^-1(0.95), s = sqrt(3) + 2 and n inputs per neuron: mean weight
-2 a / n, uniform relative half-width 0.668, bias = input_mean * sum(w), and the scale that goes with
-them p = s sqrt(n) / (8 a).
+The variance-preserving initialisation gives the potential p (w x - b) the spread of the input, so a
+deep stack starts with signals that still differ. With a = xi^-1(0.95), s = sqrt(3) + 2 and n inputs
+for each neuron, the mean weight is 2 a / n, the weights are uniform with relative half-width 0.668,
+the bias is input_mean * sum(w), and the scale that goes with them is p = s sqrt(n) / (8 a).
 
-Source: Aouad & Talbot, arXiv 2401.03830, appendix on initialisation; DGMM 2022 for the symmetric one.
+Source: Aouad & Talbot, arXiv 2401.03830, appendix on initialisation; DGMM 2022 for the symmetric
+    one.
 """
 
 import math
@@ -35,24 +36,25 @@ def variance_preserving(
     scale: float | None = None,
     dtype: jnp.dtype | type = jnp.float32,
 ) -> BiSE:
-    """A variance-preserving bank of neurons.
+    """Draw a bank of neurons that preserves the variance of its input.
 
     Args:
         key: PRNG key.
-        shape: of the weight, laid out by `spec.role` (`morphax.neurons.nodes`).
-        spec: what is static; its `factor` is set here when the weight map is "dual".
+        shape: shape of the weight, laid out by `spec.role` (`morphax.neurons.nodes`).
+        spec: static options of the bank; `factor` is set here when the weight map is "dual".
         input_mean: expected mean of the inputs, in [0, 1] ([-1, 1] for symmetric neurons).
         weights: "uniform" around the mean, or "constant" (the papers' choice for LUIs).
-        bias_noise: the bias is multiplied by 1 + u, one u in +-bias_noise per bank.
+        bias_noise: greatest relative change of the bias: it is multiplied by 1 + u, with one u in
+            [-bias_noise, bias_noise] for the whole bank.
         scale: initial p; the variance-preserving one by default (the papers start from 0, which
             trains p alone on the first step).
-        dtype: of the arrays.
+        dtype: dtype of the arrays.
 
     Returns:
         A `BiSE` node.
 
     Raises:
-        ValueError: unknown `weights`, or a weight shape of the wrong rank.
+        ValueError: if `weights` is unknown, or the shape has the wrong rank.
 
     Example:
         >>> node = variance_preserving(jax.random.key(0), (7, 7, 1, 2), Spec())
@@ -61,9 +63,11 @@ def variance_preserving(
     """
     _checks.one_of("weights", weights, WEIGHTS)
     axes = ROLES[spec.role]
-    _checks.require(len(shape) == max(-a for a in axes), "shape", f"rank {max(-a for a in axes)} for role "
-                   f"{spec.role!r}", shape)  # fmt: skip
+    rank = max(-a for a in axes)
+    _checks.require(len(shape) == rank, "shape", f"rank {rank} for role {spec.role!r}", shape)
     n = math.prod(shape[a] for a in axes)
+    # Mean and relative half-width of the weights, and the scale that preserves the variance with
+    # them.
     if spec.symmetric:
         mean = (1 + math.sqrt(3 / 4)) / (2 * math.sqrt(n))
         half_width = math.sqrt(3 * max(1 / n - mean**2, 0.0)) / mean
@@ -77,6 +81,7 @@ def variance_preserving(
     drawn = mean * (1 + (spread if weights == "uniform" else jnp.zeros_like(spread)))
     if spec.weight_map == "dual":
         spec = replace(spec, factor=mean * n)
+    # Map back to what is stored. The bias follows from the effective weights.
     latent = reparam.latent_weights(drawn, spec.weight_map)
     reduced = tuple(shape[i] for i in range(len(shape)) if i - len(shape) not in axes)
     node = BiSE(latent, jnp.zeros(reduced, dtype), jnp.zeros(reduced, dtype), spec)
@@ -101,16 +106,16 @@ def heuristic(
     scale: float = 1.0,
     dtype: jnp.dtype | type = jnp.float32,
 ) -> BiSE:
-    """A bank with a given bias and weights uniform in m (1 +- 0.5), m = bias / (input_mean n).
+    """Draw a bank with a given bias and weights uniform in m (1 +- 0.5), m = bias / (input_mean n).
 
     Args:
         key: PRNG key.
-        shape: of the weight, laid out by `spec.role`.
-        spec: what is static.
+        shape: shape of the weight, laid out by `spec.role`.
+        spec: static options of the bank.
         bias: initial effective bias b.
         input_mean: expected mean of the inputs.
         scale: initial p.
-        dtype: of the arrays.
+        dtype: dtype of the arrays.
 
     Returns:
         A `BiSE` node whose neurons start half-way between dilation and erosion.

@@ -1,7 +1,8 @@
 """Models as plain functions of a params tree: `init_*` makes the tree, the bare name runs it.
 
-The Flax layers (`morphax.layers`) are shells around these. A params tree here is made of dicts and
-lists of nodes; the same function runs real and binary trees.
+The Flax layers (`morphax.layers`) are shells around these functions. A params tree here is made of
+dicts and lists of nodes; the same function runs real and binary trees. Images are `(batch, H, W,
+channels)`.
 
 Source: Aouad & Talbot, "Binary Multi Channel Morphological Neural Network" (DGMM 2022, arXiv
 2204.08768) for BiSEL and BiMoNN.
@@ -21,7 +22,16 @@ Bisel = Mapping[str, Node]
 
 
 def window(kernel_size: int | Sequence[int]) -> tuple[int, int]:
-    """A kernel size as (height, width), both odd.
+    """Return a kernel size as (height, width), both odd.
+
+    Args:
+        kernel_size: odd side of a square window, or (height, width).
+
+    Returns:
+        (height, width).
+
+    Raises:
+        ValueError: if a side is even or not positive.
 
     Example:
         >>> window(7)
@@ -38,17 +48,24 @@ def window(kernel_size: int | Sequence[int]) -> tuple[int, int]:
 def init_bise(
     key: jax.Array, features: int, *, kernel_size: int | Sequence[int] = 7, **options: Any
 ) -> Node:
-    """A bank of single BiSE neurons, one for each channel: weight `(kh, kw, features, 1)`.
+    """Draw a bank of single BiSE neurons, one for each channel.
 
     Args:
         key: PRNG key.
-        features: channels of the image; each keeps to itself.
+        features: number of channels of the image; each neuron sees its own channel only.
         kernel_size: odd side, or (height, width).
-        **options: of `Spec` (threshold, weight_map, bias_map, border, symmetric, offset) and of
-            `variance_preserving` (input_mean, bias_noise, scale, dtype).
+        **options: options of `Spec` (threshold, weight_map, bias_map, border, symmetric, offset)
+            and of `variance_preserving` (input_mean, bias_noise, scale, dtype).
 
     Returns:
-        A `BiSE` node.
+        A `BiSE` node with weight `(kh, kw, features, 1)`; run it with `bise`.
+
+    Raises:
+        ValueError: if a side of the kernel is even, or an option is unknown.
+
+    Example:
+        >>> init_bise(jax.random.key(0), 2, kernel_size=5).weight.shape
+        (5, 5, 2, 1)
     """
     spec, init = _split(options)
     return variance_preserving(
@@ -67,17 +84,24 @@ def bise(node: Node, x: jax.Array) -> jax.Array:
 
 
 def init_dense_lui(key: jax.Array, in_features: int, out_features: int, **options: Any) -> Node:
-    """A DenseLUI: each output a union or intersection of a subset of a flat vector.
+    """Draw a DenseLUI: each output is a union or an intersection of a subset of a flat vector.
 
     Args:
         key: PRNG key.
-        in_features: n.
-        out_features: neurons.
-        **options: as for `init_bise`.
+        in_features: number of inputs of each neuron.
+        out_features: number of neurons.
+        **options: options of `init_bise`.
 
     Returns:
         A `BiSE` node with weight `(in_features, out_features)`; run it with `morphax.apply` on
         `(..., in_features)`. It also serves as a LUI over the channels of an image.
+
+    Raises:
+        ValueError: if an option is unknown.
+
+    Example:
+        >>> init_dense_lui(jax.random.key(0), 16, 4).weight.shape
+        (16, 4)
     """
     spec, init = _split(options)
     return variance_preserving(key, (in_features, out_features), Spec("dense", **spec), **init)
@@ -91,20 +115,21 @@ def init_bisel(
     kernel_size: int | Sequence[int] = 7,
     **options: Any,
 ) -> dict[str, Node]:
-    """A BiSEL: one BiSE for each pair of channels, then one LUI for each output channel.
+    """Draw a BiSEL: one BiSE for each pair of channels, then one LUI for each output channel.
 
     Args:
         key: PRNG key.
-        in_features: input channels.
-        out_features: output channels.
+        in_features: number of input channels.
+        out_features: number of output channels.
         kernel_size: odd side, or (height, width).
-        **options: as for `init_bise`; they go to both banks.
+        **options: options of `init_bise`; both banks get them.
 
     Returns:
-        `{"bise": node, "lui": node}`; without "lui" when `in_features` is 1, where it would do nothing.
+        `{"bise": node, "lui": node}`, without "lui" when `in_features` is 1, where it would do
+        nothing.
 
     Raises:
-        ValueError: even kernel, or an unknown option.
+        ValueError: if a side of the kernel is even, or an option is unknown.
 
     Example:
         >>> sorted(init_bisel(jax.random.key(0), 2, 3))
@@ -115,6 +140,7 @@ def init_bisel(
     shape = (*window(kernel_size), in_features, out_features)
     layer = {"bise": variance_preserving(bise_key, shape, Spec("spatial", **spec), **init)}
     if in_features > 1:
+        # The LUI sees the outputs of neurons, which are centred whatever the image is.
         init["input_mean"] = 0.0 if spec.get("symmetric") else 0.5
         layer["lui"] = variance_preserving(
             lui_key, (in_features, out_features), Spec("lui", **spec), weights="constant", **init
@@ -140,28 +166,29 @@ def init_bimonn(
     kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7,
     **options: Any,
 ) -> list[dict[str, Node]]:
-    """A BiMoNN: a sequence of BiSELs.
+    """Draw a BiMoNN: a sequence of BiSELs.
 
     Args:
         key: PRNG key.
-        channels: of the input and of each layer, such as [1, 1, 1] for an opening, [1, 2, 1] for a
-            top-hat.
-        kernel_size: one size for all layers, or a list with one size (or pair) a layer.
-        **options: as for `init_bise`.
+        channels: numbers of channels of the input and of each layer, such as [1, 1, 1] for an
+            opening, [1, 2, 1] for a top-hat.
+        kernel_size: one size for all layers, or a list with one size (or pair) for each layer.
+        **options: options of `init_bise`.
 
     Returns:
-        A list of BiSELs.
+        A list of BiSELs; run it with `bimonn`.
 
     Raises:
-        ValueError: fewer than two entries in `channels`, or sizes that do not fit.
+        ValueError: if `channels` has fewer than two entries, or the sizes do not fit.
 
     Example:
         >>> len(init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=5))
         2
     """
-    sizes = _windows(channels, kernel_size)
+    sizes = _layer_windows(channels, kernel_size)
     depth = len(sizes)
     keys = jax.random.split(key, depth)
+    # `input_mean` describes the image, so only the first layer gets it.
     first = options.pop("input_mean", None)
     means = [{} if first is None or i else {"input_mean": first} for i in range(depth)]
     return [
@@ -175,27 +202,28 @@ def init_bimonn(
 def reach(
     channels: Sequence[int], *, kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7
 ) -> tuple[int, int]:
-    """How far from a pixel a BiMoNN looks.
+    """Return how far from a pixel a BiMoNN looks.
 
     Args:
-        channels, kernel_size: of `init_bimonn`.
+        channels: numbers of channels, as for `init_bimonn`.
+        kernel_size: sizes of the windows, as for `init_bimonn`.
 
     Returns:
-        (rows, columns) to either side.
+        The number of rows and of columns to either side.
 
     Raises:
-        ValueError: as `init_bimonn` does.
+        ValueError: under the same conditions as `init_bimonn`.
 
     Example:
         >>> reach([1, 3, 1], kernel_size=7)
         (6, 6)
     """
-    rows, columns = zip(*_windows(channels, kernel_size), strict=True)
+    rows, columns = zip(*_layer_windows(channels, kernel_size), strict=True)
     return sum(k // 2 for k in rows), sum(k // 2 for k in columns)
 
 
-def _windows(channels: Sequence[int], kernel_size: Any) -> list[tuple[int, int]]:
-    """(height, width) of the windows of each layer."""
+def _layer_windows(channels: Sequence[int], kernel_size: Any) -> list[tuple[int, int]]:
+    """Return (height, width) of the windows of each layer."""
     _checks.require(len(channels) >= 2, "channels", "two entries or more (input, layers)", channels)
     depth = len(channels) - 1
     sizes = [kernel_size] * depth if isinstance(kernel_size, int) else list(kernel_size)
@@ -217,11 +245,12 @@ def bimonn(layers: Sequence[Bisel], x: jax.Array) -> jax.Array:
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of the `Spec` and of the initialiser; anything else is an error."""
+    """Split options into those of the `Spec` and of the initialiser; refuse any others."""
     init = ("input_mean", "bias_noise", "scale", "dtype", "weights")
     known = ("weight_map", "bias_map", "threshold", "border", "symmetric", "offset", *init)
     unknown = sorted(set(options) - set(known))
     _checks.require(not unknown, "options", "only " + ", ".join(known), unknown)
+    # Identity weights and symmetric neurons need a bias of any sign.
     spec = {name: value for name, value in options.items() if name not in init}
     if spec.get("symmetric") or spec.get("weight_map") == "identity":
         spec.setdefault("bias_map", "raw")

@@ -1,13 +1,14 @@
 """Parameter nodes: a bank of neurons is one pytree node, real (`BiSE`) or binary (`BinaryBiSE`).
 
-The two have mirrored fields (same shapes, same order), so one can take the place of the other in any
-params tree. Layout of a bank, by role (leading axes, from `nn.scan` or a vmapped sweep, are free):
+The two have mirrored fields (same shapes, same order), so one can take the place of the other in
+any params tree. The layout of a bank depends on its role (further leading axes, from `nn.scan` or a
+vmapped sweep, are free):
 
-| role      | weight               | bias, scale  | a neuron is                                      |
-|-----------|----------------------|--------------|--------------------------------------------------|
-| "spatial" | `(kh, kw, in, out)`  | `(in, out)`  | one window, one for each (in, out) pair          |
-| "lui"     | `(in, out)`          | `(out,)`     | union/intersection of the `in` maps of output o  |
-| "dense"   | `(in, out)`          | `(out,)`     | union/intersection of a flat vector of features  |
+| role      | weight              | bias, scale | a neuron is                               |
+|-----------|---------------------|-------------|-------------------------------------------|
+| "spatial" | `(kh, kw, in, out)` | `(in, out)` | one window for each (in, out) pair        |
+| "lui"     | `(in, out)`         | `(out,)`    | a union/intersection of maps for output o |
+| "dense"   | `(in, out)`         | `(out,)`    | a union/intersection of a flat vector     |
 
 `bank` moves a node to `(..., n)`, the layout of certificates and projections; `unbank` moves an
 array back.
@@ -31,20 +32,26 @@ ROLES = {"spatial": (-4, -3), "lui": (-2,), "dense": (-2,)}
 
 @dataclass(frozen=True)
 class Spec:
-    """What is static about a bank of neurons.
+    """Hold the static options of a bank of neurons.
 
     Attributes:
         role: one of `ROLES`.
-        weight_map, bias_map: reparametrisations (`morphax.neurons.reparam`).
+        weight_map: reparametrisation of the weights (`morphax.neurons.reparam`).
+        bias_map: reparametrisation of the bias.
         threshold: smooth threshold (`morphax.neurons.thresholds`).
-        border: "ignore" (the frame counts as 1 for an erosion, as 0 for a dilation), "constant" (0)
-            or "replicate" (the nearest pixel); read by spatial banks.
+        border: value of the pixels beyond the frame, for spatial banks: "ignore" (1 for an erosion,
+            0 for a dilation), "constant" (0) or "replicate" (the nearest pixel).
         symmetric: SyBiSE on images in {-1, 1} instead of BiSE on {0, 1}.
         factor: sum of the weights of a neuron under the "dual" map.
         offset: least bias under the "positive" bias map.
 
     Raises:
-        ValueError: unknown option, or identity weights with a bias map other than "raw".
+        ValueError: if an option is unknown, or identity weights or symmetric neurons have a bias
+            map other than "raw" or "centred".
+
+    Example:
+        >>> Spec("dense", border="constant").weight_map
+        'positive'
     """
 
     role: str = "spatial"
@@ -57,27 +64,29 @@ class Spec:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the options."""
         _checks.one_of("role", self.role, ROLES)
         _checks.one_of("weight_map", self.weight_map, reparam.WEIGHT_MAPS)
         _checks.one_of("bias_map", self.bias_map, reparam.BIAS_MAPS)
         _checks.one_of("threshold", self.threshold, thresholds.THRESHOLDS)
         _checks.one_of("border", self.border, BORDERS)
         if self.weight_map == "identity" or self.symmetric:
-            fits = self.bias_map in ("raw", "centred")
+            is_signed = self.bias_map in ("raw", "centred")
             expected = "'raw' or 'centred' for identity weights and symmetric neurons"
-            _checks.require(fits, "bias_map", expected, self.bias_map)
+            _checks.require(is_signed, "bias_map", expected, self.bias_map)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class BiSE:
-    """A bank of trainable neurons xi(p (sum_i w_i x_i - b)).
+    """Hold a bank of trainable neurons xi(p (sum_i w_i x_i - b)).
 
     Attributes:
         weight: latent weights W, float, laid out by role (module docstring).
         bias: latent bias B, float.
-        scale: p, float, of the shape of `bias`; p < 0 complements, p = 0 is constant.
-        spec: what is static.
+        scale: p, float, of the shape of `bias`; p < 0 complements the output, p = 0 makes it
+            constant.
+        spec: static options.
     """
 
     weight: Any
@@ -89,14 +98,14 @@ class BiSE:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class BinaryBiSE:
-    """A bank of binary neurons: erosions and dilations, complemented or not. Real bits.
+    """Hold a bank of binary neurons: erosions and dilations, complemented or not, all in bool.
 
     Attributes:
-        selem: S, bool, the window that is looked at (a correlation), laid out as `BiSE.weight`;
-            `morphax.structuring_element` gives the textbook set.
+        selem: S, bool, the window that a neuron looks at (a correlation), laid out as
+            `BiSE.weight`; `morphax.structuring_element` gives the textbook set.
         erosion: bool, laid out as `BiSE.bias`: erosion where true, dilation where false.
         complement: bool, laid out as `BiSE.scale`: whether the output is complemented.
-        spec: what is static.
+        spec: static options.
     """
 
     selem: Any
@@ -109,21 +118,41 @@ Node = BiSE | BinaryBiSE
 
 
 def is_node(x: Any) -> bool:
-    """Whether `x` is a bank of neurons."""
+    """Return whether `x` is a bank of neurons."""
     return isinstance(x, Node)
 
 
 def leaves(node: Node) -> tuple[Any, Any, Any]:
-    """The three arrays of a node, in the order that both kinds share."""
-    return tuple(getattr(node, f.name) for f in fields(node)[:3])  # type: ignore[return-value]
+    """Return the three arrays of a node, in the order that both kinds share.
+
+    Args:
+        node: bank of neurons.
+
+    Returns:
+        weight, bias and scale of a `BiSE`; selem, erosion and complement of a `BinaryBiSE`.
+    """
+    return tuple(getattr(node, name) for name in _array_names(node))  # type: ignore[return-value]
+
+
+def _array_names(node: Node) -> list[str]:
+    """Return the names of the three arrays of a node."""
+    return [part.name for part in fields(node)[:3]]  # the last field is the spec
 
 
 def check_shapes(node: Node, name: str = "node") -> None:
-    """Raise `ValueError` unless the three arrays of a node are real and fit each other and its role."""
-    for part in fields(node)[:3]:
-        dtype = getattr(getattr(node, part.name), "dtype", None)
+    """Check that the three arrays of a node are real and fit each other and its role.
+
+    Args:
+        node: bank of neurons.
+        name: name of the node in error messages.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    for part in _array_names(node):
+        dtype = getattr(getattr(node, part), "dtype", None)
         real = dtype is None or not jnp.issubdtype(dtype, jnp.complexfloating)
-        _checks.require(real, f"{name}.{part.name}", "real numbers", dtype)
+        _checks.require(real, f"{name}.{part}", "real numbers", dtype)
     weight, bias, scale = (jnp.shape(leaf) for leaf in leaves(node))
     axes = ROLES[node.spec.role]
     rank = max(-axis for axis in axes)
@@ -141,14 +170,35 @@ def check_shapes(node: Node, name: str = "node") -> None:
 
 
 def bank(node: Node, array: jax.Array) -> jax.Array:
-    """Move an array laid out as the weight of `node` to `(..., n)`, the n inputs last."""
+    """Move an array laid out as the weight of `node` to `(..., n)`, the n inputs of a neuron last.
+
+    Args:
+        node: bank of neurons; only its layout is read.
+        array: array of the shape of its weight.
+
+    Returns:
+        An array `(..., n)`.
+
+    Example:
+        >>> node = BiSE(jnp.ones((3, 3, 1, 2)), jnp.ones((1, 2)), jnp.ones((1, 2)), Spec())
+        >>> bank(node, node.weight).shape
+        (1, 2, 9)
+    """
     axes = ROLES[node.spec.role]
     moved = jnp.moveaxis(array, axes, tuple(range(-len(axes), 0)))
     return moved.reshape(*moved.shape[: -len(axes)], math.prod(moved.shape[-len(axes) :]))
 
 
 def unbank(node: Node, array: jax.Array) -> jax.Array:
-    """Move an array `(..., n)` back to the layout of the weight of `node`; inverse of `bank`."""
+    """Move an array `(..., n)` back to the layout of the weight of `node`: the inverse of `bank`.
+
+    Args:
+        node: bank of neurons; only its layout is read.
+        array: array `(..., n)`.
+
+    Returns:
+        An array of the shape of the weight.
+    """
     axes = ROLES[node.spec.role]
     window = tuple(leaves(node)[0].shape[a] for a in axes)
     return jnp.moveaxis(
@@ -157,7 +207,13 @@ def unbank(node: Node, array: jax.Array) -> jax.Array:
 
 
 def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Effective parameters of a bank: weights `(..., n)`, bias `(...)` and scale `(...)`.
+    """Compute the effective parameters of a bank.
+
+    Args:
+        node: bank of trainable neurons.
+
+    Returns:
+        Weights w `(..., n)`, bias b `(...)` and scale p `(...)`.
 
     Example:
         >>> node = BiSE(jnp.zeros((3, 3, 1, 2)), jnp.zeros((1, 2)), jnp.ones((1, 2)), Spec())
@@ -166,8 +222,8 @@ def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
         ((1, 2, 9), (1, 2), (1, 2))
     """
     spec = node.spec
-    # The map first: when a forward pass moves the bank back, the two moves cancel, and nothing is read
-    # across its rows.
+    # Map before moving: when a forward pass moves the bank back, the two moves cancel, and XLA
+    # reads nothing across its rows.
     mapped = reparam.effective_weights(
         jnp.asarray(node.weight), spec.weight_map, factor=spec.factor, axis=ROLES[spec.role]
     )
@@ -180,15 +236,20 @@ def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
-    """Apply `function` to every `BiSE` node of a params tree; everything else is kept as it is.
+    """Apply a function to every `BiSE` node of a params tree; everything else is kept as it is.
 
     Args:
-        function: `(node, *others) -> anything`.
+        function: function of a node, and of the parts of `rest` at the same place.
         params: any pytree holding `BiSE` nodes (Linen dict, NNX state, list, ...).
         *rest: trees of the same structure down to the nodes.
 
     Returns:
-        The tree with each node replaced.
+        The tree with each node replaced by what the function returns.
+
+    Example:
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.ones(1), jnp.ones(1), Spec("dense"))
+        >>> map_nodes(lambda node: node.weight.shape, {"lui": node, "other": 1})
+        {'lui': (4, 1), 'other': 1}
     """
     return jax.tree.map(
         lambda leaf, *others: function(leaf, *others) if isinstance(leaf, BiSE) else leaf,
@@ -199,7 +260,17 @@ def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
 
 
 def named_nodes(params: Any) -> dict[str, Node]:
-    """Every bank of a params tree by its path, such as `"layers_0/bise"`, in tree order."""
+    """Return every bank of a params tree by its path, such as `"layers_0/bise"`, in tree order.
+
+    Args:
+        params: any pytree holding nodes.
+
+    Returns:
+        path -> node.
+
+    Raises:
+        ValueError: if two banks have the same path.
+    """
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     named = [(path_name(path), leaf) for path, leaf in flat if is_node(leaf)]
     names = [name for name, _ in named]
@@ -209,6 +280,6 @@ def named_nodes(params: Any) -> dict[str, Node]:
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """A tree path as text: keys joined by "/" (NNX's wrapper key `.value` is left out)."""
+    """Return a tree path as text: keys joined by "/", without the wrapper key `.value` of NNX."""
     keys = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path]
     return "/".join(k for k in keys if k not in ("value", "raw_value"))

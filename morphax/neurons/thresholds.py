@@ -1,7 +1,7 @@
 """Smooth thresholds xi and their inverses.
 
-A threshold maps the real line onto ]0, 1[ with xi(0) = 1/2 and grows everywhere; its symmetric form
-is 2 xi - 1, onto ]-1, 1[. Functions work elementwise on float arrays of any shape.
+A threshold maps the real line onto ]0, 1[, is increasing, and has xi(0) = 1/2; its symmetric form
+is 2 xi - 1, onto ]-1, 1[. The functions work elementwise on float arrays of any shape.
 
 Source: Aouad & Talbot, "A foundation for exact binarized morphological neural networks"
 (arXiv 2401.03830), section 2.
@@ -15,6 +15,7 @@ from morphax import _checks
 
 
 def _arctan_inverse(y: jax.Array) -> jax.Array:
+    """Return tan(y pi / 2), infinite at the ends."""
     # A rounded pi / 2 may lie beyond the pole of the tangent.
     ends = jnp.where(y > 0, jnp.inf, -jnp.inf).astype(y.dtype)
     return jnp.where(jnp.abs(y) < 1, jnp.tan(y * (jnp.pi / 2)), ends)
@@ -33,18 +34,18 @@ THRESHOLDS = tuple(_SYMMETRIC)
 
 
 def threshold(x: jax.Array, name: str = "tanh", *, symmetric: bool = False) -> jax.Array:
-    """Smooth threshold xi(x), or its symmetric form 2 xi(x) - 1.
+    """Compute the smooth threshold xi(x), or its symmetric form 2 xi(x) - 1.
 
     Args:
         x: float array of any shape.
         name: one of `THRESHOLDS`.
-        symmetric: onto ]-1, 1[ instead of ]0, 1[.
+        symmetric: map onto ]-1, 1[ instead of ]0, 1[.
 
     Returns:
-        Array of the shape and dtype of `x`.
+        An array of the shape and dtype of `x`.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: if the name is unknown.
 
     Example:
         >>> float(threshold(jnp.array(0.0), "sigmoid"))
@@ -56,18 +57,18 @@ def threshold(x: jax.Array, name: str = "tanh", *, symmetric: bool = False) -> j
 
 
 def threshold_inverse(y: jax.Array, name: str = "tanh", *, symmetric: bool = False) -> jax.Array:
-    """Inverse of `threshold`: the x with xi(x) = y.
+    """Compute the inverse of `threshold`: the x with xi(x) = y.
 
     Args:
         y: float array in ]0, 1[ (]-1, 1[ when symmetric); the ends give +-inf.
         name: one of `THRESHOLDS`.
-        symmetric: whether `y` lives in ]-1, 1[.
+        symmetric: whether `y` is in ]-1, 1[.
 
     Returns:
-        Array of the shape and dtype of `y`.
+        An array of the shape and dtype of `y`.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: if the name is unknown.
 
     Example:
         >>> round(float(threshold_inverse(jnp.array(0.95), "tanh")), 4)
