@@ -205,7 +205,7 @@ def main() -> None:
     table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
     text = "\n".join([*about["summary"], "", table])
     common.write_rows(options.out / "noise.json", about, rows)
-    (options.out / "noise.md").write_text(text + "\n")
+    (options.out / "noise.json").with_suffix(".md").write_text(text + "\n")
     print(text)
 
 
