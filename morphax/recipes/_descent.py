@@ -210,8 +210,9 @@ def changed(net: Net, move: np.ndarray) -> Net:
 
 
 def is_whole(net: Net) -> bool:
-    """Return whether every neuron looks at something."""
-    return bool(net.sets.any((1, 2)).all())
+    """Return whether every neuron looks at something, and at no more than there is space for."""
+    looked_at = net.sets.sum((1, 2))
+    return bool(looked_at.min() > 0 and looked_at.max() <= LITERALS)
 
 
 def descend(

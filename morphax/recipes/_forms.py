@@ -158,51 +158,65 @@ def _points(count: int, pixels: int) -> np.ndarray:
     return window
 
 
-def _stacked(sources: list[np.ndarray], sets: list[np.ndarray], negated: bool) -> Net:
-    """Neurons with different numbers of slots as one network."""
-    width = max(len(source) for source in sources)
-    source = np.full((len(sources), width), -1)
-    windows = np.zeros((len(sources), width, sets[0].shape[-1]), bool)
-    for i, (where, window) in enumerate(zip(sources, sets, strict=True)):
-        source[i, : len(where)], windows[i, : len(where)] = where, window
-    return Net(source, windows, negated)
-
-
 def intersection(
     nets: Sequence[Net], inputs: int, *, literals: Sequence[int] = (), negated: bool = False
 ) -> Net:
-    """Return the intersection of networks and of input literals (2 * channel + 1 if complemented)."""
-    sources: list[np.ndarray] = []
-    sets: list[np.ndarray] = []
-    last = list(literals)
-    for net in nets:
-        sources += list(
-            np.where(net.source >= 2 * inputs, net.source + 2 * len(sources), net.source)
-        )
-        sets += list(net.sets)
-        last.append(2 * (inputs + len(sources) - 1) + int(net.negated))
-    pixels = sets[0].shape[-1]
-    return _stacked([*sources, np.array(last)], [*sets, _points(len(last), pixels)], negated)
+    """Return the intersection of networks and of input literals (2 * channel + 1 if complemented).
+
+    What the last neuron of a network intersects, the new last neuron does itself.
+    """
+    sources, sets, slots = _joined(nets, inputs, absorbed=False)
+    point = _points(1, nets[0].sets.shape[-1])[0]
+    return _stacked(sources, sets, [*((literal, point) for literal in literals), *slots], negated)
 
 
 def union(nets: Sequence[Net], inputs: int) -> Net:
-    """Return the union of networks; where one ends with a dilation, the last neuron does it."""
+    """Return the union of networks; where one ends with a dilation, the new last neuron does it."""
+    sources, sets, slots = _joined(nets, inputs, absorbed=True)
+    # The complement of the intersection of what the networks leave out.
+    return _stacked(sources, sets, slots, True)
+
+
+def _joined(
+    nets: Sequence[Net], inputs: int, *, absorbed: bool
+) -> tuple[list[np.ndarray], list[np.ndarray], list[tuple[int, np.ndarray]]]:
+    """The neurons of several networks one after the other, and the slots of a neuron that reads them.
+
+    A network whose output is complemented as `absorbed` says gives the slots of its last neuron; of others
+    the output is read, complemented for a union.
+    """
     sources: list[np.ndarray] = []
     sets: list[np.ndarray] = []
-    last: list[int] = []
-    windows: list[np.ndarray] = []
+    slots: list[tuple[int, np.ndarray]] = []
     for net in nets:
         moved = np.where(net.source >= 2 * inputs, net.source + 2 * len(sources), net.source)
-        live = net.source[-1] >= 0
-        ends = net.negated and len(net.source) > 1
-        kept = len(net.source) - ends
+        kept = len(net.source) - (net.negated == absorbed)
         sources += list(moved[:kept])
         sets += list(net.sets[:kept])
-        last += (
-            list(moved[-1][live]) if ends else [2 * (inputs + len(sources) - 1) + (not net.negated)]
-        )
-        windows.append(net.sets[-1][live] if ends else _points(1, net.sets.shape[-1]))
-    return _stacked([*sources, np.array(last)], [*sets, np.concatenate(windows)], True)
+        if net.negated == absorbed:
+            slots += [(s, w) for s, w in zip(moved[-1], net.sets[-1], strict=True) if s >= 0]
+        else:
+            output = 2 * (inputs + len(sources) - 1) + (net.negated ^ absorbed)
+            slots.append((output, _points(1, net.sets.shape[-1])[0]))
+    return sources, sets, slots
+
+
+def _stacked(
+    sources: list[np.ndarray], sets: list[np.ndarray], slots: list[tuple[int, np.ndarray]],
+    negated: bool,
+) -> Net:  # fmt: skip
+    """Neurons with different numbers of slots and a last one as one network."""
+    last: dict[int, np.ndarray] = {}
+    for source, window in slots:  # literals of one plane share a slot
+        last[int(source)] = last.get(int(source), False) | window
+    sources = [*sources, np.array(list(last))]
+    sets = [*sets, np.stack(list(last.values()))]
+    width = max(len(source) for source in sources)
+    source = np.full((len(sources), width), -1)
+    windows = np.zeros((len(sources), width, sets[-1].shape[-1]), bool)
+    for i, (where, window) in enumerate(zip(sources, sets, strict=True)):
+        source[i, : len(where)], windows[i, : len(where)] = where, window
+    return Net(source, windows, negated)
 
 
 def deeper(net: Net, inputs: int, windows: Sequence[np.ndarray], layers: int) -> list[Net]:
