@@ -165,6 +165,17 @@ def unpacked(words: jax.Array, geometry: Geometry) -> np.ndarray:
     return np.moveaxis(bits.reshape(*planes.shape[:2], -1), -1, 0).astype(bool)
 
 
+def patterns(x: np.ndarray) -> np.ndarray:
+    """Return the number of the 3 x 3 pattern around each pixel, 0 to 511, of bool `(N, H, W)`."""
+    rows, columns = x.shape[1:]
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    code = np.zeros(x.shape, np.int16)
+    for k in range(9):
+        view = padded[:, k // 3 : k // 3 + rows, k % 3 : k % 3 + columns]
+        code |= view.astype(np.int16) << k
+    return code
+
+
 Loss = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 """(false positives, false negatives, pixels, positives) -> loss."""
 

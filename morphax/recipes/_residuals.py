@@ -8,7 +8,7 @@ computed over the pixels that count; if one of them is far from 0, there is some
 import numpy as np
 
 from morphax.recipes._bit_errors import output, residual_statistics
-from morphax.recipes._blocks import unpacked
+from morphax.recipes._blocks import patterns, unpacked
 from morphax.recipes._descent import Net, Problem, tape_of
 
 _FAR = 4.0
@@ -56,12 +56,7 @@ def _scores(n: np.ndarray) -> tuple[float, float]:
 
 def _by_pattern(x: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Wrong pixels and pixels for each 3 x 3 pattern of the input, `(2, 512)`."""
-    rows, columns = x.shape[1:]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    code = np.zeros(x.shape, np.int16)
-    for k in range(9):
-        view = padded[:, k // 3 : k // 3 + rows, k % 3 : k % 3 + columns]
-        code |= view.astype(np.int16) << k
+    code = patterns(x)
     return np.stack([np.bincount(code[part], minlength=512) for part in (wrong, counts)])
 
 

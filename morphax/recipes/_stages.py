@@ -15,7 +15,7 @@ import numpy as np
 
 from morphax.recipes import _forms
 from morphax.recipes._bit_errors import Block, output
-from morphax.recipes._blocks import unpacked
+from morphax.recipes._blocks import patterns, unpacked
 from morphax.recipes._descent import (
     LITERALS,
     NEURONS,
@@ -134,8 +134,8 @@ def beside_the_input(search: Search) -> Proposals:
                 some += descents(search, starts, 2, problem=problem)
             found.append(min(some, key=lambda one: one[0])[1])
         starts = _with_input(found[0], found[1], 2 * channel, search.inputs)
-        for _, net in descents(search, starts, 2)[:1]:
-            yield "beside the input", _forms.tidied(net, search.inputs)
+        for value, net in descents(search, starts, 2)[:1]:
+            yield "beside the input", without_maps(search, _forms.tidied(net, search.inputs), value)
 
 
 def _with_input(where_set: Net, elsewhere: Net, literal: int, inputs: int) -> list[Net]:
@@ -238,9 +238,21 @@ def grown(search: Search, problem: Problem) -> list[tuple[float, Net]]:
     block, geometry = problem.pairs.blocks[0], problem.pairs.geometry
     x = np.stack([unpacked(plane, geometry) for plane in block.x], 1)
     inside = unpacked(block.inside, geometry)[:, None]
-    where = np.argwhere(unpacked(block.y & block.counts, geometry))
+    counts, positive = (unpacked(w, geometry) for w in (block.counts, block.y & block.counts))
+    where = np.argwhere(positive)
+    if not len(where):
+        return []
+    # Pixels whose pattern is often positive: with few targets and many flips, others are flips.
+    code = patterns(x[:, 0])
+    rate = np.bincount(code[positive], minlength=512) / np.maximum(
+        np.bincount(code[counts], minlength=512), 1
+    )
+    weight = rate[code[positive]] ** 2
+    seeds = search.rng.choice(
+        len(where), min(_SEEDS, len(where)), replace=False, p=weight / weight.sum()
+    )
     edge, side, found = geometry.side // 2, geometry.side, []
-    for image, row, column in search.rng.permutation(where)[:_SEEDS]:
+    for image, row, column in where[seeds]:
         literals = []
         for words in (x[image] & inside[image], ~x[image] & inside[image]):
             padded = np.pad(words, ((0, 0), (edge, edge), (edge, edge)))

@@ -86,8 +86,8 @@ def learn_chain(
     kernel_size: int = 7,
     depth: int = 4,
     loss: str | tuple[float, float] = "wrong",
-    patience: int = 3,
-    time_limit: float = 30.0,
+    patience: int = 2,
+    time_limit: float = 60.0,
     log: str | Path | None = None,
     progress: bool = False,
 ) -> LearnedChain:
@@ -107,7 +107,7 @@ def learn_chain(
         kernel_size: odd side of the windows.
         depth: layers of a chain at most, 1 to 8.
         loss: one of `LOSSES`, or the costs of a false positive and of a false negative.
-        patience: how often the best network is changed at random, 8 times each, without an improvement
+        patience: how often the best network is changed at random, 4 times each, without an improvement
             before the search ends.
         time_limit: seconds of search, compilation left aside; the best network so far is returned.
         log: JSONL file for the records.
@@ -197,7 +197,7 @@ def _run(
                     return best, "time limit"
         idle = 0
         while idle < patience:
-            found = perturbed(search, best.net, 8)
+            found = perturbed(search, best.net, 4)
             before = best
             for _, net in found[:1]:
                 best = judged(best, "changed at random", net)
