@@ -14,3 +14,5 @@ from morphax.data.targets import target as target
 from morphax.data.tfds import binary_images as binary_images
 from morphax.data.tfds import load as load
 from morphax.data.tfds import tfds_source as tfds_source
+from morphax.data.window_bounds import WindowBounds as WindowBounds
+from morphax.data.window_bounds import window_bounds as window_bounds

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphax.recipes._patterns import Example, padded_planes
+from morphax.data.window_patterns import Example, padded_planes
 
 
 class Level(NamedTuple):
     """One level of a window operator.
 
     Attributes:
-        window: int `(n, 3)`, see `morphax.recipes._patterns`.
+        window: int `(n, 3)`, see `morphax.data.window_patterns`.
         literals: bool `(maps, 2 n)`: pixels that must be set, then pixels that must not be set.
         votes: int32 `(maps,)`.
         cuts: int32 `(planes,)`.

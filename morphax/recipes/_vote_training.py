@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from morphax.classification.clauses import fires
-from morphax.recipes._patterns import Patterns
+from morphax.data.window_patterns import Patterns
 
 _SHARPNESS, _SLOPE = 4.0, 2.0  # t and p
 _BOUND = 1.5  # largest |q|: no literal is ever far from a change

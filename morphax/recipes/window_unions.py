@@ -20,8 +20,8 @@ import numpy as np
 from morphax import _checks
 from morphax.recipes._choice import choose
 from morphax.recipes._levels import Level, next_examples, run_levels
-from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
-from morphax.recipes._patterns import (
+from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
+from morphax.data.window_patterns import (
     Example,
     count_patterns,
     square_window,
@@ -100,7 +100,7 @@ def learn_window_union(
 
     Raises:
         ValueError: pairs that cannot be learned from (see
-            `morphax.recipes._pair_images.read_pairs`), gray inputs, or options out of range.
+            `morphax.data.image_lists.read_pairs`), gray inputs, or options out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)

@@ -19,8 +19,8 @@ from morphax import _checks
 from morphax.recipes._choice import choose
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes._levels import Level, next_examples, run_levels
-from morphax.recipes._pair_images import Scores, hold_out, read_pairs, score_answers
-from morphax.recipes._patterns import (
+from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
+from morphax.data.window_patterns import (
     Example,
     Patterns,
     count_patterns,
@@ -113,7 +113,7 @@ def learn_window_votes(
 
     Raises:
         ValueError: pairs that cannot be learned from (see
-            `morphax.recipes._pair_images.read_pairs`), or options out of range.
+            `morphax.data.image_lists.read_pairs`), or options out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphax.recipes import _literal_moves as moves
-from morphax.recipes._patterns import (
+from morphax.data.window_patterns import (
     Patterns,
     count_patterns,
     sample_patterns,

@@ -9,8 +9,8 @@ from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes._levels import Level, add_planes, count_votes, run_levels
-from morphax.recipes._pair_images import read_pairs, score_answers
-from morphax.recipes._patterns import Patterns, square_window
+from morphax.data.image_lists import read_pairs, score_answers
+from morphax.data.window_patterns import Patterns, square_window
 from morphax.recipes._vote_training import score, train_votes
 from morphax.recipes.window_unions import answer
 from morphax.recipes.window_votes import answer_votes

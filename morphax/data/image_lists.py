@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax import _checks
-from morphax.recipes._patterns import Example
+from morphax.data.window_patterns import Example
 
 
 class Scores(NamedTuple):
