@@ -1,0 +1,159 @@
+"""Turn learned window operators into networks of neurons: certified, binarized, programs.
+
+A hit-or-miss is the erosion by the pixels that must be set, intersected with the complement of the
+dilation by those that must not be set. So a level becomes, with the banks there are,
+
+1. "spatial" banks, one for the erosions and one for the complemented dilations of each plane;
+2. a "dense" bank of intersections: each map joins its parts;
+3. a "dense" bank of one union, or `morphax.group_sum`, which counts the votes.
+
+All weights are 0 and 1 and all biases lie in the middle, so every neuron is certified.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from morphax import _checks
+from morphax.classification.model import wires
+from morphax.neurons.forward import apply, complement, concatenate
+from morphax.neurons.heads import group_sum
+from morphax.neurons.nodes import BiSE, Spec
+from morphax.recipes._levels import Level
+
+_SCALE = 40.0  # |p|: the neurons are almost binary for floats, too
+
+
+class WindowNetwork(NamedTuple):
+    """A window operator as a network.
+
+    Attributes:
+        apply: `(params, x) -> y`, x `(batch, H, W, planes)`: floats for real params; bool or words
+            for binary ones. y is `(batch, H, W, 1)`: bits of a union, or counts of votes.
+        params: params tree of `BiSE` nodes.
+        least: the answer is `y >= least` where y are counts; None where y are bits.
+    """
+
+    apply: Callable[[Any, jax.Array], jax.Array]
+    params: Any
+    least: int | None
+
+
+def window_network(
+    levels: Sequence[Level], *, planes: int = 1, border: str = "constant"
+) -> WindowNetwork:
+    """Return the network of a learned window operator.
+
+    Args:
+        levels: of `morphax.recipes.learn_window_union` (any number of levels that pass on their
+            answer alone, so without `counts`) or of `learn_window_votes` (one level).
+        planes: number of planes of an image.
+        border: "constant" or "replicate", as learned.
+
+    Returns:
+        `WindowNetwork`: `morphax.certify_network(net.apply, net.params, shape)` proves it,
+        `morphax.binarize(net.params)` makes its bits.
+
+    Raises:
+        ValueError: no level, a level without maps, a map without literals, or a level before the
+            last that is not a union with one cut.
+
+    Example:
+        >>> import morphax
+        >>> window = np.array([[0, 0, 0], [0, 1, 0]])
+        >>> literals = np.array([[True, False, False, True]])
+        >>> ends = Level(window, literals, np.array([1]), np.array([1]))
+        >>> net = window_network([ends])
+        >>> bool(morphax.certify_network(net.apply, net.params, (1, 4, 4, 1)).exact)
+        True
+        >>> image = jnp.array([[True, True, False, True]])[None, ..., None]
+        >>> net.apply(morphax.binarize(net.params), image).astype(int).ravel().tolist()
+        [0, 1, 0, 1]
+    """
+    _checks.require(len(levels) > 0, "levels", "one level or more", len(levels))
+    _checks.one_of("border", border, ("constant", "replicate"))
+    unions = [bool((level.votes == 1).all()) and level.cuts.tolist() == [1] for level in levels]
+    _checks.require(all(unions[:-1]), "levels", "unions with the cut 1 before the last level",
+                    [level.cuts.tolist() for level in levels])  # fmt: skip
+    params, reads = [], []
+    for depth, level in enumerate(levels):
+        banks, read = _level_params(level, planes + min(depth, 1), border)
+        params.append(banks)
+        reads.append(read)
+    table, least = (None, None) if unions[-1] else _counted(levels[-1])
+
+    def run(params: Any, x: jax.Array) -> jax.Array:
+        seen = x
+        for banks, read in zip(params[:-1], reads[:-1], strict=True):
+            answer = apply(banks["union"], _fits(banks, read, seen))
+            seen = concatenate([x, answer])
+        fits = _fits(params[-1], reads[-1], seen)
+        return apply(params[-1]["union"], fits) if table is None else _votes(fits, table)
+
+    return WindowNetwork(run, params, least)
+
+
+def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any], list[int]]:
+    """Return the banks of a level, and which plane each spatial bank reads."""
+    n, maps = len(level.window), len(level.literals)
+    _checks.require(maps > 0, "levels", "levels with a map", "a level without maps")
+    fewest = int(level.literals.sum(1).min())
+    _checks.require(fewest > 0, "levels", "maps with a literal", "a map without literals")
+    reach = np.abs(level.window[:, :2]).max(0)
+    banks, reads, owners = [], [], []
+    for plane in range(planes):
+        for side, literals in enumerate(np.split(level.literals, [n], axis=1)):
+            chosen = level.window[:, 2] == plane
+            users = np.flatnonzero(literals[:, chosen].any(1))
+            if not len(users):
+                continue
+            selem = np.zeros((*(2 * reach + 1), 1, len(users)), np.float32)
+            rows, columns = (level.window[chosen, :2] + reach).T
+            selem[rows, columns, 0] = literals[np.ix_(users, chosen)].T
+            banks.append(_bank(selem, "spatial", border, erosion=side == 0, negative=side == 1))
+            reads.append(plane)
+            owners.append(users)
+    joined = (np.concatenate(owners)[:, None] == np.arange(maps)).astype(np.float32)
+    found = {"parts": banks, "maps": _bank(joined, "dense", border, erosion=True)}
+    if (level.votes == 1).all():
+        union = np.ones((maps, 1), np.float32)
+        found["union"] = _bank(union, "dense", border, erosion=False)
+    return found, reads
+
+
+def _bank(
+    selem: np.ndarray, role: str, border: str, *, erosion: bool, negative: bool = False
+) -> BiSE:
+    """Return a bank of erosions or dilations by sets of 0 and 1, complemented if `negative`."""
+    size = selem.sum((0, 1) if role == "spatial" else 0)
+    bias = size - 0.5 if erosion else np.full(size.shape, 0.5)
+    scale = np.full(size.shape, -_SCALE if negative else _SCALE)
+    spec = Spec(role, "identity", "raw", "sigmoid", border=border)
+    return BiSE(*(jnp.asarray(part, jnp.float32) for part in (selem, bias, scale)), spec)
+
+
+def _fits(banks: Any, reads: list[int], planes: jax.Array) -> jax.Array:
+    """Return where each map fits, `(batch, H, W, maps)`."""
+    parts = [
+        apply(bank, planes[..., plane : plane + 1])[..., 0, :]
+        for bank, plane in zip(banks["parts"], reads, strict=True)
+    ]
+    return apply(banks["maps"], concatenate(parts))
+
+
+def _counted(level: Level) -> tuple[np.ndarray, int]:
+    """Return which bits the votes count, and the least count that answers 1.
+
+    A negative vote counts the complement of its map that often, which adds the same to every count.
+    """
+    votes = level.votes.astype(np.int64)
+    table = wires(votes[:, None], np.zeros(1, np.int64))
+    return table.reshape(-1), int(level.cuts[0] - np.minimum(votes, 0).sum())
+
+
+def _votes(fits: jax.Array, table: np.ndarray) -> jax.Array:
+    bits = concatenate([fits, complement(fits)])
+    return group_sum(jnp.take(bits, table, axis=-1, mode="clip"), classes=1)
