@@ -59,8 +59,20 @@ VOTES = {
     "dibco": {"clauses": (64, 64), "window": 7, "planes": PLANES["dibco"]},
     "drive": {"clauses": (64, 128), "window": 9, "further_window": 11, "planes": PLANES["drive"]},
 }
-COLUMNS = ("set", "contender", "seed", "error", "precision", "recall", "f1", "iou", "seconds",
-           "cpu", "maps", "literals")  # fmt: skip
+COLUMNS = (
+    "set",
+    "contender",
+    "seed",
+    "error",
+    "precision",
+    "recall",
+    "f1",
+    "iou",
+    "seconds",
+    "cpu",
+    "maps",
+    "literals",
+)
 Learned = tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]
 """What answers an image, and what is to be said about it."""
 
@@ -75,7 +87,7 @@ def read_split(folder: Path, *, gray: bool, most: int | None) -> list[Example]:
             if path.exists():
                 image = np.asarray(Image.open(path).convert("L"))
                 images.append(image if gray and side == "input" else image > 127)
-    return read_pairs((sides["input"], sides["target"]), sides["mask"] or None)
+    return read_pairs((sides["input"], sides["target"]), masks=sides["mask"] or None)
 
 
 def as_pairs(examples: list[Example]) -> dict[str, Any]:
@@ -116,9 +128,12 @@ def learn_votes(name: str, train: list[Example], seed: int) -> Learned:
 def _says(found: Any) -> dict[str, Any]:
     """Return the sizes and options of a learned operator."""
     options = {k: v for k, v in found.options.items() if not isinstance(v, GrayPlanes)}
-    return {"maps": [len(level.literals) for level in found.levels],
-            "literals": int(sum(level.literals.sum() for level in found.levels)),
-            "options": options, "tried": found.tried}  # fmt: skip
+    return {
+        "maps": [len(level.literals) for level in found.levels],
+        "literals": int(sum(level.literals.sum() for level in found.levels)),
+        "options": options,
+        "tried": found.tried,
+    }
 
 
 def learn_trees(name: str, train: list[Example], seed: int, *, extra: bool = True) -> Learned:
@@ -145,8 +160,10 @@ def learn_trees(name: str, train: list[Example], seed: int, *, extra: bool = Tru
 
     def run(image: np.ndarray) -> np.ndarray:
         pixels = np.arange(image.shape[0] * image.shape[1])
-        parts = [model.predict(see(gray_planes(image, kinds), window, part, border=border))
-                 for part in np.array_split(pixels, -(-len(pixels) // 50_000))]  # fmt: skip
+        parts = [
+            model.predict(see(gray_planes(image, kinds), window, part, border=border))
+            for part in np.array_split(pixels, -(-len(pixels) // 50_000))
+        ]
         return np.concatenate(parts).reshape(image.shape[:2])
 
     return run, {}
@@ -169,15 +186,23 @@ CONTENDERS: dict[str, tuple[Callable[..., Learned], tuple[str, ...]]] = {
 
 def row_of(name: str, contender: str, seed: int, folder: Path, *, smoke: bool) -> dict[str, Any]:
     """Learn from the train split, and score the answers on the test split."""
-    train, test = (read_split(folder / name / split, gray=name in GRAY, most=2 if smoke else None)
-                   for split in ("train", "test"))  # fmt: skip
+    train, test = (
+        read_split(folder / name / split, gray=name in GRAY, most=2 if smoke else None)
+        for split in ("train", "test")
+    )
     start, busy = time.perf_counter(), time.process_time()
     run, says = CONTENDERS[contender][0](name, train, seed)
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     scores = score_answers([run(image) for image, _, _ in test], test)
     shares = {k: round(v, 4) for k, v in scores._asdict().items() if k not in ("error", "pixels")}
-    return {"error": round(100 * scores.error, 4), **shares, "pixels": scores.pixels,
-            "seconds": round(seconds, 1), "cpu": round(cpu, 1), **says}  # fmt: skip
+    return {
+        "error": round(100 * scores.error, 4),
+        **shares,
+        "pixels": scores.pixels,
+        "seconds": round(seconds, 1),
+        "cpu": round(cpu, 1),
+        **says,
+    }
 
 
 def main() -> None:
@@ -212,9 +237,16 @@ def main() -> None:
                     common.skip(skipped, f"{contender} on {name}: {error}")
                     continue
                 now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                row = {"set": name, "contender": contender, "seed": seed, **row, "date": now,
-                       "commit": about["commit"][:7], "device": about["device"],
-                       "load": round(os.getloadavg()[0], 1)}  # fmt: skip
+                row = {
+                    "set": name,
+                    "contender": contender,
+                    "seed": seed,
+                    **row,
+                    "date": now,
+                    "commit": about["commit"][:7],
+                    "device": about["device"],
+                    "load": round(os.getloadavg()[0], 1),
+                }
                 rows.append(row)
                 if not options.smoke:
                     with journal.open("a") as file:
@@ -223,7 +255,7 @@ def main() -> None:
     about["skipped"] = skipped
     table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
     common.write_rows(options.out / "real_pairs.json", about, rows)
-    (options.out / "real_pairs.md").write_text(table + "\n")
+    (options.out / "real_pairs.json").with_suffix(".md").write_text(table + "\n")
     print(table)
 
 

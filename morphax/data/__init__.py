@@ -2,6 +2,8 @@
 
 from morphax.data._diskorect import diskorect as diskorect
 from morphax.data._noisti import noisti as noisti
+from morphax.data.bounds import WindowBounds as WindowBounds
+from morphax.data.bounds import window_bounds as window_bounds
 from morphax.data.nuclei import draw_nuclei as draw_nuclei
 from morphax.data.nuclei import load_nuclei as load_nuclei
 from morphax.data.pair_checks import check_pairs as check_pairs
@@ -14,5 +16,3 @@ from morphax.data.targets import target as target
 from morphax.data.tfds import binary_images as binary_images
 from morphax.data.tfds import load as load
 from morphax.data.tfds import tfds_source as tfds_source
-from morphax.data.window_bounds import WindowBounds as WindowBounds
-from morphax.data.window_bounds import window_bounds as window_bounds

@@ -14,7 +14,7 @@ from morphax.data.window_patterns import Example
 
 
 class Scores(NamedTuple):
-    """How well an operator does on the pixels that count.
+    """Hold how well an operator does on the pixels that count.
 
     Attributes:
         error: share of wrong pixels.
@@ -46,11 +46,17 @@ def score_answers(answers: Sequence[np.ndarray], examples: Sequence[Example]) ->
     def share(part: int, whole: int) -> float:
         return part / whole if whole else 1.0
 
-    return Scores(wrong / max(pixels, 1), share(hits, hits + extra), share(hits, hits + missed),
-                  share(2 * hits, 2 * hits + wrong), share(hits, hits + wrong), pixels)  # fmt: skip
+    return Scores(
+        wrong / max(pixels, 1),
+        share(hits, hits + extra),
+        share(hits, hits + missed),
+        share(2 * hits, 2 * hits + wrong),
+        share(hits, hits + wrong),
+        pixels,
+    )
 
 
-def read_pairs(pairs: Any, masks: Any = None) -> list[Example]:
+def read_pairs(pairs: Any, *, masks: Any = None) -> list[Example]:
     """Return the images of pairs as (input `(H, W, C)`, target `(H, W)`, mask `(H, W)`).
 
     Args:
@@ -81,8 +87,12 @@ def read_pairs(pairs: Any, masks: Any = None) -> list[Example]:
     _checks.require(pixels > 0, "masks", "a pixel that counts", "masks without a set pixel")
     positive = sum(int((target & mask).sum()) for _, target, mask in examples)
     mixed = 0 < positive < pixels
-    _checks.require(mixed, "targets", "set and unset pixels among those that count",
-                    "only set ones" if positive else "only unset ones")  # fmt: skip
+    _checks.require(
+        mixed,
+        "targets",
+        "set and unset pixels among those that count",
+        "only set ones" if positive else "only unset ones",
+    )
     return examples
 
 
@@ -91,8 +101,12 @@ def _read(number: int, image: Any, target: Any, mask: Any) -> Example:
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
     whole = image.ndim == 3 and image.dtype.kind in "bui"
-    _checks.require(whole, f"inputs[{number}]", "bool or whole numbers (H, W) or (H, W, C)",
-                    f"{image.dtype} {image.shape}")  # fmt: skip
+    _checks.require(
+        whole,
+        f"inputs[{number}]",
+        "bool or whole numbers (H, W) or (H, W, C)",
+        f"{image.dtype} {image.shape}",
+    )
     sides = [_plane(f"targets[{number}]", target, image.shape[:2])]
     full = np.ones(image.shape[:2], bool)
     sides.append(full if mask is None else _plane(f"masks[{number}]", mask, image.shape[:2]))

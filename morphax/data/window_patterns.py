@@ -21,7 +21,7 @@ _WORD = 64
 
 
 class Patterns(NamedTuple):
-    """Different patterns of a window with the number of pixels that show them.
+    """Hold different patterns of a window with the number of pixels that show them.
 
     Attributes:
         bits: the patterns, bool `(patterns, n)`.
@@ -126,7 +126,16 @@ def _count_one(
 
 
 def padded_planes(planes: np.ndarray, window: np.ndarray, border: str) -> tuple[np.ndarray, int]:
-    """Return the planes with a frame as wide as the window reaches, and its width."""
+    """Return planes with a frame as wide as a window reaches, and the width of the frame.
+
+    Args:
+        planes: bool `(H, W, C)`.
+        window: int `(n, 3)`.
+        border: "replicate" or "constant".
+
+    Returns:
+        The padded planes, and how far the window reaches.
+    """
     reach = int(np.abs(window[:, :2]).max(initial=0))
     sides = ((reach, reach), (reach, reach), (0, 0))
     return np.pad(planes, sides, mode="edge" if border == "replicate" else "constant"), reach

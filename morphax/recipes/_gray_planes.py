@@ -22,7 +22,7 @@ _UNIT = 64  # a contrast of one spread
 
 
 class GrayPlanes(NamedTuple):
-    """Which planes are made of a gray image.
+    """Say which planes are made of a gray image.
 
     Attributes:
         shares: of the quantiles, from 0 to 1.

@@ -17,7 +17,7 @@ from morphax.data.window_patterns import Example, padded_planes
 
 
 class Level(NamedTuple):
-    """One level of a window operator.
+    """Hold one level of a window operator.
 
     Attributes:
         window: int `(n, 3)`, see `morphax.data.window_patterns`.

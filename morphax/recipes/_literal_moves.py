@@ -18,7 +18,7 @@ BLOCKED = -np.inf
 
 
 class Table(NamedTuple):
-    """Counted patterns, laid out for fast changes.
+    """Hold counted patterns, laid out for fast changes.
 
     Attributes:
         rows: the patterns, float32 `(patterns, n)`.

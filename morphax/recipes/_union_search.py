@@ -30,7 +30,7 @@ _DRAWN = 20000  # most frequent patterns, which decide about the next literal of
 
 
 class _Union(NamedTuple):
-    """Maps `(maps, 2 n)` and their violated literals `(maps, patterns)`; changed in place."""
+    """Hold maps `(maps, 2 n)` and their violated literals `(maps, patterns)`; changed in place."""
 
     literals: np.ndarray
     violated: np.ndarray
@@ -42,7 +42,7 @@ class _Union(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """What all steps of a search share."""
+    """Hold what all steps of a search share."""
 
     table: Table
     maps: int

@@ -28,7 +28,7 @@ _CHUNK = 16384  # patterns that are scored together
 
 
 class Votes(NamedTuple):
-    """Hit-or-misses with whole votes: the target is set where `votes @ fits >= least`.
+    """Hold hit-or-misses with whole votes: the target is set where `votes @ fits >= least`.
 
     Attributes:
         literals: bool `(clauses, 2 n)`: pixels that must be set, then pixels that must not be set.
@@ -114,8 +114,11 @@ def _start(key: jax.Array, patterns: Patterns, clauses: int) -> Any:
         held = np.flatnonzero(np.concatenate([pattern, ~pattern]))
         latent[rng.choice(held, min(_START, n), replace=False), clause] = 1.0
     votes = np.where(np.arange(clauses) % 2 == 0, 0.25, -0.25)
-    return {"q": jnp.asarray(latent, jnp.float32), "votes": jnp.asarray(votes, jnp.float32),
-            "bias": jnp.zeros(())}  # fmt: skip
+    return {
+        "q": jnp.asarray(latent, jnp.float32),
+        "votes": jnp.asarray(votes, jnp.float32),
+        "bias": jnp.zeros(()),
+    }
 
 
 def _drawing(patterns: Patterns) -> tuple[Any, jax.Array]:
@@ -130,8 +133,11 @@ def _drawing(patterns: Patterns) -> tuple[Any, jax.Array]:
     chance /= chance.sum()
     weight = count / count.sum() / chance
     target = patterns.positive / np.maximum(count, 1e-12)
-    data = (jnp.asarray(patterns.bits), jnp.asarray(target, jnp.float32),
-            jnp.asarray(weight, jnp.float32))  # fmt: skip
+    data = (
+        jnp.asarray(patterns.bits),
+        jnp.asarray(target, jnp.float32),
+        jnp.asarray(weight, jnp.float32),
+    )
     return data, jnp.asarray(np.cumsum(chance), jnp.float32)
 
 

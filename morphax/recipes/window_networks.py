@@ -28,7 +28,7 @@ _SCALE = 40.0  # |p|: the neurons are almost binary for floats, too
 
 
 class WindowNetwork(NamedTuple):
-    """A window operator as a network.
+    """Hold a window operator as a network.
 
     Attributes:
         apply: `(params, x) -> y`, x `(batch, H, W, planes)`: floats for real params; bool or words
@@ -76,8 +76,12 @@ def window_network(
     _checks.require(len(levels) > 0, "levels", "one level or more", len(levels))
     _checks.one_of("border", border, ("constant", "replicate"))
     unions = [bool((level.votes == 1).all()) and level.cuts.tolist() == [1] for level in levels]
-    _checks.require(all(unions[:-1]), "levels", "unions with the cut 1 before the last level",
-                    [level.cuts.tolist() for level in levels])  # fmt: skip
+    _checks.require(
+        all(unions[:-1]),
+        "levels",
+        "unions with the cut 1 before the last level",
+        [level.cuts.tolist() for level in levels],
+    )
     params, reads = [], []
     for depth, level in enumerate(levels):
         banks, read = _level_params(level, planes + min(depth, 1), border)

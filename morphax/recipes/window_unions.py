@@ -18,8 +18,6 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax.recipes._choice import choose
-from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
 from morphax.data.window_patterns import (
     Example,
@@ -27,6 +25,8 @@ from morphax.data.window_patterns import (
     square_window,
     with_neighbours,
 )
+from morphax.recipes._choice import choose
+from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._union_search import search_union
 
 _WINDOWS = (3, 5, 7, 9, 11)
@@ -37,7 +37,7 @@ _CUTS = np.array([1, 2, 4], np.int32)  # maps that fit: the planes that the next
 
 
 class WindowOperator(NamedTuple):
-    """A learned window operator; `answer(operator, image)` applies it.
+    """Hold a learned window operator; `answer(operator, image)` applies it.
 
     Attributes:
         levels: the levels, see `morphax.recipes._levels.Level`.
@@ -56,7 +56,7 @@ class WindowOperator(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What is not chosen on held-out pairs."""
+    """Hold what is not chosen on held-out pairs."""
 
     maps: tuple[int, ...]
     border: str
@@ -111,7 +111,7 @@ def learn_window_union(
         >>> len(found.levels[0].literals), bool((answer(found, inputs[0]) == edges[0]).all())
         (1, True)
     """
-    examples = read_pairs(pairs, masks)
+    examples = read_pairs(pairs, masks=masks)
     sizes = (maps,) if isinstance(maps, int) else tuple(maps)
     _check_options(examples, sizes, window, border)
     seed = int(np.asarray(jax.random.key_data(key))[-1])
@@ -192,22 +192,27 @@ def _learn_levels(
             flips = _MOST_GUESSED // max(1, len(patterns.bits))
             rng = np.random.default_rng([plan.seed, depth])
             patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
-            literals = search_union(*patterns, maps=count, least_gain=least_gain, seconds=share,
-                                    seed=plan.seed + depth)  # fmt: skip
+            literals = search_union(
+                *patterns, maps=count, least_gain=least_gain, seconds=share, seed=plan.seed + depth
+            )
             return Level(eye, literals, np.ones(len(literals), np.int32), _CUTS)
 
         levels.append(learn(seen))
         if depth + 1 < len(plan.maps):
-            seen = next_examples(learn, seen, levels[-1], channels, border=plan.border,
-                                 folds=plan.folds)  # fmt: skip
+            seen = next_examples(
+                learn, seen, levels[-1], channels, border=plan.border, folds=plan.folds
+            )
     levels[-1] = levels[-1]._replace(cuts=_CUTS[:1])
     return tuple(levels)
 
 
 def _second_window(channels: int) -> np.ndarray:
     """Return the window of a second level, on the planes of the image and of the first level."""
-    parts = [square_window(11, channels), square_window(3, channels + 1, channels + 2),
-             square_window(7, *range(channels))]  # fmt: skip
+    parts = [
+        square_window(11, channels),
+        square_window(3, channels + 1, channels + 2),
+        square_window(7, *range(channels)),
+    ]
     return np.concatenate(parts)
 
 

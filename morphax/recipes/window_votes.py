@@ -16,9 +16,6 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax.recipes._choice import choose
-from morphax.recipes._gray_planes import GrayPlanes, gray_planes
-from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
 from morphax.data.window_patterns import (
     Example,
@@ -27,6 +24,9 @@ from morphax.data.window_patterns import (
     sample_patterns,
     square_window,
 )
+from morphax.recipes._choice import choose
+from morphax.recipes._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._vote_training import train_votes
 
 _WINDOWS = (5, 7, 9)
@@ -36,7 +36,7 @@ _IMAGE = 5  # side of the window of the image in further levels
 
 
 class _Plan(NamedTuple):
-    """What is learned, and how."""
+    """Hold what is learned, and how."""
 
     clauses: tuple[int, ...]
     steps: int
@@ -49,7 +49,7 @@ class _Plan(NamedTuple):
 
 
 class WindowVotes(NamedTuple):
-    """A learned operator of votes; `answer_votes(operator, image)` applies it.
+    """Hold a learned operator of votes; `answer_votes(operator, image)` applies it.
 
     Attributes:
         levels: the levels, see `morphax.recipes._levels.Level`.
@@ -125,7 +125,7 @@ def learn_window_votes(
         >>> bool((answer_votes(found, inputs[0]) == edges[0]).all())
         True
     """
-    images = read_pairs(pairs, masks)
+    images = read_pairs(pairs, masks=masks)
     counts = (clauses,) if isinstance(clauses, int) else tuple(clauses)
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
@@ -170,9 +170,14 @@ def answer_votes(operator: WindowVotes, image: np.ndarray) -> np.ndarray:
 
 
 def _check_options(
-    images: list[Example], clauses: tuple[int, ...], window: int | None, further: int, border: str,
-    steps: int, flip: float,
-) -> None:  # fmt: skip
+    images: list[Example],
+    clauses: tuple[int, ...],
+    window: int | None,
+    further: int,
+    border: str,
+    steps: int,
+    flip: float,
+) -> None:
     _checks.require(len(clauses) > 0, "clauses", "a number for each level", clauses)
     for count in clauses:
         _checks.at_least("clauses", count, 1)
@@ -198,22 +203,25 @@ def _learn_levels(
             eye = square_window(window, *range(channels))
         else:
             before = range(channels, channels + len(_CUTS))
-            eye = np.concatenate([square_window(plan.further, *before),
-                                  square_window(_IMAGE, *range(channels))])  # fmt: skip
+            eye = np.concatenate(
+                [square_window(plan.further, *before), square_window(_IMAGE, *range(channels))]
+            )
 
         def learn(
             part: list[Example], key: Any = level_key, eye: Any = eye, count: int = clauses
         ) -> Level:
             patterns = _patterns(key, part, eye, plan)
-            found = train_votes(key, patterns, clauses=count, steps=plan.steps, flip=plan.flip,
-                                most=plan.most)  # fmt: skip
+            found = train_votes(
+                key, patterns, clauses=count, steps=plan.steps, flip=plan.flip, most=plan.most
+            )
             cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
             return Level(eye, found.literals, found.votes, np.array(cuts, np.int32))
 
         levels.append(learn(seen))
         if depth + 1 < len(plan.clauses):
-            seen = next_examples(learn, seen, levels[-1], channels, border=plan.border,
-                                 folds=plan.folds)  # fmt: skip
+            seen = next_examples(
+                learn, seen, levels[-1], channels, border=plan.border, folds=plan.folds
+            )
     levels[-1] = levels[-1]._replace(cuts=levels[-1].cuts[:1])
     return tuple(levels)
 

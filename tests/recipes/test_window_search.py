@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphax.recipes import _literal_moves as moves
 from morphax.data.window_patterns import (
     Patterns,
     count_patterns,
@@ -16,14 +15,16 @@ from morphax.data.window_patterns import (
     square_window,
     with_neighbours,
 )
+from morphax.recipes import _literal_moves as moves
 from morphax.recipes._union_search import search_union
 
 
 def _fits(literals: np.ndarray, bits: np.ndarray) -> np.ndarray:
     """Whether each map fits each pattern, from the definition: `(maps, patterns)`."""
     n = bits.shape[1]
-    return np.array([[not (m[:n] & ~p).any() and not (m[n:] & p).any() for p in bits]
-                     for m in literals]).reshape(len(literals), len(bits))  # fmt: skip
+    return np.array(
+        [[not (m[:n] & ~p).any() and not (m[n:] & p).any() for p in bits] for m in literals]
+    ).reshape(len(literals), len(bits))
 
 
 def _wrong(literals: np.ndarray, patterns: Patterns) -> float:
@@ -43,8 +44,10 @@ def tables(draw, n: int = 4) -> Patterns:
 def test_patterns_are_those_of_plain_loops(border: str, channels: int) -> None:
     rng = np.random.default_rng(channels)
     window = np.concatenate([square_window(3, *range(channels)), np.array([[-2, 3, 0]])])
-    examples = [(rng.random((*size, channels)) < 0.4, rng.random(size) < 0.5, rng.random(size) < 0.8)
-                for size in ((7, 5), (4, 9))]  # fmt: skip
+    examples = [
+        (rng.random((*size, channels)) < 0.4, rng.random(size) < 0.5, rng.random(size) < 0.8)
+        for size in ((7, 5), (4, 9))
+    ]
     expected: dict[bytes, list[int]] = {}
     for planes, target, mask in examples:
         height, width, _ = planes.shape

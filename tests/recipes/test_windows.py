@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from morphax.data.image_lists import read_pairs, score_answers
+from morphax.data.window_patterns import Patterns, square_window
 from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes._levels import Level, add_planes, count_votes, run_levels
-from morphax.data.image_lists import read_pairs, score_answers
-from morphax.data.window_patterns import Patterns, square_window
 from morphax.recipes._vote_training import score, train_votes
 from morphax.recipes.window_unions import answer
 from morphax.recipes.window_votes import answer_votes
@@ -137,8 +137,10 @@ def test_a_second_level_sees_further_than_the_first() -> None:
     options = {"window": 5, "least_gain": 1, "guess": 0.0}
     one = learn_window_union(KEY, (inputs, targets), maps=1, **options)
     two = learn_window_union(KEY, (inputs, targets), maps=(1, 4), **options)
-    wrong = [sum((answer(op, x) != y).sum() for x, y in zip(inputs, targets, strict=True))
-             for op in (one, two)]  # fmt: skip
+    wrong = [
+        sum((answer(op, x) != y).sum() for x, y in zip(inputs, targets, strict=True))
+        for op in (one, two)
+    ]
     assert len(two.levels) == 2
     assert two.levels[1].window[:, 2].max() == 3
     assert wrong[1] == 0 < wrong[0]
@@ -180,12 +182,16 @@ def test_same_key_same_votes() -> None:
         (lambda x, y: ([], []), {}, "at least one"),
         (lambda x, y: (x, [t.T for t in y]), {}, r"targets\[0\]: expected bool \(17, 12\)"),
         (lambda x, y: (x, [t * 255 for t in y]), {}, r"targets\[0\]: expected bool"),
-        (lambda x, y: ([t * 1.0 for t in x], y), {}, r"inputs\[0\]: expected bool or whole numbers"),
+        (
+            lambda x, y: ([t * 1.0 for t in x], y),
+            {},
+            r"inputs\[0\]: expected bool or whole numbers",
+        ),
         (lambda x, y: (x, y), {"window": 4}, "window: expected an odd side of at most 9"),
         (lambda x, y: (x, y), {"window": 11}, "window: expected an odd side of at most 9"),
         (lambda x, y: (x, y), {"border": "wrap"}, "border: expected one of"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("learn", [learn_window_union, learn_window_votes])
 def test_bad_input_is_refused_in_one_line(learn, change, options, message) -> None:
     with pytest.raises(ValueError, match=message) as caught:
@@ -196,6 +202,6 @@ def test_bad_input_is_refused_in_one_line(learn, change, options, message) -> No
 def test_empty_masks_and_gray_inputs_of_unions_are_refused() -> None:
     inputs, targets = _pairs()
     with pytest.raises(ValueError, match="masks: expected a pixel that counts"):
-        read_pairs((inputs, targets), [x & False for x in inputs])
+        read_pairs((inputs, targets), masks=[x & False for x in inputs])
     with pytest.raises(ValueError, match="inputs: expected bool images"):
         learn_window_union(KEY, ([x * np.uint8(255) for x in inputs], targets))

@@ -19,7 +19,7 @@ _MOST = 3000  # most frequent patterns of each kind in the bound of increasing o
 
 
 class WindowBounds(NamedTuple):
-    """Errors that anything learned should be compared with, as shares of the pixels that count.
+    """Hold errors that anything learned should be compared with, as shares of the pixels that count.
 
     Attributes:
         copy: of the input as answer; None where inputs have several planes.
@@ -75,7 +75,7 @@ def window_bounds(
         >>> found.increasing > 0.4
         True
     """
-    examples = read_pairs(pairs, masks)
+    examples = read_pairs(pairs, masks=masks)
     binary = all(planes.dtype == bool for planes, _, _ in examples)
     _checks.require(
         binary, "inputs", "bool images (threshold them, e.g. images > 127)", "gray ones"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morphax import data
-from morphax.data.window_bounds import _conflicts
+from morphax.data.bounds import _conflicts
 from morphax.data.window_patterns import Patterns
 
 
