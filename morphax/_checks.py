@@ -1,6 +1,6 @@
-"""Argument checks shared by every room: one error text, raised while tracing.
+"""Argument checks for all of morphax, with one form of error, raised while tracing.
 
-Each message names the argument, what was expected and what came.
+Each message names the argument, what was expected, and what was given.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,17 @@ import numpy as np
 
 
 def require(condition: bool, argument: str, expected: str, came: Any) -> None:
-    """Raise `ValueError` naming `argument`, what was `expected` and what `came`."""
+    """Raise `ValueError` unless a condition holds.
+
+    Args:
+        condition: condition that must hold.
+        argument: name of the argument, for the message.
+        expected: description of what the argument must be.
+        came: value that was given.
+
+    Raises:
+        ValueError: if the condition is false.
+    """
     if not condition:
         raise ValueError(f"{argument}: expected {expected}, got {came!r}")
 
@@ -21,20 +31,20 @@ def one_of(argument: str, value: Any, options: Collection[Any]) -> None:
 
 
 def extra(module: str, name: str) -> ImportError:
-    """The error for a missing optional dependency, naming the extra that brings it."""
+    """Return the error for a missing optional dependency; it names the extra that installs it."""
     return ImportError(f"{module} is not installed; it comes with: pip install 'morphax[{name}]'")
 
 
 def at_least(argument: str, value: int, low: int) -> None:
     """Raise `ValueError` unless `value` is an integer of at least `low`."""
-    fits = isinstance(value, (int, np.integer)) and value >= low
-    require(fits, argument, f"an integer of at least {low}", value)
+    in_range = isinstance(value, (int, np.integer)) and value >= low
+    require(in_range, argument, f"an integer of at least {low}", value)
 
 
 def pair(argument: str, value: tuple[int, int], low: int) -> None:
     """Raise `ValueError` unless `value` is a pair of integers of at least `low`."""
-    fits = len(value) == 2 and all(isinstance(v, (int, np.integer)) and v >= low for v in value)
-    require(fits, argument, f"two integers of at least {low}", value)
+    in_range = len(value) == 2 and all(isinstance(v, (int, np.integer)) and v >= low for v in value)
+    require(in_range, argument, f"two integers of at least {low}", value)
 
 
 def probability(argument: str, value: float) -> None:

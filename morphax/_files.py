@@ -1,4 +1,4 @@
-"""Write files so that a reader never sees half of one."""
+"""Writing of files such that a reader never sees half of one."""
 
 import os
 import secrets
@@ -8,14 +8,14 @@ _BINARY = getattr(os, "O_BINARY", 0)  # only Windows has this flag
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it: whole or not at all.
+    """Write a file as a whole or not at all: under a temporary name in its folder, then rename it.
 
     Args:
-        path: of the file; a link is followed.
-        content: of the file.
+        path: path of the file; a link is followed.
+        content: content of the file.
 
     Raises:
-        OSError: it cannot be written; a file that was there is untouched.
+        OSError: if the file cannot be written. A file that was there before is unchanged.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.tmp")

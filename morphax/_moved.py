@@ -1,6 +1,7 @@
-"""Import paths of earlier versions, kept working: `import morphax.nodes` gives `morphax.neurons.nodes`.
+"""Import paths of earlier versions: `import morphax.nodes` still gives `morphax.neurons.nodes`.
 
-Nothing in the library uses these paths. An import of an old path hands out the module at its new path.
+Nothing in the library uses these paths. An import of an old path hands out the module at its new
+path.
 """
 
 import importlib
@@ -9,8 +10,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# Old module -> new module, both below `morphax`. The old `binarize` and `summary` are not among them:
-# an import of `morphax.binarize` would replace the function of that name.
+# Old module -> new module, both below `morphax`. The old `binarize` and `summary` are not among
+# them: an import of `morphax.binarize` would replace the function of that name.
 MOVED = {
     "certificate": "certificates.neuron",
     "checkpoint": "training.checkpoint",

@@ -1,7 +1,9 @@
-"""From a trained params tree to its binary twin: certified where possible, the nearest set elsewhere.
+"""Binarization of a trained params tree, and its inverse.
 
-Both functions are pure, take the params tree and nothing else, and work on any pytree that holds
-`BiSE` nodes (a Linen dict, an NNX state, a list); both can be jitted.
+`binarize` replaces every neuron by an erosion or a dilation: by the one that it is inside its
+bounds, and by the nearest one otherwise. `nearest` returns the projections that this uses, and
+`realize` turns a binary network into a real one. All of them are pure functions of any pytree that
+holds nodes (a Linen dict, an NNX state, a list), and can be jitted.
 """
 
 import math
@@ -30,34 +32,36 @@ METHODS = ("projection", "constant-exact", "constant-uniform", "constant-normal"
 
 
 def nearest(params: Any, *, method: str = "projection") -> Any:
-    """The nearest morphological neuron of every neuron of a params tree.
+    """Return the nearest morphological neuron of every neuron of a params tree.
 
     Args:
         params: any pytree holding `BiSE` nodes.
         method: one of `METHODS`, as for `binarize`.
 
     Returns:
-        The tree with a `Projection` in place of each node; `weights` and `selem` laid out as the
-        node's weight, the rest as its bias.
+        The tree with a `Projection` in place of each node. Its `weights` and `selem` are laid out
+        as the weight of the node, the rest as its bias.
 
     Raises:
-        ValueError: unknown method.
+        ValueError: if the method is unknown.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.ones((4, 1)), jnp.ones(1), jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.ones(1), jnp.ones(1), spec)
         >>> float(nearest([node])[0].distance[0])
         0.0
     """
     _checks.one_of("method", method, METHODS)
-    return map_nodes(lambda node: _nearest(node, method), params)
+    return map_nodes(lambda node: _project_node(node, method), params)
 
 
 @partial(jax.jit, static_argnames="method")
-def _nearest(node: BiSE, method: str) -> Projection:
+def _project_node(node: BiSE, method: str) -> Projection:
+    """Project one bank; the set and the threshold follow from the name of the method."""
     weights, bias, _ = effective(node)
     onto, _, threshold = method.partition("-")
-    found = project(
+    projection = project(
         weights,
         bias,
         onto="constant" if onto == "constant" else "activable",
@@ -65,31 +69,36 @@ def _nearest(node: BiSE, method: str) -> Projection:
         nonnegative=node.spec.weight_map != "identity",
         symmetric=node.spec.symmetric,
     )
-    return found._replace(weights=unbank(node, found.weights), selem=unbank(node, found.selem))
+    return projection._replace(
+        weights=unbank(node, projection.weights), selem=unbank(node, projection.selem)
+    )
 
 
 def binarize(params: Any, *, method: str = "projection") -> Any:
-    """The binary network of a params tree: the same containers, real bits in the neurons.
+    """Return the binary network of a params tree: the same containers with binary neurons.
 
-    A neuron whose bias is inside the bounds of an operation (on binary inputs; every certified one)
-    becomes that operation; any other becomes the nearest one by `method`. A negative scale
-    complements. Whether the binary network equals the real one is `morphax.certify_network`'s to say.
+    A neuron whose bias is inside the bounds of an operation on binary inputs, as that of every
+    certified neuron is, becomes that operation; any other becomes the nearest one by `method`. A
+    negative scale complements the output. Use `morphax.certify_network` to check that the two
+    networks agree.
 
     Args:
         params: any pytree holding `BiSE` nodes; other leaves are kept as they are.
-        method: "projection": the nearest activable parameters, weights and bias, exactly;
-            "constant-exact", "constant-uniform" or "constant-normal": the constant set theta 1_S
-            nearest to the weights, with the exact threshold or a statistical one.
+        method: way to find the nearest operation. "projection" takes the nearest activable
+            parameters, weights and bias, exactly. "constant-exact", "constant-uniform" and
+            "constant-normal" take the constant set theta 1_S nearest to the weights, with the exact
+            or a statistical threshold.
 
     Returns:
         The tree with a `BinaryBiSE` in place of each `BiSE`.
 
     Raises:
-        ValueError: unknown method.
+        ValueError: if the method is unknown.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 3.5), -jnp.ones(1), Spec("dense", "identity", "raw"))
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> node = BiSE(jnp.ones((4, 1)), jnp.full(1, 3.5), -jnp.ones(1), spec)
         >>> binary = binarize({"neuron": node})["neuron"]
         >>> bool(binary.erosion[0]), bool(binary.complement[0])
         (True, True)
@@ -99,13 +108,15 @@ def binarize(params: Any, *, method: str = "projection") -> Any:
 
 
 def _binarize(node: BiSE, method: str) -> BinaryBiSE:
+    """Binarize one bank."""
     certificate, _ = certify_node(node)
-    # Inside the bounds a neuron is its operation, whatever its scale: exact or not.
+    # Inside the bounds a neuron is its operation, even where its scale keeps it from being exact.
     inside = certificate.exact | (certificate.margin > 0)
+    # Outside of jit, a bank that is all inside needs no projection.
     if not isinstance(inside, Tracer) and bool(inside.all()):
-        selem, operation = certificate.selem, certificate.operation  # nothing to project
+        selem, operation = certificate.selem, certificate.operation
     else:
-        fallback = _nearest(node, method)
+        fallback = _project_node(node, method)
         n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
         chosen = unbank(node, jnp.broadcast_to(inside[..., None], (*inside.shape, n)))
         selem = jnp.where(chosen, certificate.selem, fallback.selem)
@@ -114,15 +125,17 @@ def _binarize(node: BiSE, method: str) -> BinaryBiSE:
 
 
 def realize(binary: Any, *, scale: float = 20.0) -> Any:
-    """A real network equal to a binary one: weights 1 on S and 0 elsewhere, the bias half-way.
+    """Return a real network that equals a binary one.
+
+    Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds.
 
     Args:
         binary: any pytree holding `BinaryBiSE` nodes.
-        scale: |p|; from about 8 every neuron is certified behind every other.
+        scale: |p|. From about 8 on, every neuron is certified behind every other.
 
     Returns:
-        The tree with a `BiSE` ("identity" weights, "centred" bias) in place of each node; `binarize`
-        gives the binary network back.
+        The tree with a `BiSE` ("identity" weights, "centred" bias) in place of each node.
+        `binarize` returns the binary network again.
 
     Example:
         >>> from morphax import certify, models

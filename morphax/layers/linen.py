@@ -1,9 +1,10 @@
 """Flax Linen layers: thin shells that declare nodes as params and call `morphax.models`.
 
-`variables["params"]` is a params tree for every function of morphax; the binary network is
-`model.apply({"params": morphax.binarize(params)}, x > 0.5)`: the same model code.
+`variables["params"]` is a params tree for every function of morphax, and the same model code runs
+the binary network: `model.apply({"params": morphax.binarize(params)}, x > 0.5)`. Images are
+`(batch, H, W, channels)`.
 
-`options` holds those of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
+`options` holds options of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
 symmetric, offset, input_mean, scale, dtype.
 """
 
@@ -11,30 +12,33 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+from flax import linen as nn
 
 from morphax import _checks
 from morphax.neurons import models
 from morphax.neurons.forward import apply
 from morphax.neurons.nodes import Node
 
-try:
-    from flax import linen as nn
-except ImportError as error:
-    raise _checks.extra("flax", "all") from error
-
 
 def _stored(module: nn.Module, name: str, init: Callable[[jax.Array], Node]) -> Node:
-    """The stored node, real or binary; declared by `init` where there is none yet."""
+    """Return the stored node, real or binary; declare it by `init` where there is none yet."""
+    # `param` would compare the shapes of a stored node with those of a new real one; a stored node
+    # is taken as it is.
     if module.has_variable("params", name):
         return module.get_variable("params", name)
     return module.param(name, init)
 
 
 class BiSE(nn.Module):
-    """Single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
+    """Apply single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
+
+    Attributes:
+        kernel_size: odd side of the window, or (height, width).
+        options: options of `morphax.models.init_bise`, by name.
 
     Example:
-        >>> BiSE(kernel_size=5).init_with_output(jax.random.key(0), jax.numpy.zeros((1, 8, 8, 1)))[0].shape
+        >>> layer, x = BiSE(kernel_size=5), jax.numpy.zeros((1, 8, 8, 1))
+        >>> layer.init_with_output(jax.random.key(0), x)[0].shape
         (1, 8, 8, 1)
     """
 
@@ -43,6 +47,7 @@ class BiSE(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the neurons to images `(batch, H, W, C)`."""
         options = dict(self.options or {})
 
         def init(key: jax.Array) -> Node:
@@ -52,7 +57,12 @@ class BiSE(nn.Module):
 
 
 class BiSEL(nn.Module):
-    """One BiSE for each pair of channels, then one LUI for each output channel.
+    """Apply one BiSE for each pair of channels, then one LUI for each output channel.
+
+    Attributes:
+        features: number of output channels.
+        kernel_size: odd side of the window, or (height, width).
+        options: options of `morphax.models.init_bise`, by name.
 
     Example:
         >>> layer, x = BiSEL(3, kernel_size=5), jax.numpy.zeros((1, 8, 8, 2))
@@ -66,6 +76,7 @@ class BiSEL(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the layer to images `(batch, H, W, in)`."""
         options = dict(self.options or {})
 
         def init(name: str) -> Callable[[jax.Array], Node]:
@@ -78,7 +89,11 @@ class BiSEL(nn.Module):
 
 
 class DenseLUI(nn.Module):
-    """Unions and intersections of a flat vector (or of channels): `(..., in)` to `(..., out)`.
+    """Apply unions and intersections to a flat vector, or to channels: `(..., in)` to `(..., out)`.
+
+    Attributes:
+        features: number of outputs.
+        options: options of `morphax.models.init_bise`, by name.
 
     Example:
         >>> DenseLUI(4).init_with_output(jax.random.key(0), jax.numpy.zeros((2, 16)))[0].shape
@@ -90,6 +105,8 @@ class DenseLUI(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the layer to an array `(..., in)`."""
+
         def init(key: jax.Array) -> Node:
             return models.init_dense_lui(
                 key, x.shape[-1], self.features, **dict(self.options or {})
@@ -99,7 +116,12 @@ class DenseLUI(nn.Module):
 
 
 class BiMoNN(nn.Module):
-    """A sequence of BiSELs; `channels` are those of the input and of each layer.
+    """Apply a sequence of BiSELs.
+
+    Attributes:
+        channels: numbers of channels of the input and of each layer.
+        kernel_size: one size for all layers, or one size (or pair) for each layer.
+        options: options of `morphax.models.init_bise`, by name.
 
     Example:
         >>> model = BiMoNN((1, 1, 1), kernel_size=7)
@@ -113,6 +135,7 @@ class BiMoNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the network to images `(batch, H, W, channels[0])`."""
         depth = len(self.channels) - 1
         _checks.require(
             x.shape[-1] == self.channels[0], "x", f"{self.channels[0]} channels", x.shape

@@ -1,12 +1,13 @@
 """Flax NNX layers: thin shells that hold nodes as `nnx.Param` and call `morphax.models`.
 
 `nnx.state(model, nnx.Param)` is a params tree for every function of morphax, and
-`nnx.update(model, morphax.binarize(state))` turns a model into its binary twin.
+`nnx.update(model, morphax.binarize(state))` turns a model into the binary network. Images are
+`(batch, H, W, channels)`.
 
-Train with Optax on `nnx.state(model, nnx.Param)` and `nnx.update`; `nnx.Optimizer` (flax 0.12) unpacks
-params that are pytrees in its state and fails on the second step.
+Train with Optax on `nnx.state(model, nnx.Param)` and write back with `nnx.update`: `nnx.Optimizer`
+(flax 0.12) unpacks params that are pytrees in its state and fails on the second step.
 
-`**options` are those of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
+`**options` are options of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
 symmetric, offset, input_mean, scale, dtype.
 """
 
@@ -14,19 +15,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from flax import nnx
 
-from morphax import _checks
 from morphax.neurons import models
 from morphax.neurons.forward import apply
 
-try:
-    from flax import nnx
-except ImportError as error:
-    raise _checks.extra("flax", "all") from error
-
 
 class BiSE(nnx.Module):
-    """Single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
+    """Apply single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
 
     Example:
         >>> layer = BiSE(1, kernel_size=5, rngs=nnx.Rngs(0))
@@ -37,16 +33,25 @@ class BiSE(nnx.Module):
     def __init__(
         self, features: int, *, kernel_size: int | Sequence[int] = 7, rngs: nnx.Rngs, **options: Any
     ):
+        """Draw the neurons.
+
+        Args:
+            features: number of channels.
+            kernel_size: odd side of the window, or (height, width).
+            rngs: random number generators of NNX; the stream "params" is used.
+            **options: options of `morphax.models.init_bise` (module docstring).
+        """
         self.bise = nnx.Param(
             models.init_bise(rngs.params(), features, kernel_size=kernel_size, **options)
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the neurons to images `(batch, H, W, C)`."""
         return models.bise(self.bise.get_value(), x)
 
 
 class BiSEL(nnx.Module):
-    """One BiSE for each pair of channels, then one LUI for each output channel.
+    """Apply one BiSE for each pair of channels, then one LUI for each output channel.
 
     Example:
         >>> layer = BiSEL(2, 3, kernel_size=5, rngs=nnx.Rngs(0))
@@ -63,6 +68,15 @@ class BiSEL(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
+        """Draw the neurons.
+
+        Args:
+            in_features: number of input channels.
+            out_features: number of output channels.
+            kernel_size: odd side of the window, or (height, width).
+            rngs: random number generators of NNX; the stream "params" is used.
+            **options: options of `morphax.models.init_bise` (module docstring).
+        """
         layer = models.init_bisel(
             rngs.params(), in_features, out_features, kernel_size=kernel_size, **options
         )
@@ -71,12 +85,13 @@ class BiSEL(nnx.Module):
             self.lui = nnx.Param(layer["lui"])
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the layer to images `(batch, H, W, in)`."""
         names = [name for name in ("bise", "lui") if hasattr(self, name)]
         return models.bisel({name: getattr(self, name).get_value() for name in names}, x)
 
 
 class DenseLUI(nnx.Module):
-    """Unions and intersections of a flat vector (or of channels): `(..., in)` to `(..., out)`.
+    """Apply unions and intersections to a flat vector, or to channels: `(..., in)` to `(..., out)`.
 
     Example:
         >>> layer = DenseLUI(16, 4, rngs=nnx.Rngs(0))
@@ -85,16 +100,25 @@ class DenseLUI(nnx.Module):
     """
 
     def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **options: Any):
+        """Draw the neurons.
+
+        Args:
+            in_features: number of inputs of each neuron.
+            out_features: number of neurons.
+            rngs: random number generators of NNX; the stream "params" is used.
+            **options: options of `morphax.models.init_bise` (module docstring).
+        """
         self.lui = nnx.Param(
             models.init_dense_lui(rngs.params(), in_features, out_features, **options)
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the layer to an array `(..., in)`."""
         return apply(self.lui.get_value(), x)
 
 
 class BiMoNN(nnx.Module):
-    """A sequence of BiSELs.
+    """Apply a sequence of BiSELs.
 
     Example:
         >>> model = BiMoNN([1, 1, 1], kernel_size=7, rngs=nnx.Rngs(0))
@@ -110,17 +134,26 @@ class BiMoNN(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
+        """Draw the neurons.
+
+        Args:
+            channels: numbers of channels of the input and of each layer.
+            kernel_size: one size for all layers, or one size (or pair) for each layer.
+            rngs: random number generators of NNX; the stream "params" is used.
+            **options: options of `morphax.models.init_bise` (module docstring).
+        """
         params = models.init_bimonn(rngs.params(), channels, kernel_size=kernel_size, **options)
         self.layers = nnx.List([_Bisel(layer) for layer in params])
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the network to images `(batch, H, W, channels[0])`."""
         for layer in self.layers:
             x = layer(x)
         return x
 
 
 class _Bisel(BiSEL):
-    """A BiSEL around nodes that exist."""
+    """Wrap nodes that exist in a BiSEL."""
 
     def __init__(self, layer: models.Bisel):
         for name, node in layer.items():

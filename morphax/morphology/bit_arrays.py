@@ -1,8 +1,9 @@
-"""What carries bits: bool arrays, or words with an image in each of their bits.
+"""Array types that hold binary images: bool arrays, and words with one image in each bit.
 
-Words are uint32, or uint64 under x64, and nothing else: a uint8 image is not taken for them. What a
-word does to its bits are `&`, `|`, `^` and `~`; a bool that decides for all images at once (a pixel of
-a window, an operation) meets words as a mask, all ones or all zeros.
+Words are uint32, or uint64 under x64, and nothing else: a uint8 image is never read as words. Words
+are combined by `&`, `|`, `^` and `~`. A bool that decides for all images at once (a pixel of a
+window, an operation) is turned into a mask, all ones or all zeros, before it is combined with
+words.
 """
 
 import jax
@@ -16,8 +17,8 @@ _STEP = 16  # inputs that `or_product` joins in one turn of its loop
 
 
 def is_words(x: jax.Array | np.ndarray) -> bool:
-    """Whether an array has the dtype of words."""
-    # Without x64, jax would cut uint64 to 32 bits without a sound.
+    """Return whether an array has the dtype of words."""
+    # Without x64, jax would cut uint64 to 32 bits silently.
     wide = jax.dtypes.canonicalize_dtype(np.uint64) == np.uint64
     return x.dtype == np.uint32 or (x.dtype == np.uint64 and wide)
 
@@ -31,13 +32,22 @@ def check_bits(argument: str, x: jax.Array | np.ndarray) -> None:
 
 
 def check_carrier(argument: str, x: jax.Array | np.ndarray) -> None:
-    """Raise `ValueError` unless `x` is floats, bool or words: what a network's signals are."""
+    """Raise `ValueError` unless `x` is floats, bool or words, the types of a network's signals."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         check_bits(argument, x)
 
 
 def mask(bits: jax.Array, like: jax.Array) -> jax.Array:
-    """Bools as something to `&` and `^` with `like`: themselves, or all-ones and all-zeros words."""
+    """Turn bools into masks for `&` and `^` with another array.
+
+    Args:
+        bits: bool, any shape.
+        like: the array that the masks will be combined with, bool or words.
+
+    Returns:
+        The bools themselves, or words that are all ones where `bits` is true and all zeros
+        elsewhere.
+    """
     if like.dtype == bool:
         return bits
     zero = jnp.zeros((), like.dtype)
@@ -45,12 +55,12 @@ def mask(bits: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def any_of(x: jax.Array, axis: int) -> jax.Array:
-    """OR along an axis."""
+    """Return the OR along an axis of a bool array or of words."""
     return lax.reduce(x, np.zeros((), x.dtype), lax.bitwise_or, (axis % x.ndim,))
 
 
 def or_product(x: jax.Array, selem: jax.Array, erosion: jax.Array) -> jax.Array:
-    """`out[..., o] = OR_i selem[i, o] & (x[..., i] ^ erosion[o])` on words, a few inputs at a time.
+    """Compute `out[..., o] = OR_i selem[i, o] & (x[..., i] ^ erosion[o])` on words.
 
     Args:
         x: words `(..., n)`.
@@ -64,15 +74,16 @@ def or_product(x: jax.Array, selem: jax.Array, erosion: jax.Array) -> jax.Array:
     columns = x.reshape(-1, n).T
     step = min(_STEP, n)
     fill = ((0, -n % step if step else 0), (0, 0))
-    # A turn of the loop reads `step` inputs: larger blocks spill, single ones wait for the memory.
+    # Each turn of the loop reads `step` inputs: larger blocks do not fit the registers, and single
+    # inputs would make the loop wait for the memory.
     chunks = jnp.pad(columns, fill).reshape(-1, step, columns.shape[1], 1)
     masks = jnp.pad(selem, fill).reshape(-1, step, 1, outputs)
     flip = mask(erosion, x).reshape(1, 1, -1)
 
-    def join(found: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def join(total: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         values, chosen = chunk
-        return found | any_of((values ^ flip) & mask(chosen, x), 0), None
+        return total | any_of((values ^ flip) & mask(chosen, x), 0), None
 
-    start = jnp.zeros((columns.shape[1], outputs), x.dtype)
-    found = lax.scan(join, start, (chunks, masks))[0] if n else start
-    return found.reshape(*x.shape[:-1], outputs)
+    nothing = jnp.zeros((columns.shape[1], outputs), x.dtype)
+    total = lax.scan(join, nothing, (chunks, masks))[0] if n else nothing
+    return total.reshape(*x.shape[:-1], outputs)

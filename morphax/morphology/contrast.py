@@ -1,12 +1,14 @@
-"""Channels to take level sets of, where a gray value alone says little: colour differences, contrast.
+"""Colour differences and local contrast: channels for level sets where gray values do not suffice.
 
-- Images are `(N, H, W, C)`, integers from -1023 to 1023, as uint8 images and all results of `opponents`
-  are; results are int32.
-- Integer sums, products and floor divisions only, so that NumPy, JAX and C agree to the last bit.
-- This is arithmetic on gray values, *before* a binary network: `morphax.levelsets.decompose` makes
-  bits of it, and what the network costs in bit operations does not include it.
+- Images are `(N, H, W, C)`, integers from -1023 to 1023 (uint8 images and all results of
+  `opponents` are in this range); results are int32.
+- Only integer sums, products and floor divisions are used, so that NumPy, JAX and C agree to the
+  last bit.
+- This is arithmetic on gray values, *before* a binary network: `morphax.levelsets.decompose` turns
+  the results into bits. The bit operations that are counted for a network do not include it.
 
-A level set of a contrast is an adaptive threshold of the image: x >= mean + t * spread, both of a window.
+A level set of a contrast is an adaptive threshold of the image: x >= mean + t * spread, where mean
+and spread are those of a window.
 """
 
 import jax
@@ -20,13 +22,16 @@ UNIT = 64
 
 
 def opponents(images: ArrayLike) -> jax.Array:
-    """Brightness and two colour differences: r + g + b, r - b, 2 g - r - b.
+    """Compute brightness and two colour differences: r + g + b, r - b, 2 g - r - b.
 
     Args:
-        images: integers `(N, H, W, 3)`.
+        images: integers `(N, H, W, 3)`, red, green and blue.
 
     Returns:
-        int32 `(N, H, W, 3)`. `ValueError` for other images.
+        int32 `(N, H, W, 3)`.
+
+    Raises:
+        ValueError: if the images have another shape or dtype.
 
     Example:
         >>> opponents([[[[10, 20, 40]]]]).tolist()
@@ -37,18 +42,23 @@ def opponents(images: ArrayLike) -> jax.Array:
 
 
 def local_contrast(images: ArrayLike, *, side: int, floor: int = 8) -> jax.Array:
-    """How far a pixel is from the mean of the window around it, in units of the spread there.
+    """Compute how far a pixel is from the mean of its window, in units of the spread there.
 
-    With n the pixels of the window, D = n x - (sum of x) and A = (sum of |D|) / n over the window, it is
-    `UNIT` D / (A + n floor), divisions rounded down. Beyond the frame is the nearest pixel.
+    With n the number of pixels of the window, D = n x - (sum of x) and A = (sum of |D|) / n over
+    the window, the contrast is `UNIT` D / (A + n floor), where divisions round down. Pixels beyond
+    the frame are the nearest pixel of the image.
 
     Args:
         images: integers `(N, H, W, C)`.
-        side: of the window, odd, from 3 to 21.
-        floor: added to the spread, in gray levels, so that noise on a flat ground stays small.
+        side: side of the window, odd, from 3 to 21.
+        floor: number of gray levels from 1 to 255, added to the spread so that noise on a flat
+            ground stays small.
 
     Returns:
-        int32 `(N, H, W, C)`, 0 where all is flat. `ValueError` for images and options not as above.
+        int32 `(N, H, W, C)`, 0 where the window is flat.
+
+    Raises:
+        ValueError: if the images have another shape or dtype, or an option is out of range.
 
     Example:
         >>> image = jnp.array([[0, 0, 9, 0, 0]]).reshape(1, 1, 5, 1)
@@ -59,12 +69,14 @@ def local_contrast(images: ArrayLike, *, side: int, floor: int = 8) -> jax.Array
     _checks.require(odd, "side", "an odd number from 3 to 21", side)
     _checks.require(1 <= floor <= 255, "floor", "1 to 255", floor)
     x, n = _whole(images, colours=False), side * side
-    away = n * x - _box(x, side)  # at most 441 * 2046, 64 times that fits
+    # |away| is at most 441 * 2046, and 64 times that fits in an int32.
+    away = n * x - _box(x, side)
     spread = _box(jnp.abs(away), side) // n
     return UNIT * away // (spread + n * floor)
 
 
 def _whole(images: ArrayLike, *, colours: bool) -> jax.Array:
+    """Check that images are integers, with three channels for `colours`; return them as int32."""
     x = jnp.asarray(images)
     good = (
         jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 4 and (x.shape[-1] == 3 or not colours)
@@ -75,11 +87,11 @@ def _whole(images: ArrayLike, *, colours: bool) -> jax.Array:
 
 
 def _box(x: jax.Array, side: int) -> jax.Array:
-    """Sums over windows, one axis after the other."""
+    """Sum over windows, along one axis and then along the other."""
     half = side // 2
     for axis in (1, 2):
         pad = [(half, half) if a == axis else (0, 0) for a in range(4)]
         length, wide = x.shape[axis], jnp.pad(x, pad, mode="edge")
-        x = sum((jax.lax.slice_in_dim(wide, i, i + length, axis=axis) for i in range(side)),
-                jnp.zeros_like(x))  # fmt: skip
+        shifted = (jax.lax.slice_in_dim(wide, i, i + length, axis=axis) for i in range(side))
+        x = sum(shifted, jnp.zeros_like(x))
     return x

@@ -1,9 +1,10 @@
-"""Structuring elements as numpy bool arrays `(size, size)`, `size` odd, origin at the centre.
+"""Structuring elements: numpy bool arrays `(size, size)`, `size` odd, the origin at the centre.
 
 All of them are symmetric about their centre, so that reflecting them changes nothing. Rows run
-downwards, columns to the right; angles are counter-clockwise, as seen on the image. The names and
-sizes are those of Aouad & Talbot (ICIP 2022; DGMM 2022, arXiv 2204.08768; arXiv 2401.03830), whose
-experiments use `disk`, `hstick` and `dcross` of size 7.
+downwards and columns to the right; angles are counter-clockwise, as seen on the image. The names
+and sizes are those of Aouad & Talbot (ICIP 2022; DGMM 2022, arXiv 2204.08768; arXiv 2401.03830),
+whose experiments use `disk`, `hstick` and `dcross` of size 7. All functions raise `ValueError` for
+a size that is not odd and positive.
 """
 
 import numpy as np
@@ -12,79 +13,115 @@ from morphax import _checks
 
 
 def disk(size: int) -> np.ndarray:
-    """The Euclidean disk of radius `size // 2`; size 7 has 29 pixels, size 5 has 13.
+    """Return the Euclidean disk of radius `size // 2`; size 7 has 29 pixels, size 5 has 13.
 
     Args:
-        size: side of the array, odd and positive; `ValueError` otherwise, as everywhere here.
+        size: side of the array, odd and positive.
 
-    >>> disk(5).astype(int)
-    array([[0, 0, 1, 0, 0],
-           [0, 1, 1, 1, 0],
-           [1, 1, 1, 1, 1],
-           [0, 1, 1, 1, 0],
-           [0, 0, 1, 0, 0]])
+    Returns:
+        bool `(size, size)`.
+
+    Example:
+        >>> disk(5).astype(int)
+        array([[0, 0, 1, 0, 0],
+               [0, 1, 1, 1, 0],
+               [1, 1, 1, 1, 1],
+               [0, 1, 1, 1, 0],
+               [0, 0, 1, 0, 0]])
     """
     rows, columns = _grid(size)
     return rows**2 + columns**2 <= (size // 2) ** 2
 
 
 def square(size: int) -> np.ndarray:
-    """The full `size` x `size` square.
+    """Return the full `size` x `size` square.
 
-    >>> int(square(3).sum())
-    9
+    Args:
+        size: side of the array, odd and positive.
+
+    Returns:
+        bool `(size, size)`.
+
+    Example:
+        >>> int(square(3).sum())
+        9
     """
     _grid(size)
     return np.ones((size, size), bool)
 
 
 def diamond(size: int) -> np.ndarray:
-    """The city-block disk of radius `size // 2`; size 7 has 25 pixels.
+    """Return the city-block disk of radius `size // 2`; size 7 has 25 pixels.
 
-    >>> diamond(3).astype(int)
-    array([[0, 1, 0],
-           [1, 1, 1],
-           [0, 1, 0]])
+    Args:
+        size: side of the array, odd and positive.
+
+    Returns:
+        bool `(size, size)`.
+
+    Example:
+        >>> diamond(3).astype(int)
+        array([[0, 1, 0],
+               [1, 1, 1],
+               [0, 1, 0]])
     """
     rows, columns = _grid(size)
     return abs(rows) + abs(columns) <= size // 2
 
 
 def stick(size: int, angle: float) -> np.ndarray:
-    """A line one pixel thick through the centre, across the whole window.
+    """Return a line one pixel thick through the centre, across the whole window.
+
+    The line is 8-connected and symmetric about the centre.
 
     Args:
         size: side of the array, odd and positive: the line has `size` pixels at every angle.
-        angle: degrees, finite, counter-clockwise from the horizontal: 0 is the papers' `hstick`,
-            90 their `vstick`. The line is 8-connected and symmetric about the centre.
+        angle: finite angle in degrees, counter-clockwise from the horizontal: 0 is the papers'
+            `hstick`, 90 their `vstick`.
 
-    >>> stick(5, 30).astype(int)
-    array([[0, 0, 0, 0, 0],
-           [0, 0, 0, 1, 1],
-           [0, 0, 1, 0, 0],
-           [1, 1, 0, 0, 0],
-           [0, 0, 0, 0, 0]])
+    Returns:
+        bool `(size, size)`.
+
+    Raises:
+        ValueError: if `size` is not odd and positive, or `angle` is not finite.
+
+    Example:
+        >>> stick(5, 30).astype(int)
+        array([[0, 0, 0, 0, 0],
+               [0, 0, 0, 1, 1],
+               [0, 0, 1, 0, 0],
+               [1, 1, 0, 0, 0],
+               [0, 0, 0, 0, 0]])
     """
     _grid(size)
     _checks.require(bool(np.isfinite(angle)), "angle", "a finite number of degrees", angle)
     radius = size // 2
     right, up = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    # One pixel per step along the longer direction, rounded across it (rint is odd: symmetric).
+    # One pixel for each step along the longer direction, rounded across it. `rint` is an odd
+    # function, so the line is symmetric.
     steps = np.arange(-radius, radius + 1)
-    reach = steps / max(abs(right), abs(up))
-    rows, columns = (np.rint(reach * part).astype(int) for part in (-up, right))
+    along = steps / max(abs(right), abs(up))
+    rows, columns = (np.rint(along * part).astype(int) for part in (-up, right))
     line = np.zeros((size, size), bool)
     line[radius + rows, radius + columns] = True
     return line
 
 
 def cross(size: int, *, diagonal: bool = False) -> np.ndarray:
-    """Middle row and middle column, or with `diagonal` both diagonals; 2 * size - 1 pixels.
+    """Return a cross of 2 * size - 1 pixels.
 
-    >>> cross(3, diagonal=True).astype(int)
-    array([[1, 0, 1],
-           [0, 1, 0],
-           [1, 0, 1]])
+    Args:
+        size: side of the array, odd and positive.
+        diagonal: return both diagonals instead of the middle row and the middle column.
+
+    Returns:
+        bool `(size, size)`.
+
+    Example:
+        >>> cross(3, diagonal=True).astype(int)
+        array([[1, 0, 1],
+               [0, 1, 0],
+               [1, 0, 1]])
     """
     rows, columns = _grid(size)
     return abs(rows) == abs(columns) if diagonal else rows * columns == 0
@@ -103,22 +140,29 @@ NAMES = tuple(_NAMED)
 
 
 def named(name: str, size: int) -> np.ndarray:
-    """The element of that name: one of `NAMES`.
+    """Return the structuring element of a given name.
 
     Args:
-        name: `"disk"`, `"square"`, `"diamond"`, `"hstick"`, `"vstick"`, `"dcross"` (diagonal
-            cross) or `"scross"` (straight cross); `ValueError` for any other.
+        name: one of `NAMES`: "disk", "square", "diamond", "hstick" (horizontal stick), "vstick"
+            (vertical stick), "dcross" (diagonal cross) or "scross" (straight cross).
         size: side of the array, odd and positive.
 
-    >>> [int(named(name, 7).sum()) for name in ("disk", "hstick", "dcross")]
-    [29, 7, 13]
+    Returns:
+        bool `(size, size)`.
+
+    Raises:
+        ValueError: if the name is unknown, or `size` is not odd and positive.
+
+    Example:
+        >>> [int(named(name, 7).sum()) for name in ("disk", "hstick", "dcross")]
+        [29, 7, 13]
     """
     _checks.one_of("name", name, NAMES)
     return _NAMED[name](size)
 
 
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column offsets from the centre, `(size, 1)` and `(1, size)`."""
+    """Return row and column offsets from the centre, `(size, 1)` and `(1, size)`."""
     whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
     _checks.require(whole and size > 0 and size % 2 == 1, "size", "an odd positive integer", size)
     radius = int(size) // 2

@@ -1,13 +1,13 @@
-"""Gray and colour images as stacks of binary ones: their level sets, and the way back.
+"""Level sets: gray and colour images as stacks of binary images, and back.
 
 - Images are `(N, H, W, C)`, integers that fit in int32 or floats (float64 becomes float32, as in
-  all of JAX). An alpha channel is taken for a colour: drop it first.
+  all of JAX). An alpha channel counts as a colour: drop it first.
 - Thresholds are `(C, count)`, increasing in each row: integers for integer images, else floats.
 - Levels are bool `(N, H, W, C * count)`, input-channel-major: channel `c * count + k` is
   `images[..., c] >= thresholds[c, k]`. In each channel, a level contains the next.
 
-A flat gray erosion, dilation, opening or closing is the binary one on every level;
-`jnp.moveaxis(levels, -1, 1)` is what `morphax.operators` take.
+A flat gray erosion, dilation, opening or closing is the binary one applied to every level;
+`jnp.moveaxis(levels, -1, 1)` has the layout that `morphax.operators` take.
 Source: Aouad & Talbot, arXiv 2401.03830; Serra, Image Analysis and Mathematical Morphology (1982).
 """
 
@@ -23,26 +23,34 @@ from morphax import _checks
 
 
 def thresholds(images: ArrayLike, count: int | None, *, method: str = "quantile") -> np.ndarray:
-    """Increasing thresholds for each channel of a set of images, read on the host (no `jit`).
+    """Choose increasing thresholds for each channel of a set of images.
 
-    All lie above the smallest value of the channel, the `lowest` of `reconstruct`. Methods:
-    "quantile" shares the pixels out evenly among the count + 1 gray levels, save for values too
-    frequent to share (a background), which count as one level's worth; "uniform" takes
-    min + k (max - min) / (count + 1), rounded up for integers; "distinct" takes distinct values,
-    evenly spaced in their order, both ends included (count = 1: the smallest but one).
+    All of them lie above the smallest value of the channel, the `lowest` of `reconstruct`. The
+    values are read on the host, so the function does not work under `jit`. Methods:
+
+    - "quantile" shares the pixels evenly among the count + 1 gray levels. A value that is too
+      frequent to share (a background) counts as one level;
+    - "uniform" takes min + k (max - min) / (count + 1), rounded up for integers;
+    - "distinct" takes distinct values, evenly spaced in their order, both ends included (for count
+      = 1, the smallest but one).
 
     Args:
         images: integer or finite float `(N, H, W, C)`, no channel constant.
-        count: thresholds a channel, from 1 to its number of distinct values less one ("uniform":
-            as far as the dtype can tell them apart); `None` with "distinct": all of them.
+        count: number of thresholds of a channel, from 1 to its number of distinct values less one
+            (for "uniform", as many as the dtype can tell apart). `None` with "distinct" takes all
+            of them.
         method: "quantile", "uniform" or "distinct".
 
     Returns:
-        `(C, count)` of the dtype of `images`. `ValueError` for images and options not as above.
+        Thresholds `(C, count)` of the dtype of `images`.
 
-    >>> image = np.array([0, 0, 0, 0, 0, 0, 1, 2, 3, 9], np.uint8).reshape(1, 2, 5, 1)
-    >>> [thresholds(image, 2, method=m).tolist() for m in ("quantile", "uniform", "distinct")]
-    [[[1, 3]], [[3, 6]], [[1, 9]]]
+    Raises:
+        ValueError: if images or options are not as described, or the images are traced.
+
+    Example:
+        >>> image = np.array([0, 0, 0, 0, 0, 0, 1, 2, 3, 9], np.uint8).reshape(1, 2, 5, 1)
+        >>> [thresholds(image, 2, method=m).tolist() for m in ("quantile", "uniform", "distinct")]
+        [[[1, 3]], [[3, 6]], [[1, 9]]]
     """
     _checks.one_of("method", method, ("quantile", "uniform", "distinct"))
     traced = isinstance(images, jax.core.Tracer)
@@ -66,36 +74,46 @@ def thresholds(images: ArrayLike, count: int | None, *, method: str = "quantile"
 
 
 def decompose(images: ArrayLike, thresholds: ArrayLike) -> jax.Array:
-    """Level sets: channel `c * count + k` is `images[..., c] >= thresholds[c, k]`.
+    """Return the level sets of images.
+
+    Channel `c * count + k` is `images[..., c] >= thresholds[c, k]`. The function works under `jit`;
+    there the values of traced arrays are not checked.
 
     Args:
-        images: integer or float `(N, H, W, C)`.
-        thresholds: `(C, count)`, finite, increasing in each row; integers if `images` are.
+        images: integers or floats `(N, H, W, C)`.
+        thresholds: `(C, count)`, increasing in each row, integers for integer images, else floats.
 
     Returns:
-        bool `(N, H, W, C * count)`. Works under `jit`. `ValueError` for a wrong rank, kind or
-        number of channels; and for a NaN or thresholds that do not increase, except under `jit`.
+        Levels, bool `(N, H, W, C * count)`.
 
-    >>> decompose(np.array([[[[3], [7], [9]]]]), [[5, 8]]).astype(int).tolist()
-    [[[[0, 0], [1, 0], [1, 1]]]]
+    Raises:
+        ValueError: if ranks, dtypes or numbers of channels do not fit, images hold a NaN, or
+            thresholds do not increase.
+
+    Example:
+        >>> decompose(np.array([[[[3], [7], [9]]]]), [[5, 8]]).astype(int).tolist()
+        [[[[0, 0], [1, 0], [1, 1]]]]
     """
     data = jnp.asarray(_numbers("images", images, 4, "four axes (N, H, W, C)"))
-    table = _table(thresholds)
+    table = _checked_thresholds(thresholds)
     integer = jnp.issubdtype(data.dtype, jnp.integer)
     same = integer == jnp.issubdtype(table.dtype, jnp.integer)
     kind = f"{'integers' if integer else 'floats'} for images of {data.dtype}"
     _checks.require(same, "thresholds", kind, f"dtype {table.dtype}")
-    fits = table.shape[0] == data.shape[-1]
-    _checks.require(fits, "thresholds", f"{data.shape[-1]} rows, one a channel", table.shape)
+    one_row_each = table.shape[0] == data.shape[-1]
+    _checks.require(
+        one_row_each, "thresholds", f"{data.shape[-1]} rows, one a channel", table.shape
+    )
     return (data[..., None] >= table[None, None, None]).reshape(*data.shape[:3], table.size)
 
 
 def reconstruct(levels: ArrayLike, thresholds: ArrayLike, *, lowest: ArrayLike = 0) -> jax.Array:
-    """Images from level sets: lowest + sum over k of (v_k - v_(k-1)) levels_k, with v_0 = lowest.
+    """Return images from level sets: lowest + sum_k (v_k - v_(k-1)) levels_k, where v_0 = lowest.
 
-    From the levels of `decompose` comes, bit for bit, the greatest threshold <= the pixel, and
+    From the levels of `decompose` this gives, bit for bit, the greatest threshold <= the pixel, and
     `lowest` where there is none: the image itself exactly when all values of a channel are among
-    its thresholds and `lowest`. Levels that are not nested (a network's may not be) obey the sum.
+    its thresholds and `lowest`. Levels that are not nested (those of a network may not be) are
+    summed in the same way. The function works under `jit`.
 
     Args:
         levels: bool `(N, H, W, C * count)`, laid out as by `decompose`.
@@ -103,18 +121,24 @@ def reconstruct(levels: ArrayLike, thresholds: ArrayLike, *, lowest: ArrayLike =
         lowest: value below the thresholds, of their kind and range: a number or `(C,)`, not traced.
 
     Returns:
-        `(N, H, W, C)` of the dtype of `thresholds`; integers do not overflow. Works under `jit`.
-        `ValueError` as in `decompose`, for levels that are not bool, and for a `lowest` too high.
+        Images `(N, H, W, C)` of the dtype of `thresholds`; integers do not overflow.
 
-    >>> reconstruct([[[[False, False], [True, False], [True, True]]]], [[5, 8]]).ravel().tolist()
-    [0, 5, 8]
+    Raises:
+        ValueError: under the conditions of `decompose`, if levels are not bool, or if `lowest`
+            exceeds a threshold.
+
+    Example:
+        >>> levels = [[[[False, False], [True, False], [True, True]]]]
+        >>> reconstruct(levels, [[5, 8]]).ravel().tolist()
+        [0, 5, 8]
     """
-    stack, table = jnp.asarray(levels), _table(thresholds)
+    stack, table = jnp.asarray(levels), _checked_thresholds(thresholds)
     wanted = "bool (threshold them, e.g. output > 0.5)"
     _checks.require(stack.dtype == bool, "levels", wanted, f"dtype {stack.dtype}")
-    fits = stack.ndim == 4 and stack.shape[-1] == table.size
+    right_shape = stack.ndim == 4 and stack.shape[-1] == table.size
     wanted = f"shape (N, H, W, {table.size}) for thresholds of shape {table.shape}"
-    _checks.require(fits, "levels", wanted, stack.shape)
+    _checks.require(right_shape, "levels", wanted, stack.shape)
+    # The lowest value must be of the kind of the thresholds, and below them where they are known.
     base, integer = np.asarray(lowest), jnp.issubdtype(table.dtype, jnp.integer)
     good = base.shape in ((), table.shape[:1]) and base.dtype.kind in ("iu" if integer else "iuf")
     high = np.inf if isinstance(thresholds, jax.core.Tracer) else np.asarray(thresholds)[:, 0]
@@ -126,10 +150,10 @@ def reconstruct(levels: ArrayLike, thresholds: ArrayLike, *, lowest: ArrayLike =
 
 @jax.jit
 def _sum(stack: jax.Array, base: jax.Array, table: jax.Array) -> jax.Array:
-    """The sum by parts: values times the step down of the levels at each.
+    """Sum by parts: each value times the step down of the levels at it.
 
-    Of nested levels one term is not zero, so floats are exact; integers are exact modulo their
-    range, and the sum lies in it.
+    For nested levels only one term is not zero, so floats are exact. Integers are exact modulo
+    their range, and the sum lies in it.
     """
     values = jnp.concatenate([base[:, None], table], 1)[None, None, None]
     split = stack.reshape(*stack.shape[:3], *table.shape).astype(table.dtype)
@@ -138,7 +162,7 @@ def _sum(stack: jax.Array, base: jax.Array, table: jax.Array) -> jax.Array:
 
 
 def _row(method: str, values: np.ndarray, mass: np.ndarray, count: int) -> np.ndarray:
-    """The thresholds of a channel, from its distinct values and how many pixels have each."""
+    """Choose the thresholds of a channel from its distinct values and how many pixels have each."""
     k, parts = np.arange(1, count + 1), count + 1
     if method == "distinct":
         return values[1:][np.round(np.linspace(0, len(values) - 2, count)).astype(int)]
@@ -147,17 +171,22 @@ def _row(method: str, values: np.ndarray, mass: np.ndarray, count: int) -> np.nd
             return int(values[0]) - (-k * (int(values[-1]) - int(values[0])) // parts)
         return np.float64(values[0]) * (1 - k / parts) + np.float64(values[-1]) * (k / parts)
     # Quantiles, in exact integers, of the masses cut to one share: then no value spans two goals.
+    # First find how many of the heaviest values are cut.
     heavy, left = np.sort(mass)[::-1], np.arange(parts, 0, -1)
     rest = (mass.sum() - np.cumsum(heavy) + heavy)[:parts]  # pixels without those of the h heaviest
-    h = int(np.argmax(heavy[:parts] * left <= rest))  # so many are cut; a share is rest / left
+    h = int(np.argmax(heavy[:parts] * left <= rest))  # that many are cut; a share is rest / left
     edges = np.concatenate([[0], np.cumsum(np.minimum(mass * left[h], rest[h]))])
+    # The edge nearest to each goal.
     upper = np.searchsorted(edges, goals := rest[h] * k)
     nearest = upper - (goals - edges[upper - 1] < edges[upper] - goals)
     return values[np.maximum.accumulate(np.maximum(nearest - k, 0)) + k]  # distinct, none the least
 
 
 def _numbers(argument: str, array: Any, ndim: int, axes: str) -> Any:
-    """The checked array in its JAX dtype; where values are known, no NaN, no integer over int32."""
+    """Check an array of numbers; return it in its JAX dtype, on the host if it is there.
+
+    Where values are known, there may be no NaN, and no integer that does not fit in int32.
+    """
     array = array if isinstance(array, jax.Array) else np.asarray(array)
     integer = jnp.issubdtype(array.dtype, jnp.integer)
     number = integer or jnp.issubdtype(array.dtype, jnp.floating)
@@ -167,14 +196,15 @@ def _numbers(argument: str, array: Any, ndim: int, axes: str) -> Any:
     wide = integer and array.dtype.itemsize >= 4
     dtype = np.dtype(np.int32) if wide else jax.dtypes.canonicalize_dtype(array.dtype)
     if not isinstance(array, jax.core.Tracer):
-        known = np.asarray(array)
-        bad = known.astype(dtype) != known if integer else np.isnan(known)
+        values = np.asarray(array)
+        bad = values.astype(dtype) != values if integer else np.isnan(values)
         wanted = "no NaN, and integers that fit in int32"
-        _checks.require(not bad.any(), argument, wanted, known[bad][:4].tolist())
+        _checks.require(not bad.any(), argument, wanted, values[bad][:4].tolist())
     return array.astype(dtype)  # numpy stays on the host
 
 
-def _table(thresholds: Any) -> jax.Array:
+def _checked_thresholds(thresholds: Any) -> jax.Array:
+    """Check that thresholds are finite and increasing, where they are known."""
     table = jnp.asarray(_numbers("thresholds", thresholds, 2, "two axes (channels, count)"))
     if not isinstance(thresholds, jax.core.Tracer):
         rows = np.asarray(thresholds, table.dtype)

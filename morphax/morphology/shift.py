@@ -1,8 +1,9 @@
-"""One primitive for all binary morphology: OR of shifted images, and the frames around them.
+"""One primitive for all binary morphology: the OR of shifted images, and the frames around them.
 
 Images `(..., H, W)` are bool, or unsigned words with an image in each bit: only `&`, `|`, `~` and
-slices are used, so both run the same code. Words of neighbouring pixels (`morphax.packed.pixels`) bring
-their own way of looking further right and their own frames, as a `Layout`. Erosions come by complement.
+slices are used, so both run the same code. Words of neighbouring pixels (`morphax.packed.pixels`)
+have their own shift along a row and their own frames, which a `Layout` holds. Erosions are
+dilations of the complement.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ _UNROLLED = 128  # a traced window with more pixels is looped over by rows, to k
 
 
 def shift(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
-    """`count` columns of `x` that begin `start` further right; as many as there are by default."""
+    """Return `count` columns of `x` from column `start` on; all of them by default."""
     return x[..., start : None if count is None else start + count]
 
 
@@ -30,26 +31,27 @@ def shift_or(
     origin: int = 0,
     shift: Callable[..., jax.Array] = shift,
 ) -> jax.Array:
-    """OR of `padded` over a window, without padding.
+    """Compute the OR of an image over a window, without padding.
 
-    `out[i, j] = OR_{(a, b) in window} padded[i + a, j + b]`: a correlation, the window is not
-    flipped.
+    `out[i, j] = OR_{(a, b) in window} padded[i + a, j + b]`: this is a correlation, the window is
+    not flipped.
 
     Args:
         padded: bool or unsigned words `(..., H + kh - 1, W + kw - 1)`.
-        window: bool `(kh, kw)`; numpy: a constant, jax array: data.
-        width: W; what the shape of `padded` says by default.
+        window: bool `(kh, kw)`. A numpy array is a constant; a jax array is data.
+        width: W; by default it follows from the shape of `padded`.
         origin: column of `padded` where the window of the first column begins.
-        shift: what `shift` above does, in another layout of the columns.
+        shift: function that does what `shift` above does, for another layout of the columns.
 
     Returns:
         An array `(..., H, W)` of the dtype of `padded`.
 
-    >>> import jax.numpy as jnp
-    >>> import numpy as np
-    >>> padded = jnp.array([[0, 1, 0, 0, 0]], bool)
-    >>> shift_or(padded, np.array([[False, True, True]])).astype(int).tolist()
-    [[1, 0, 0]]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> padded = jnp.array([[0, 1, 0, 0, 0]], bool)
+        >>> shift_or(padded, np.array([[False, True, True]])).astype(int).tolist()
+        [[1, 0, 0]]
     """
     columns = padded.shape[-1] - window.shape[1] + 1 if width is None else width
     if isinstance(window, np.ndarray):
@@ -58,9 +60,10 @@ def shift_or(
 
 
 def _shift_or_constant(padded, window: np.ndarray, width: int, origin: int, shift: Callable):
-    # Rows that hold the same run of pixels form rectangles (run x rows). A run is two spans of a
-    # power of two, which all runs share, and n rows cost log2(n) shifts: a 41x41 square takes 12 of
-    # them instead of 1681.
+    """Compute the OR over a constant window: only its pixels are visited."""
+    # Rows that hold the same run of pixels form rectangles (run x rows). A run is the union of two
+    # overlapping spans of a power of two, which all runs share, and n rows cost log2(n) shifts: a
+    # 41x41 square takes 12 shifts instead of 1681.
     kh = len(window)
     height = padded.shape[-2] - kh + 1
     rows_with: dict[tuple[int, int], np.ndarray] = {}
@@ -83,6 +86,7 @@ def _shift_or_constant(padded, window: np.ndarray, width: int, origin: int, shif
 
 
 def _shift_or_masked(padded, window: jax.Array, width: int, origin: int, shift: Callable):
+    """Compute the OR over a window that is data: all its pixels are visited, under a mask."""
     kh, kw = window.shape
     height = padded.shape[-2] - kh + 1
     zero = jnp.zeros((), padded.dtype)
@@ -103,13 +107,13 @@ def _shift_or_masked(padded, window: jax.Array, width: int, origin: int, shift: 
 
 
 def _runs(bits: np.ndarray) -> list[tuple[int, int]]:
-    """(start, length) of each run of ones."""
+    """Return (start, length) of each run of ones."""
     ends = np.flatnonzero(np.diff(bits.astype(np.int8), prepend=0, append=0)).tolist()
     return [(start, stop - start) for start, stop in zip(ends[::2], ends[1::2], strict=True)]
 
 
 def _or_rows(x: jax.Array, length: int) -> jax.Array:
-    """OR of `length` neighbouring rows, by doubling."""
+    """Compute the OR of `length` neighbouring rows, by doubling."""
     covered = 1
     while covered < length:
         step = min(covered, length - covered)
@@ -119,13 +123,21 @@ def _or_rows(x: jax.Array, length: int) -> jax.Array:
 
 
 def pad(image: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool) -> jax.Array:
-    """`image` `(..., H, W)` padded for a window of that shape, by `border` or with zeros or ones.
+    """Pad an image for a window.
 
-    `fill` is what `"ignore"` and `"constant"` put beyond the frame; on words, in every bit.
+    Args:
+        image: bool or words `(..., H, W)`.
+        shape: odd sides of the window, (kh, kw).
+        border: one of `BORDERS`.
+        fill: value beyond the frame for "ignore" and "constant"; on words, the value of every bit.
 
-    >>> import jax.numpy as jnp
-    >>> pad(jnp.array([[0, 1]], bool), (1, 3), "ignore", fill=True).astype(int).tolist()
-    [[1, 0, 1, 1]]
+    Returns:
+        An array `(..., H + kh - 1, W + kw - 1)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> pad(jnp.array([[0, 1]], bool), (1, 3), "ignore", fill=True).astype(int).tolist()
+        [[1, 0, 1, 1]]
     """
     sides = [(0, 0)] * (image.ndim - 2) + [(side // 2, side // 2) for side in shape]
     if border == "replicate":
@@ -135,12 +147,12 @@ def pad(image: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool) ->
 
 
 class Layout(NamedTuple):
-    """How the pixels of an image lie in its array.
+    """Hold the functions that depend on how the pixels of an image lie in its array.
 
     Attributes:
-        pad: as `pad` above.
-        shift_or: `(padded, window) -> image`, as `shift_or` above.
-        trim: what is done to a result: nothing, or zeros where no pixels are.
+        pad: does what `pad` above does.
+        shift_or: `(padded, window) -> image`; does what `shift_or` above does.
+        trim: finishes a result: it does nothing, or puts zeros where no pixels are.
     """
 
     pad: Callable[..., jax.Array]
@@ -149,4 +161,4 @@ class Layout(NamedTuple):
 
 
 PLANES = Layout(pad, shift_or, lambda image: image)
-"""One pixel an element, of one image (bool) or of several (words)."""
+"""Layout with one pixel in each element, of one image (bool) or of several (words)."""

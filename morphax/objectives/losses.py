@@ -1,7 +1,8 @@
-"""Losses between predicted and target images; means over everything, float arrays of equal shape.
+"""Losses between predicted and target images: scalars, means over the batch.
 
-Predictions are in [0, 1] (in [-1, 1] for `mse` of symmetric networks), targets 0 or 1.
-Source of the choice: Aouad & Talbot, DGMM 2022 and arXiv 2401.03830.
+Predictions and targets are float arrays of the same shape. Predictions are in [0, 1] (in [-1, 1]
+for `mse` of symmetric networks), targets are 0 or 1. Aouad & Talbot use these losses (DGMM 2022;
+arXiv 2401.03830).
 """
 
 from collections.abc import Callable
@@ -13,7 +14,14 @@ from morphax import _checks
 
 
 def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean squared error, scalar.
+    """Compute the mean squared error.
+
+    Args:
+        prediction: float `(batch, ...)`.
+        target: float, of the same shape.
+
+    Returns:
+        A scalar.
 
     Example:
         >>> float(mse(jnp.array([0.0, 1.0]), jnp.array([1.0, 1.0])))
@@ -23,7 +31,14 @@ def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def bce(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Binary cross-entropy, scalar; predictions are kept 1e-6 away from 0 and 1.
+    """Compute the binary cross-entropy; predictions are clipped to [1e-6, 1 - 1e-6].
+
+    Args:
+        prediction: float `(batch, ...)`.
+        target: float, of the same shape.
+
+    Returns:
+        A scalar.
 
     Example:
         >>> round(float(bce(jnp.array([0.5]), jnp.array([1.0]))), 3)
@@ -34,7 +49,14 @@ def bce(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Soft Dice loss 1 - 2 sum(t p) / (sum t^2 + sum p^2), an image at a time, then the mean.
+    """Compute the soft Dice loss 1 - 2 sum(t p) / (sum t^2 + sum p^2), averaged over images.
+
+    Args:
+        prediction: float `(batch, ...)`.
+        target: float, of the same shape.
+
+    Returns:
+        A scalar.
 
     Example:
         >>> round(float(dice(jnp.ones((1, 4)), jnp.ones((1, 4)))), 3)
@@ -54,10 +76,16 @@ LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def loss_named(name: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The loss of that name: "mse", "bce" or "dice".
+    """Return the loss of a given name.
+
+    Args:
+        name: "mse", "bce" or "dice".
+
+    Returns:
+        A function of predictions and targets.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: if the name is unknown.
 
     Example:
         >>> loss_named("mse") is mse

@@ -12,7 +12,14 @@ from morphax.certificates.neuron import Certificate, certify
 
 
 def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Dice (2 |P and T| + 1e-6) / (|P| + |T| + 1e-6), an image at a time, then the mean.
+    """Compute the Dice coefficient (2 |P and T| + 1e-6) / (|P| + |T| + 1e-6), averaged over images.
+
+    Args:
+        prediction: bool `(batch, ...)`.
+        target: bool, of the same shape.
+
+    Returns:
+        A float32 scalar in [0, 1].
 
     Example:
         >>> float(dice(jnp.ones((2, 3, 3), bool), jnp.ones((2, 3, 3), bool)))
@@ -24,7 +31,14 @@ def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Intersection over union (1 where both are empty), an image at a time, then the mean.
+    """Compute the intersection over union (1 where both are empty), averaged over images.
+
+    Args:
+        prediction: bool `(batch, ...)`.
+        target: bool, of the same shape.
+
+    Returns:
+        A float32 scalar in [0, 1].
 
     Example:
         >>> float(iou(jnp.array([[True, True]]), jnp.array([[True, False]])))
@@ -36,7 +50,14 @@ def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
-    """Share of rows whose largest score is the label: scores `(batch, classes)`, labels `(batch,)`.
+    """Compute the share of rows whose largest score is that of the label.
+
+    Args:
+        scores: `(batch, classes)`; the first one among equals counts.
+        labels: integers `(batch,)`.
+
+    Returns:
+        A float32 scalar in [0, 1].
 
     Example:
         >>> float(accuracy(jnp.eye(2), jnp.array([0, 1])))
@@ -46,7 +67,15 @@ def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def soft_hard_gap(prediction: jax.Array, binary: jax.Array, *, threshold: float = 0.5) -> jax.Array:
-    """Share of pixels where the thresholded float output differs from the binary network's.
+    """Compute the share of pixels where the thresholded float output differs from the binary one.
+
+    Args:
+        prediction: output of the real network, floats of any shape.
+        binary: output of the binary network, bool, of the same shape.
+        threshold: value above which a pixel of `prediction` counts as 1.
+
+    Returns:
+        A float32 scalar in [0, 1].
 
     Example:
         >>> float(soft_hard_gap(jnp.array([0.9, 0.2]), jnp.array([True, True])))
@@ -56,7 +85,13 @@ def soft_hard_gap(prediction: jax.Array, binary: jax.Array, *, threshold: float 
 
 
 def certified_share(params: Any) -> jax.Array:
-    """Share of the neurons of a params tree that are certified, each by itself on binary inputs.
+    """Compute the share of neurons that are certified, each by itself on binary inputs.
+
+    Args:
+        params: any pytree holding `BiSE` nodes.
+
+    Returns:
+        A float32 scalar in [0, 1].
 
     Example:
         >>> from morphax.neurons.nodes import BiSE, Spec
@@ -65,21 +100,22 @@ def certified_share(params: Any) -> jax.Array:
         >>> float(certified_share([node]))
         1.0
     """
-    found = jax.tree.leaves(certify(params), is_leaf=lambda leaf: isinstance(leaf, Certificate))
-    verdicts = [leaf.exact.ravel() for leaf in found if isinstance(leaf, Certificate)]
-    return jnp.concatenate(verdicts).astype(jnp.float32).mean()
+    tree = jax.tree.leaves(certify(params), is_leaf=lambda leaf: isinstance(leaf, Certificate))
+    exact = [leaf.exact.ravel() for leaf in tree if isinstance(leaf, Certificate)]
+    return jnp.concatenate(exact).astype(jnp.float32).mean()
 
 
 def f_measure(prediction: jax.Array, target: jax.Array, *, beta: float = 1.0) -> jax.Array:
-    """F_beta of all pixels of a batch together; `beta` is how many times more recall counts.
+    """Compute F_beta of all pixels of a batch together.
 
     Args:
         prediction: floats in [0, 1] or bool, any shape.
-        target: the same shape.
-        beta: positive.
+        target: floats or bool, of the same shape.
+        beta: positive number: recall counts `beta` times as much as precision.
 
     Returns:
-        A float32 scalar in [0, 1], differentiable in float predictions; F_1 is the Dice coefficient.
+        A float32 scalar in [0, 1], differentiable in float predictions. F_1 is the Dice
+        coefficient.
 
     Example:
         >>> half = jnp.array([1.0, 0.0])  # finds one of two pixels, nothing else

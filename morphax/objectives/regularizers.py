@@ -1,8 +1,9 @@
 """Penalties that draw neurons towards exactly binary ones: plain functions of a params tree.
 
-Each is a sum over all neurons, acts on *effective* parameters (the gradient is pulled back through the
-reparametrisation), and its gradient is that of the squared distance to the nearest set with that set
-held fixed (envelope theorem): no solver is differentiated through.
+Each penalty is a sum over all neurons of a squared distance of the *effective* parameters
+(gradients are pulled back through the reparametrisation). The gradient is that of the distance to
+the nearest point with that point held fixed (docs/theory.md, section 5d), so no solver is
+differentiated through.
 
 | papers        | here                                   |
 |---------------|----------------------------------------|
@@ -25,17 +26,17 @@ from morphax.projection.result import INVALID
 
 
 def constant(params: Any, *, threshold: str = "exact") -> jax.Array:
-    """Squared distance of the weights to the nearest constant set theta 1_S, summed over neurons.
+    """Sum over neurons the squared distance of the weights to the nearest constant set theta 1_S.
 
     Args:
         params: any pytree holding `BiSE` nodes.
-        threshold: "exact", "uniform" or "normal": how S is found (`morphax.projection.constant`).
+        threshold: way to find S: "exact", "uniform" or "normal" (`morphax.projection.constant`).
 
     Returns:
-        Scalar.
+        A scalar.
 
     Raises:
-        ValueError: unknown threshold.
+        ValueError: if the threshold is unknown.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
@@ -47,6 +48,7 @@ def constant(params: Any, *, threshold: str = "exact") -> jax.Array:
     total = jnp.zeros(())
     for node in _banks(params):
         weights, _, _ = effective(node)
+        # S is a constant for the gradient; theta is the mean of the weights on it.
         selem = constant_selem(jax.lax.stop_gradient(weights), threshold=threshold)
         size = selem.sum(-1, dtype=weights.dtype)
         theta = jnp.maximum(jnp.where(selem, weights, 0).sum(-1) / size, 0)
@@ -63,21 +65,23 @@ def exact(
     neurons: int | None = None,
     step: jax.Array | int = 0,
 ) -> jax.Array:
-    """Squared distance to the nearest activable parameters, summed over neurons (L_exact).
+    """Sum over neurons the squared distance to the nearest activable parameters (L_exact).
 
     Args:
         params: any pytree holding `BiSE` nodes.
         bias_weight: weight of the bias in the metric.
-        margin, relative_margin: how far inside the activable set to aim (`morphax.project`).
-        neurons: look only at that many neurons of each bank, another block at each `step`, and scale
-            up by what was left out: cheaper, and right on average over a turn.
-        step: which block.
+        margin: distance to aim inside the activable set, in units of the bias (`morphax.project`).
+        relative_margin: the same as a multiple of ||(w, b)||; the two are added.
+        neurons: number of neurons of each bank to look at, another block at each `step`; all of
+            them by default. The sum is scaled up accordingly, so that its average over the blocks
+            is right.
+        step: number of the block.
 
     Returns:
-        Scalar. Neurons with NaN or infinite parameters add nothing.
+        A scalar. Neurons with NaN or infinite parameters add nothing.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: if an option is out of range.
 
     Example:
         >>> from morphax.neurons.nodes import Spec
@@ -94,6 +98,7 @@ def exact(
         if neurons is not None and neurons < len(bias):
             block = (jnp.asarray(step) * neurons + jnp.arange(neurons)) % len(bias)
             weights, bias, share = weights[block], bias[block], neurons / len(bias)
+        # The nearest point is a constant for the gradient.
         near = project(
             jax.lax.stop_gradient(weights),
             jax.lax.stop_gradient(bias),
@@ -103,12 +108,13 @@ def exact(
             margin=margin,
             relative_margin=relative_margin,
         )
-        fine = near.status != INVALID
-        moved = jnp.where(fine[:, None], weights - near.weights, 0)
-        shifted = jnp.where(fine, bias - near.bias, 0)
+        is_finite = near.status != INVALID
+        moved = jnp.where(is_finite[:, None], weights - near.weights, 0)
+        shifted = jnp.where(is_finite, bias - near.bias, 0)
         total = total + ((moved**2).sum() + bias_weight * (shifted**2).sum()) / share
     return total
 
 
 def _banks(params: Any) -> list[BiSE]:
+    """Return the real banks of a params tree."""
     return [node for node in named_nodes(params).values() if isinstance(node, BiSE)]

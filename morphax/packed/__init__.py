@@ -1,8 +1,9 @@
-"""Words: 32 images, or 32 neighbouring pixels, in the bits of a uint32.
+"""Packed words: 32 images, or 32 neighbouring pixels, in the bits of a uint32.
 
-`words` packs a batch, 32 images to a word: every function of morphax that takes bool takes them too.
-`pixels` packs the rows of single large images and has the operators of `morphax.operators` for them.
-`counters` counts and compares in words, bit-sliced; `morphax.heads` is made of it.
+`words` packs a batch, 32 images to a word: every function of morphax that takes bool arrays takes
+these words too. `pixels` packs the rows of single large images and has the operators of
+`morphax.operators` for them. `counters` counts and compares numbers that are stored bit by bit in
+words; the heads (`morphax.heads`) use it.
 """
 
 from morphax.packed import counters as counters

@@ -1,8 +1,9 @@
-"""Bit-sliced counters: 32 counts at once, one bit of each in every word.
+"""Bit-sliced counters: 32 counts at once, with one bit of each of them in every word.
 
-Numbers from 0 to n are `planes` `(k, ...)`, k = bits of n, the lowest first: bit i of `planes[j]` is
-bit j of the number of image i. Sums, comparisons and maxima are a few `&`, `|` and `^` a plane, so
-counting never unpacks an image: only the few planes of a result are unpacked, by `numbers`.
+Numbers from 0 to n are stored as `planes` `(k, ...)`, where k is the number of bits of n and the
+lowest bit is first: bit i of `planes[j]` is bit j of the number of image i. Sums, comparisons and
+maxima take a few `&`, `|` and `^` for each plane, so images are never unpacked to be counted: only
+the few planes of a result are unpacked, by `numbers`.
 """
 
 import jax
@@ -15,16 +16,18 @@ from morphax.packed.words import bits_of, check_words
 
 
 def count(words: jax.Array) -> jax.Array:
-    """In how many of n words each bit is set: a tree of full adders over the last axis.
+    """Count in how many of n words each bit is set, by a tree of full adders over the last axis.
+
+    It takes about 5 n operations on words.
 
     Args:
         words: words `(..., n)`.
 
     Returns:
-        Planes `(k, ...)`, k the number of bits of n (at least 1); about 5 n operations on words.
+        Planes `(k, ...)`, where k is the number of bits of n (at least 1).
 
     Raises:
-        ValueError: other dtypes, or no axis.
+        ValueError: if `words` has another dtype, or no axis.
 
     Example:
         >>> count(jnp.array([3, 1, 1, 2], jnp.uint32)).tolist()  # three times bit 0, twice bit 1
@@ -39,13 +42,15 @@ def count(words: jax.Array) -> jax.Array:
 
 
 def _add(column: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Sum words `(..., m)` of one weight: the plane of that weight, and carries `(..., m')`."""
+    """Sum words `(..., m)` of one weight; return the plane of that weight, and the carries."""
     carries = [column[..., :0]]
     while (size := column.shape[-1]) > 1:
         third = max(size // 3, 1)
         a, b, c = (column[..., i * third : (i + 1) * third] for i in range(3))
         half = a ^ b
-        if size > 2:  # full adders: three words of a weight are one of it and one of the next
+        # A full adder turns three words of a weight into one of it and one carry of the next
+        # weight; a half adder does so for the last two.
+        if size > 2:
             carries.append((a & b) | (half & c))
             half ^= c
         else:
@@ -55,7 +60,7 @@ def _add(column: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def greater(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Where the number a is greater than the number b.
+    """Compare two numbers: return words whose bits are 1 where a is greater than b.
 
     Args:
         a: planes `(k, ...)`.
@@ -65,7 +70,7 @@ def greater(a: jax.Array, b: jax.Array) -> jax.Array:
         Words `(...)`.
 
     Raises:
-        ValueError: other dtypes, or shapes that differ.
+        ValueError: if dtypes are wrong, or shapes differ.
 
     Example:
         >>> a, b = count(jnp.array([3, 1], jnp.uint32)), count(jnp.array([2, 3], jnp.uint32))
@@ -75,39 +80,44 @@ def greater(a: jax.Array, b: jax.Array) -> jax.Array:
     check_words("a", a)
     check_words("b", b)
     _checks.require(a.shape == b.shape, "b", f"planes of the shape of a, {a.shape}", b.shape)
-    found = jnp.zeros(a.shape[1:], a.dtype)
-    for high, low in zip(a, b, strict=True):  # from the lowest plane: the last difference decides
-        found = (high & ~low) | (~(high ^ low) & found)
-    return found
+    result = jnp.zeros(a.shape[1:], a.dtype)
+    for of_a, of_b in zip(a, b, strict=True):  # from the lowest plane: the last difference decides
+        result = (of_a & ~of_b) | (~(of_a ^ of_b) & result)
+    return result
 
 
 def argmax(planes: jax.Array) -> jax.Array:
-    """Which number of the last axis is the greatest, the first one among equals (as `jnp.argmax`).
+    """Return the index of the greatest number of the last axis, the first one among equals.
+
+    This is `jnp.argmax` for planes.
 
     Args:
         planes: planes `(k, ..., classes)`.
 
     Returns:
-        Planes `(bits of classes - 1, ...)` (at least one) of the labels.
+        Planes of the indices, `(bits of classes - 1, ...)` (at least one plane).
 
     Raises:
-        ValueError: another dtype, or no classes.
+        ValueError: if `planes` has another dtype, or no classes.
 
     Example:
-        >>> words = jnp.array([[[2, 0], [3, 1], [3, 0]]], jnp.uint32)  # three classes, two words each
+        >>> words = jnp.array([[[2, 0], [3, 1], [3, 0]]], jnp.uint32)  # 3 classes, 2 words each
         >>> numbers(argmax(count(words)))[:2].tolist()  # image 0: 0, 2, 1; image 1: 1, 1, 1
         [1, 0]
     """
     check_words("planes", planes)
-    _checks.require(planes.ndim >= 2 and planes.shape[-1] > 0, "planes",
-                   "shape (k, ..., classes), one class or more", planes.shape)  # fmt: skip
+    expected = "shape (k, ..., classes), one class or more"
+    has_classes = planes.ndim >= 2 and planes.shape[-1] > 0
+    _checks.require(has_classes, "planes", expected, planes.shape)
     classes = planes.shape[-1]
+    # From the highest bit down: where any of the classes left has the bit, those without it drop
+    # out.
     best = ~jnp.zeros(planes.shape[1:], planes.dtype)
-    for plane in planes[::-1]:  # who has this bit beats who has not, where anyone has it
+    for plane in planes[::-1]:
         has = best & plane
         anyone = jnp.expand_dims(bit_arrays.any_of(has, -1), -1)
         best = has | (best & ~anyone)
-    # The lowest of the labels left, its highest bit first.
+    # Find the lowest of the labels left, its highest bit first, in the same way.
     labels = []
     for j in reversed(range(max((classes - 1).bit_length(), 1))):
         clear = (np.arange(classes) >> j & 1 == 0).reshape((1,) * (best.ndim - 1) + (-1,))
@@ -119,16 +129,16 @@ def argmax(planes: jax.Array) -> jax.Array:
 
 
 def numbers(planes: jax.Array) -> jax.Array:
-    """The numbers that planes hold, as int32: the only step that unpacks.
+    """Unpack planes: return the numbers that they hold, as int32.
 
     Args:
         planes: planes `(k, B, ...)`, k at most 31.
 
     Returns:
-        int32 `(32 B, ...)`.
+        Numbers, int32 `(32 B, ...)`.
 
     Raises:
-        ValueError: another dtype, no batch, or more than 31 planes.
+        ValueError: if `planes` has another dtype, no batch, or more than 31 planes.
 
     Example:
         >>> numbers(count(jnp.array([[3, 1, 1]], jnp.uint32)))[:3].tolist()

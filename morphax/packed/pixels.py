@@ -1,12 +1,13 @@
 """Words of pixels: 32 neighbours of a row in the bits of each uint32, for single large images.
 
-Bit i of word j is pixel 32 j + i of its row: bool `(..., H, W)` <-> uint32 `(..., H, ceil(W / 32))`, what
-`np.packbits(bitorder="little")` writes, four bytes a word. The width does not travel with the words, so
-every function is told `width=`; bits beyond it are 0 in results and ignored in inputs.
+Bit i of word j is pixel 32 j + i of its row: bool `(..., H, W)` <-> uint32 `(..., H, ceil(W /
+32))`. This is what `np.packbits(bitorder="little")` writes, with four bytes in a word. The width is
+not stored in the words, so every function takes `width=`; bits beyond it are 0 in results and
+ignored in inputs.
 
-The operators are those of `morphax.operators`, by the same code: a shift along a row is a funnel shift
-between neighbouring words, one along a column a slice. Networks run on words of images
-(`morphax.pack`), not on these.
+The operators are those of `morphax.operators`, run by the same code: a shift along a row is a
+funnel shift between neighbouring words, and a shift along a column is a slice. Networks run on
+words of images (`morphax.pack`), not on these words.
 """
 
 from functools import cache, partial
@@ -22,7 +23,7 @@ from morphax.morphology import operators
 from morphax.morphology.shift import Layout, shift_or
 
 BITS = 32
-"""Pixels a word."""
+"""Number of pixels in a word."""
 
 
 def pack_pixels(images: ArrayLike) -> jax.Array:
@@ -32,10 +33,10 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
         images: bool `(..., H, W)`. A numpy array is packed before it goes to the device.
 
     Returns:
-        uint32 `(..., H, ceil(W / 32))`.
+        Words, uint32 `(..., H, ceil(W / 32))`.
 
     Raises:
-        ValueError: `images` is not bool or has less than two axes.
+        ValueError: if `images` is not bool or has less than two axes.
 
     Example:
         >>> pack_pixels(np.array([[True, False, True], [False, True, False]])).tolist()
@@ -54,17 +55,17 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
 
 
 def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
-    """Images of packed rows: the inverse of `pack_pixels`.
+    """Unpack rows of pixels: the inverse of `pack_pixels`.
 
     Args:
         words: uint32 `(..., H, ceil(W / 32))`.
-        width: W.
+        width: W, the number of pixels of a row.
 
     Returns:
-        bool `(..., H, W)`.
+        Images, bool `(..., H, W)`.
 
     Raises:
-        ValueError: `words` has another dtype, less than two axes or another number of words.
+        ValueError: if `words` has another dtype, less than two axes, or another number of words.
 
     Example:
         >>> unpack_pixels(jnp.array([[5], [2]], jnp.uint32), width=3).astype(int).tolist()
@@ -74,107 +75,184 @@ def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
 
 
 def erosion(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
-    """`morphax.erosion` of images whose rows are packed.
+    """Erode images whose rows are packed, as `morphax.erosion` does.
 
     Args:
         words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: as for `morphax.erosion`, of any odd size, also wider than a word or the image.
-        width: W.
-        border: `"ignore"`, `"constant"` or `"replicate"`, see `morphax.operators`.
+        selem: structuring element, as for `morphax.erosion`; it may be wider than a word or the
+            image.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
 
     Returns:
-        uint32 words of the shape of `words`; equal to `pack_pixels` of the operator on bool.
+        uint32 words of the shape of `words`; they equal `pack_pixels` of the operator on bool.
 
     Raises:
-        ValueError: as `morphax.erosion`, and `words` of another dtype, rank or number of words.
+        ValueError: under the conditions of `morphax.erosion`, or if `words` has another dtype, rank
+            or number of words.
 
-    >>> words = pack_pixels(np.array([[0, 1, 1, 1, 0]], bool))
-    >>> unpack_pixels(erosion(words, np.ones((1, 3), bool), width=5), width=5).astype(int).tolist()
-    [[0, 0, 1, 0, 0]]
+    Example:
+        >>> words = pack_pixels(np.array([[0, 1, 1, 1, 0]], bool))
+        >>> eroded = erosion(words, np.ones((1, 3), bool), width=5)
+        >>> unpack_pixels(eroded, width=5).astype(int).tolist()
+        [[0, 0, 1, 0, 0]]
     """
-    return _run(operators._erosion, words, selem, width, border)
+    return _operate(operators._erosion, words, selem, width, border)
 
 
 def dilation(
     words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
 ) -> jax.Array:
-    """`morphax.dilation` of images whose rows are packed; arguments and errors as for `erosion`.
+    """Dilate images whose rows are packed, as `morphax.dilation` does.
 
-    >>> dilation(pack_pixels(np.eye(1, 5, 2, dtype=bool)), np.array([[0, 1, 1]]), width=5).tolist()
-    [[12]]
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: structuring element, as for `morphax.erosion`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
+
+    Returns:
+        uint32 words of the shape of `words`.
+
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[0, 0, 1, 0, 0]], bool))
+        >>> dilation(words, np.array([[0, 1, 1]]), width=5).tolist()
+        [[12]]
     """
-    return _run(operators._dilation, words, selem, width, border)
+    return _operate(operators._dilation, words, selem, width, border)
 
 
 def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
-    """`morphax.opening` of images whose rows are packed; arguments and errors as for `erosion`.
+    """Open images whose rows are packed, as `morphax.opening` does.
 
-    >>> opening(pack_pixels(np.array([[1, 0, 1, 1, 1]], bool)), np.ones((1, 3), bool), width=5).tolist()
-    [[28]]
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: structuring element, as for `morphax.erosion`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
+
+    Returns:
+        uint32 words of the shape of `words`.
+
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
+        >>> opening(words, np.ones((1, 3), bool), width=5).tolist()
+        [[28]]
     """
-    return _run(operators._opening, words, selem, width, border)
+    return _operate(operators._opening, words, selem, width, border)
 
 
 def closing(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
-    """`morphax.closing` of images whose rows are packed; arguments and errors as for `erosion`.
+    """Close images whose rows are packed, as `morphax.closing` does.
 
-    >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
-    >>> closing(words, np.ones((1, 3), bool), width=7).tolist()
-    [[28]]
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: structuring element, as for `morphax.erosion`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
+
+    Returns:
+        uint32 words of the shape of `words`.
+
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
+        >>> closing(words, np.ones((1, 3), bool), width=7).tolist()
+        [[28]]
     """
-    return _run(operators._closing, words, selem, width, border)
+    return _operate(operators._closing, words, selem, width, border)
 
 
 def white_top_hat(
     words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
 ) -> jax.Array:
-    """`morphax.white_top_hat` of images whose rows are packed; arguments and errors as for `erosion`.
+    """Compute `morphax.white_top_hat` of images whose rows are packed.
 
-    >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
-    >>> white_top_hat(words, np.ones((1, 3), bool), width=5).tolist()
-    [[1]]
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: structuring element, as for `morphax.erosion`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
+
+    Returns:
+        uint32 words of the shape of `words`.
+
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
+        >>> white_top_hat(words, np.ones((1, 3), bool), width=5).tolist()
+        [[1]]
     """
-    return _run(operators._white_top_hat, words, selem, width, border)
+    return _operate(operators._white_top_hat, words, selem, width, border)
 
 
 def black_top_hat(
     words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
 ) -> jax.Array:
-    """`morphax.black_top_hat` of images whose rows are packed; arguments and errors as for `erosion`.
+    """Compute `morphax.black_top_hat` of images whose rows are packed.
 
-    >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
-    >>> black_top_hat(words, np.ones((1, 3), bool), width=7).tolist()
-    [[8]]
+    Args:
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
+        selem: structuring element, as for `morphax.erosion`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.operators`).
+
+    Returns:
+        uint32 words of the shape of `words`.
+
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
+        >>> black_top_hat(words, np.ones((1, 3), bool), width=7).tolist()
+        [[8]]
     """
-    return _run(operators._black_top_hat, words, selem, width, border)
+    return _operate(operators._black_top_hat, words, selem, width, border)
 
 
 def hit_or_miss(
     words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
 ) -> jax.Array:
-    """`morphax.hit_or_miss` of images whose rows are packed.
+    """Match a pattern in images whose rows are packed, as `morphax.hit_or_miss` does.
 
     Args:
-        words: as for `erosion`.
+        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
         selem: hits and misses, as for `morphax.hit_or_miss`.
-        width: W.
-        border: as for `morphax.hit_or_miss`.
+        width: W, the number of pixels of a row.
+        border: "ignore", "constant" or "replicate" (`morphax.hit_or_miss`).
 
     Returns:
-        As `erosion`.
+        uint32 words of the shape of `words`.
 
-    >>> words = pack_pixels(np.array([[0, 1, 0, 1, 1]], bool))
-    >>> hit_or_miss(words, np.array([[-1, 1, -1]]), width=5).tolist()
-    [[2]]
+    Raises:
+        ValueError: under the conditions of `erosion`.
+
+    Example:
+        >>> words = pack_pixels(np.array([[0, 1, 0, 1, 1]], bool))
+        >>> hit_or_miss(words, np.array([[-1, 1, -1]]), width=5).tolist()
+        [[2]]
     """
-    return _run(operators._hit_or_miss, words, selem, width, border)
+    return _operate(operators._hit_or_miss, words, selem, width, border)
 
 
-def _run(operator: Any, words: Any, selem: Any, width: int, border: str) -> jax.Array:
-    return operators.run_in(_layout(int(width)), operator, _checked(words, width), selem, border)
+def _operate(operator: Any, words: Any, selem: Any, width: int, border: str) -> jax.Array:
+    """Check words and run an operator of `morphax.operators` on them."""
+    return operators.operate(_layout(int(width)), operator, _checked(words, width), selem, border)
 
 
 def _checked(words: Any, width: int) -> Any:
+    """Check that words hold rows of `width` pixels; return them as an array."""
     words = words if isinstance(words, jax.Array) else np.asarray(words)
     _checks.require(
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
@@ -193,7 +271,7 @@ def _checked(words: Any, width: int) -> Any:
 def _pack(images: jax.Array) -> jax.Array:
     fill = [(0, 0)] * (images.ndim - 1) + [(0, -images.shape[-1] % BITS)]
     halves = jnp.pad(images, fill).astype(jnp.uint8)
-    # Neighbours join in pairs: bytes as long as they can, for they are quick to load.
+    # Neighbours are joined in pairs, in bytes as long as they fit, because bytes are quick to load.
     for bits in (1, 2, 4, 8, 16):
         pairs = halves.reshape(*images.shape[:-1], -1, 2)
         dtype = jnp.uint8 if bits < 8 else jnp.uint16 if bits < 16 else jnp.uint32
@@ -211,6 +289,7 @@ def _unpack(words: jax.Array, *, width: int) -> jax.Array:
 
 @cache
 def _layout(width: int) -> Layout:
+    """Return the layout of rows of `width` pixels in words."""
     row = -(-width // BITS)
 
     def shift_or_pixels(padded: jax.Array, window: Any) -> jax.Array:
@@ -224,7 +303,7 @@ def _layout(width: int) -> Layout:
 
 
 def _funnel(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
-    """The words of `x` that begin `start` pixels further right (`_shift.shift` in this layout)."""
+    """Return the words of `x` that begin `start` pixels further right, as `shift.shift` does."""
     word, bit = divmod(start, BITS)
     count = x.shape[-1] - word - (bit > 0) if count is None else count
     here = x[..., word : word + count]
@@ -237,7 +316,8 @@ def _funnel(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
 def _pad(
     words: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool, width: int
 ) -> jax.Array:
-    """`_shift.pad` in this layout: whole words on either side, and spare ones for the funnel."""
+    """Pad words as `shift.pad` does: whole words on either side, and spare ones for the funnel."""
+    # Words to the left and to the right, all zeros or all ones.
     rows, side = shape[0] // 2, -(-(shape[1] // 2) // BITS)
     if border == "replicate":
         last = words[..., -1:] >> np.uint32((width - 1) % BITS)
@@ -245,13 +325,12 @@ def _pad(
     else:
         ends = jnp.full((1,) * words.ndim, 0xFFFFFFFF if fill else 0, jnp.uint32)
         left = right = jnp.broadcast_to(ends, (*words.shape[:-1], 1))
-    # Each span of columns that doubles loses a word at the end of the row.
+    # `shift_or` doubles spans of columns, and each doubling loses a word at the end of the row.
     spare = side + shape[1].bit_length()
-    padded = jnp.concatenate([
-        jnp.broadcast_to(left, (*left.shape[:-1], side)),
-        _with_tail(words, width, right),
-        jnp.broadcast_to(right, (*right.shape[:-1], spare)),
-    ], -1)  # fmt: skip
+    left = jnp.broadcast_to(left, (*left.shape[:-1], side))
+    middle = _with_tail(words, width, right)
+    right = jnp.broadcast_to(right, (*right.shape[:-1], spare))
+    padded = jnp.concatenate([left, middle, right], -1)
     sides = [(0, 0)] * (words.ndim - 2) + [(rows, rows), (0, 0)]
     if border == "replicate":
         return jnp.pad(padded, sides, mode="edge")
@@ -259,11 +338,11 @@ def _pad(
 
 
 def _with_tail(words: jax.Array, width: int, tail: jax.Array) -> jax.Array:
-    """`words` with the bits of `tail` beyond the width of their rows."""
+    """Return `words` with the bits of `tail` beyond the width of their rows."""
     if not width % BITS:
         return words
-    known = np.full(words.shape[-1], 0xFFFFFFFF, np.uint32)
-    known[-1] >>= np.uint32(BITS - width % BITS)
-    mask = jnp.asarray(known).reshape((1,) * (words.ndim - 1) + (-1,))
+    inside = np.full(words.shape[-1], 0xFFFFFFFF, np.uint32)
+    inside[-1] >>= np.uint32(BITS - width % BITS)
+    mask = jnp.asarray(inside).reshape((1,) * (words.ndim - 1) + (-1,))
     tail = tail.reshape((1,) * (words.ndim - tail.ndim) + tail.shape)
     return (words & mask) | (tail & ~mask)

@@ -1,9 +1,9 @@
 """Words of images: 32 images of a batch in the bits of each uint32.
 
-Bit i of word j is image 32 j + i; everything but the batch keeps its shape and its place:
-bool `(N, ...)` <-> uint32 `(ceil(N / 32), ...)`. What fills the last word is 0, until a complement makes
-it 1: the number of images does not travel with the words, so `unpack` is told. uint64 words hold 64
-images and exist under x64 only.
+Bit i of word j is image 32 j + i, and all axes but the batch keep their shape and place: bool `(N,
+...)` <-> uint32 `(ceil(N / 32), ...)`. The unused bits of the last word are 0, until a complement
+makes them 1. The number of images is not stored in the words, so `unpack` needs it. uint64 words
+hold 64 images and exist under x64 only.
 """
 
 import jax
@@ -20,13 +20,13 @@ def pack(images: ArrayLike, *, dtype: DTypeLike = jnp.uint32) -> jax.Array:
 
     Args:
         images: bool `(N, ...)`.
-        dtype: of the words: uint32, or uint64 under x64.
+        dtype: dtype of the words: uint32, or uint64 under x64.
 
     Returns:
         Words `(ceil(N / 32), ...)`; the bits beyond N are 0.
 
     Raises:
-        ValueError: `images` is not bool or has no axis; `dtype` is not one of words.
+        ValueError: if `images` is not bool or has no axis, or `dtype` is not a dtype of words.
 
     Example:
         >>> images = jnp.array([[True, False, True], [True, True, False]])
@@ -49,18 +49,18 @@ def pack(images: ArrayLike, *, dtype: DTypeLike = jnp.uint32) -> jax.Array:
 
 
 def unpack(words: jax.Array, *, count: int) -> jax.Array:
-    """Images of packed words: the inverse of `pack`.
+    """Unpack words into images: the inverse of `pack`.
 
     Args:
-        words: `(ceil(N / 32), ...)`.
-        count: N, the number of images; needed because the last word need not be full.
+        words: words `(ceil(N / 32), ...)`.
+        count: N, the number of images; it is needed because the last word need not be full.
 
     Returns:
-        bool `(N, ...)`.
+        Images, bool `(N, ...)`.
 
     Raises:
-        ValueError: `words` has another dtype or no axis; `count` is not a number of images that would
-            fill so many words.
+        ValueError: if `words` has another dtype or no axis, or so many images do not fill the
+            words.
 
     Example:
         >>> unpack(jnp.array([[5]], jnp.uint32), count=3).tolist()
@@ -82,13 +82,14 @@ def unpack(words: jax.Array, *, count: int) -> jax.Array:
 def check_words(argument: str, x: jax.Array | np.ndarray) -> None:
     """Raise `ValueError` unless `x` is an array of words with a batch axis."""
     expected = "uint32 words (morphax.pack makes them; uint64 words need jax_enable_x64)"
-    known = hasattr(x, "dtype")
-    _checks.require(known and bit_arrays.is_words(x), argument, expected,
-                   f"dtype {x.dtype}" if known else type(x).__name__)  # fmt: skip
+    is_array = hasattr(x, "dtype")
+    got = f"dtype {x.dtype}" if is_array else type(x).__name__
+    _checks.require(is_array and bit_arrays.is_words(x), argument, expected, got)
     _checks.require(x.ndim >= 1, argument, "a batch of words", x.shape)
 
 
 def _pack_bits(images: jax.Array, dtype: np.dtype) -> jax.Array:
+    """Pack a batch of images into words of a dtype."""
     bits = 8 * dtype.itemsize
     fill = [(0, -images.shape[0] % bits)] + [(0, 0)] * (images.ndim - 1)
     blocks = jnp.pad(images, fill)
@@ -100,7 +101,13 @@ def _pack_bits(images: jax.Array, dtype: np.dtype) -> jax.Array:
 
 
 def bits_of(words: jax.Array) -> jax.Array:
-    """Every bit of words as the same dtype, 0 or 1: `(J, ...)` to `(32 J, ...)`.
+    """Return every bit of words as a number 0 or 1 of the same dtype.
+
+    Args:
+        words: words `(J, ...)`.
+
+    Returns:
+        An array `(32 J, ...)` (`(64 J, ...)` for uint64).
 
     Example:
         >>> bits_of(jnp.array([6], jnp.uint32))[:4].tolist()
