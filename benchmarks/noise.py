@@ -1,18 +1,20 @@
 """Does the descent on bits find known operators when targets or inputs are noisy, and how fast?
 
-Erosion, dilation, opening and closing by disk, hstick and dcross of size 7 on Diskorect, with 0, 1, 2, 5 and
-10 % of the target pixels flipped, and with 2 % salt and pepper on the inputs; and operators of more layers
-or maps with 0 and 5 % of the target pixels flipped. All by `morphax.recipes.learn_chain` with its defaults,
-from 1024 pairs and 256 held-out ones: neither the order of operations nor the noise is told.
+Erosion, dilation, opening and closing by disk, hstick and dcross of size 7 on Diskorect, with 0, 1,
+2, 5 and 10 % of the target pixels flipped, and with 2 % salt and pepper on the inputs; and
+operators of more layers or maps with 0 and 5 % of the target pixels flipped. All by
+`morphax.recipes.learn_chain` with its defaults, from 1024 pairs and 256 held-out ones: neither the
+order of operations nor the noise is told.
 
     python benchmarks/noise.py [--parts sequential,deeper] [--seeds 3] [--out DIR] [--smoke]
 
-Writes `noise.json` and `.md`. `wrong` is the number of wrong pixels on 1000 unseen images of 50 x 50; targets
-there are clean, inputs noisy where those of the training pairs are. `known` is that of the known operator:
-0 with clean inputs; with noisy ones it need not be the best one, and `right` says that the learned one is
-no worse. `seconds` are those of the call, compilation included where `warm` is false (the first run of a
-process); `cpu` those of all threads, which other work on the machine changes less. Finished rows are kept in
-`noise.jsonl`: a run that was stopped goes on from there.
+Writes `noise.json` and `.md`. `wrong` is the number of wrong pixels on 1000 unseen images of 50 x
+50; targets there are clean, inputs noisy where those of the training pairs are. `known` is that of
+the known operator: 0 with clean inputs; with noisy ones it need not be the best one, and `right`
+says that the learned one is no worse. `seconds` are those of the call, compilation included where
+`warm` is false (the first run of a process); `cpu` those of all threads, which other work on the
+machine changes less. Finished rows are kept in `noise.jsonl`: a run that was stopped goes on from
+there.
 """
 
 import argparse
@@ -43,9 +45,21 @@ NOISE = [(0.0, 0.0), (0.01, 0.0), (0.02, 0.0), (0.05, 0.0), (0.1, 0.0), (0.0, 0.
 DEEPER_NOISE = [(0.0, 0.0), (0.05, 0.0)]
 COUNTS = {"train": 1024, "valid": 256, "test": 1000}
 COLUMNS = (
-    "part", "operator", "flips", "input_noise", "seed", "wrong", "known", "right", "certified",
-    "loss", "stopped", "seconds", "cpu", "warm",
-)  # fmt: skip
+    "part",
+    "operator",
+    "flips",
+    "input_noise",
+    "seed",
+    "wrong",
+    "known",
+    "right",
+    "certified",
+    "loss",
+    "stopped",
+    "seconds",
+    "cpu",
+    "warm",
+)
 
 
 def steps(*pairs: tuple[str, np.ndarray]) -> Operator:
@@ -122,21 +136,31 @@ def row_of(
     valid, test = slice(train.stop, total - counts["test"]), slice(total - counts["test"], total)
     begin, begin_cpu = time.perf_counter(), time.process_time()
     found = learn_chain(
-        jax.random.key(seed), (noisy[train], flipped[train]), valid=(noisy[valid], flipped[valid]),
+        jax.random.key(seed),
+        (noisy[train], flipped[train]),
+        valid=(noisy[valid], flipped[valid]),
         depth=depth,
-    )  # fmt: skip
+    )
     seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     answer = np.asarray(models.bimonn(found.binary, jnp.asarray(noisy[test])))
     wrong = int((answer != targets[test]).sum())
     known = int((operate(noisy[test]) != targets[test]).sum())
     says = str(explain(build(models.bimonn, found.binary, (1, *images.shape[1:]))))
     return {
-        "wrong": wrong, "known": known, "right": wrong <= known,
-        "certified": bool(found.certificate.exact), "loss": round(found.loss, 6),
-        "valid_loss": round(found.valid_loss, 6), "stopped": found.stopped,
-        "judged": len(found.history), "flips_told": found.noise.flips, "remarks": found.remarks,
-        "says": says.splitlines()[0], "seconds": round(seconds, 2), "cpu": round(cpu, 2),
-    }  # fmt: skip
+        "wrong": wrong,
+        "known": known,
+        "right": wrong <= known,
+        "certified": bool(found.certificate.exact),
+        "loss": round(found.loss, 6),
+        "valid_loss": round(found.valid_loss, 6),
+        "stopped": found.stopped,
+        "judged": len(found.history),
+        "flips_told": found.noise.flips,
+        "remarks": found.remarks,
+        "says": says.splitlines()[0],
+        "seconds": round(seconds, 2),
+        "cpu": round(cpu, 2),
+    }
 
 
 def summary(rows: list[dict]) -> list[str]:
@@ -149,8 +173,9 @@ def summary(rows: list[dict]) -> list[str]:
         cpu = np.median([r["cpu"] for r in warm])
         right = sum(r["right"] for r in some)
         lines.append(
-            f"{part}, {flips:.0%} of the targets flipped, {salt:.0%} noise on the inputs: {right} of "
-            f"{len(some)} right; warm: median {middle:.1f} s ({cpu:.1f} s of processor), slowest {most:.1f} s"
+            f"{part}, {flips:.0%} of the targets flipped, {salt:.0%} noise on the inputs: "
+            f"{right} of {len(some)} right; warm: median {middle:.1f} s "
+            f"({cpu:.1f} s of processor), slowest {most:.1f} s"
         )
     return lines
 
@@ -194,8 +219,13 @@ def main() -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         row = {"part": part, "operator": name, "flips": flips, "input_noise": salt, "seed": seed}
         row |= row_of(*operators[name], flips, salt, seed, counts)
-        row |= {"warm": number > 0, "commit": about["commit"][:7], "date": now,
-                "device": about["device"], "load": round(os.getloadavg()[0], 1)}  # fmt: skip
+        row |= {
+            "warm": number > 0,
+            "commit": about["commit"][:7],
+            "date": now,
+            "device": about["device"],
+            "load": round(os.getloadavg()[0], 1),
+        }
         rows.append(row)
         if not options.smoke:
             with journal.open("a") as file:

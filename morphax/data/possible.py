@@ -1,16 +1,16 @@
-"""What pairs of images allow before anything is learned: single operators that fit, and label noise.
+"""Tell what pairs allow before anything is learned: single operators, and label noise.
 
-*Single operators* are read off the pairs. An erosion keeps a pixel where all of S is set, so S can hold only
-pixels that are set wherever the target is; the erosion by all of them is the smallest one that covers
-the targets, and if it is not equal to them, no erosion of the window is. The same holds for hit-or-misses,
-and, on complements, for dilations and complemented operators.
+*Single operators* are read off the pairs. An erosion keeps a pixel where all of S is set, so S can
+hold only pixels that are set wherever the target is; the erosion by all of them is the smallest one
+that covers the targets, and if it is not equal to them, no erosion of the window is. The same holds
+for hit-or-misses, and, on complements, for dilations and complemented operators.
 
-*Label noise* shows where one content of a window comes with different targets: no operator of that window
-gets both right. Their number gives the least error that any such operator makes on the pairs, and pairs of
-equal windows tell how often targets are flipped.
+*Label noise* shows where one content of a window comes with different targets: no operator of that
+window gets both right. Their number gives the least error that any such operator makes on the
+pairs, and pairs of equal windows tell how often targets are flipped.
 
-Sources: Hirata & Papakostas, "On machine-learning morphological image operators" (Mathematics 2021, 9,
-1854) for operators as unions of intervals of window contents; the estimates are ours.
+Sources: Hirata & Papakostas, "On machine-learning morphological image operators" (Mathematics 2021,
+9, 1854) for operators as unions of intervals of window contents; the estimates are ours.
 """
 
 from typing import NamedTuple
@@ -25,12 +25,13 @@ _PIXELS = 200_000
 
 
 class SingleOperator(NamedTuple):
-    """The best candidate of one kind.
+    """Hold the best candidate of one kind.
 
     Attributes:
         kind: "erosion", "dilation" or "hit-or-miss".
         complement: whether its output is complemented.
-        hit: the pixels that must be set (of a dilation: the structuring element), bool `(side, side)`.
+        hit: the pixels that must be set (of a dilation: the structuring element), bool `(side,
+            side)`.
         miss: the pixels that must not be set, bool `(side, side)`; empty but for hit-or-misses.
         wrong: pixels that it has wrong on the pairs; if it is not 0, no operator of its kind fits.
     """
@@ -43,11 +44,13 @@ class SingleOperator(NamedTuple):
 
 
 class LabelNoise(NamedTuple):
-    """How far targets contradict each other.
+    """Say how far targets contradict each other.
 
     Attributes:
-        least_error: share of the compared pixels that any operator of the window has wrong at least.
-        flips: estimated share of the targets that are flipped, or None where too few windows come again.
+        least_error: share of the compared pixels that any operator of the window has wrong at
+            least.
+        flips: estimated share of the targets that are flipped, or None where too few windows come
+            again.
         repeated: share of the compared pixels whose window comes again.
     """
 
@@ -59,18 +62,19 @@ class LabelNoise(NamedTuple):
 def single_operators(
     images: ArrayLike, targets: ArrayLike, *, kernel_size: int = 7, masks: ArrayLike | None = None
 ) -> list[SingleOperator]:
-    """Return the best erosion, dilation and hit-or-miss of a window, and the best complement of each.
+    """Return the best erosion, dilation, hit-or-miss of a window, and the best complements.
 
     Args:
-        images: bool `(N, H, W)`; outside of an image every pixel of S counts as right (border "ignore").
+        images: bool `(N, H, W)`; outside of an image every pixel of S counts as right (border
+            "ignore").
         targets: bool `(N, H, W)`.
         kernel_size: odd side of the window.
         masks: the pixels that count, bool `(N, H, W)`; all by default.
 
     Returns:
-        Six operators, those with the fewest wrong pixels first. 0 wrong pixels: it fits. More: no operator
-        of its kind fits, though another set may have fewer wrong pixels. Candidates without any pixel in
-        their window are left out.
+        Six operators, those with the fewest wrong pixels first. 0 wrong pixels: it fits. More: no
+        operator of its kind fits, though another set may have fewer wrong pixels. Candidates
+        without any pixel in their window are left out.
 
     Raises:
         ValueError: arrays that are not bool or do not fit, an even window.
@@ -120,13 +124,14 @@ def label_noise(
     Args:
         images: bool `(N, H, W)` or `(N, H, W, C)`.
         targets: bool `(N, H, W)`.
-        kernel_size: odd side of the window: how far an operator may look; what is outside of an image is
-            a third value.
+        kernel_size: odd side of the window: how far an operator may look; what is outside of an
+            image is a third value.
         masks: the pixels that count, bool `(N, H, W)`; all by default.
 
     Returns:
-        `LabelNoise`, from the first images that hold about 200 000 pixels. `flips` is an unbiased estimate
-        of 2 f (1 - f) over pairs of equal windows, solved for f, if flips are independent of the images.
+        `LabelNoise`, from the first images that hold about 200 000 pixels. `flips` is an unbiased
+        estimate of 2 f (1 - f) over pairs of equal windows, solved for f, if flips are independent
+        of the images.
 
     Raises:
         ValueError: as `single_operators`.
@@ -182,7 +187,7 @@ def _checked(
 
 
 def _packed(images: np.ndarray) -> np.ndarray:
-    """Bool `(N, H, W)` to bytes `(ceil(N / 8), H, W)`, an image a bit."""
+    """Pack bool `(N, H, W)` into bytes `(ceil(N / 8), H, W)`, an image a bit."""
     return np.packbits(images, axis=0)
 
 
@@ -192,27 +197,28 @@ def _padded(words: np.ndarray, side: int) -> np.ndarray:
 
 
 def _view(padded: np.ndarray, pixel: int, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """What each pixel sees at one pixel of its window; nothing outside of the images."""
+    """Return what each pixel sees at one pixel of its window; nothing outside of the images."""
     row, column = divmod(pixel, side)
     return padded[:, row : row + shape[1], column : column + shape[2]]
 
 
 def _never(padded: np.ndarray, pixel: int, side: int, wanted: np.ndarray) -> bool:
-    """Whether a literal is never violated where it is wanted; a few images tell most of them."""
+    """Return whether a literal is never violated where it is wanted; a few images tell most."""
     view = _view(padded, pixel, side, wanted.shape)
     few = wanted.shape[0] // 16 + 1
     return not (view[:few] & wanted[:few]).any() and not (view & wanted).any()
 
 
 def _window_codes(x: np.ndarray, side: int) -> np.ndarray:
-    """A random 64-bit code of the window content of every pixel; contents outside of an image are 0."""
+    """Return a random 64-bit code of the window of every pixel; outside of an image, 0."""
     rng = np.random.default_rng(0)
     edge, (height, width) = side // 2, x.shape[1:3]
 
     def odd(size: int) -> np.ndarray:
         return rng.integers(0, 2**63, size, np.uint64) * np.uint64(2) + np.uint64(1)
 
-    # The sum of r_i c_j (1 + x_ij) over the window, modulo 2^64: first along rows, then along columns.
+    # The sum of r_i c_j (1 + x_ij) over the window, modulo 2^64: first along rows, then along
+    # columns.
     values = (x * odd(x.shape[-1])).sum(-1, dtype=np.uint64) + odd(1)
     values = np.pad(values, ((0, 0), (edge, edge), (edge, edge)))
     down = [r * values[:, k : k + height] for k, r in enumerate(odd(side))]

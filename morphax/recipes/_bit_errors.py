@@ -1,14 +1,15 @@
 """Count the wrong pixels of a network of bits and of all its neighbours, in packed words.
 
-A network is a list of neurons in order; each is the intersection of *literals*: pixels of a window of an
-earlier plane (an input or a neuron), plain or complemented. A dilation is the complement of an
-intersection of complements, so erosions, dilations, hit-or-misses, unions and intersections are all made
-of it. Outside of the image every literal holds: an erosion sees 1 there and a dilation 0 (border "ignore").
+A network is a list of neurons in order; each is the intersection of *literals*: pixels of a window
+of an earlier plane (an input or a neuron), plain or complemented. A dilation is the complement of
+an intersection of complements, so erosions, dilations, hit-or-misses, unions and intersections are
+all made of it. Outside of the image every literal holds: an erosion sees 1 there and a dilation 0
+(border "ignore").
 
-Layout: a bit of a uint32 word is an image, `words` words are side by side at each pixel, and rows are
-padded, so that a window pixel of a plane is one contiguous slice of a flat buffer. A literal is thus only
-an offset into that buffer, and networks, windows and operations are data: one program serves them all,
-for each shape of images.
+Layout: a bit of a uint32 word is an image, `words` words are side by side at each pixel, and rows
+are padded, so that a window pixel of a plane is one contiguous slice of a flat buffer. A literal is
+thus only an offset into that buffer, and networks, windows and operations are data: one program
+serves them all, for each shape of images.
 
 Two planes a neuron, where no literal and where one literal only is violated, make the removal of a
 literal as cheap as its addition; only the neurons behind it run again.
@@ -27,7 +28,7 @@ _Carry = tuple[jax.Array, ...]
 
 
 class Block(NamedTuple):
-    """Some images in words; A is the number of words of a plane.
+    """Hold some images in words; A is the number of words of a plane.
 
     Attributes:
         x: inputs, uint32 `(C, A)`.
@@ -43,14 +44,15 @@ class Block(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """A network as offsets.
+    """Hold a network as offsets.
 
     Attributes:
         literals: int32 `(neurons, most literals)`; unused ones point to an empty plane.
         lengths: literals of each neuron, int32 `(neurons,)`.
         negated: whether the output is the complement of the last neuron.
         size: neurons in use, int32.
-        readers: the later neurons that a change of each one reaches, in order, int32 `(neurons, neurons)`.
+        readers: the later neurons that a change of each one reaches, in order, int32 `(neurons,
+            neurons)`.
         reached: how many these are, int32 `(neurons,)`.
     """
 
@@ -63,11 +65,11 @@ class Tape(NamedTuple):
 
 
 class Flips(NamedTuple):
-    """Changes of a network, of a few literals each; F of them, sorted by their first neuron, last one first.
+    """Hold F changes of a network, of a few literals each, those of later neurons first.
 
     Attributes:
-        first: of the earliest neuron that changes: neuron, offset, whether it is in, and whether the change
-            before was of another neuron, int32 `(F, 4)`.
+        first: of the earliest neuron that changes: neuron, offset, whether it is in, and whether
+            the change before was of another neuron, int32 `(F, 4)`.
         others: of later neurons: neuron, place in its list, new offset, int32 `(F, 3, 3)`; a neuron
             beyond the last one stands for no change.
         used: changes in use, int32.
@@ -81,7 +83,7 @@ class Flips(NamedTuple):
 def _write(
     planes: jax.Array, violated: jax.Array, plane: Any, block: Block, origin: int, stride: int
 ) -> jax.Array:
-    """Store where the literals "plane" and "not plane" are violated; nowhere outside of the images."""
+    """Store where a plane and its complement are violated; nowhere outside of the images."""
     for negated, words in enumerate((violated, ~violated)):
         at = (2 * plane + negated) * stride + origin
         planes = lax.dynamic_update_slice(planes, words & block.inside, (at,))
@@ -89,7 +91,7 @@ def _write(
 
 
 def _begin(block: Block, tape: Tape, origin: int, stride: int) -> jax.Array:
-    """The buffer with the inputs in it; the last planes stay empty."""
+    """Return the buffer with the inputs in it; the last planes stay empty."""
     count = len(block.x) + len(tape.literals)
     planes = jnp.zeros((2 * count + 2) * stride, jnp.uint32)
     for channel, words in enumerate(block.x):
@@ -98,7 +100,7 @@ def _begin(block: Block, tape: Tape, origin: int, stride: int) -> jax.Array:
 
 
 def _violated(planes: jax.Array, literals: jax.Array, length: jax.Array, size: int) -> jax.Array:
-    """Where a literal of the list is violated, words `(size,)`."""
+    """Return where a literal of the list is violated, words `(size,)`."""
 
     def step(k: jax.Array, found: jax.Array) -> jax.Array:
         for g in range(_GROUP):
@@ -111,7 +113,7 @@ def _violated(planes: jax.Array, literals: jax.Array, length: jax.Array, size: i
 def _violated_once(
     planes: jax.Array, literals: jax.Array, length: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Where a literal of the list is violated, and where exactly one is."""
+    """Return where a literal of the list is violated, and where exactly one is."""
 
     def step(k: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         once, twice = found
@@ -126,7 +128,7 @@ def _violated_once(
 
 
 def _count(violated: jax.Array, negated: jax.Array, block: Block) -> jax.Array:
-    """False positives and false negatives."""
+    """Count false positives and false negatives."""
     out = jnp.where(negated, violated, ~violated)
     wrong = (out ^ block.y) & block.counts
     return jnp.stack(
@@ -136,7 +138,7 @@ def _count(violated: jax.Array, negated: jax.Array, block: Block) -> jax.Array:
 
 @partial(jax.jit, static_argnames=("origin", "stride"))
 def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: int) -> jax.Array:
-    """Return false positives and negatives of a network and of its neighbours, int32 `(1 + F, 2)`."""
+    """Return false positives and negatives of a network and its neighbours, `(1 + F, 2)`."""
     inputs, size = block.x.shape
     neurons = len(tape.literals)
 
@@ -152,8 +154,9 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
     counts = jnp.zeros((len(flips.first) + 1, 2), jnp.int32)
     counts = counts.at[0].set(_count(violated[tape.size - 1], tape.negated, block))
 
-    # Later neurons first: the planes before the first neuron that changes are still those of the network.
-    # Planes behind it that the change does not reach are put back when the first neuron is another one.
+    # Later neurons first: the planes before the first neuron that changes are still those of the
+    # network. Planes behind it that the change does not reach are put back when the first neuron is
+    # another one.
     def neighbour(f: jax.Array, carry: _Carry) -> _Carry:
         planes, counts = carry
         i, offset, was, another = flips.first[f]
@@ -183,7 +186,7 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
 def _run(
     planes: jax.Array, tape: Tape, block: Block, origin: int, stride: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The buffer after all neurons, and where the last one is violated."""
+    """Return the buffer after all neurons, and where the last one is violated."""
     inputs, size = block.x.shape
 
     def neuron(i: jax.Array, carry: _Carry) -> _Carry:
@@ -195,7 +198,7 @@ def _run(
 
 @partial(jax.jit, static_argnames=("origin", "stride"))
 def errors(block: Block, tapes: Tape, count: int, *, origin: int, stride: int) -> jax.Array:
-    """Return false positives and negatives of the first `count` of some networks, int32 `(Q, 2)`."""
+    """Return false positives and negatives of the first `count` networks, int32 `(Q, 2)`."""
 
     def one(q: jax.Array, carry: _Carry) -> _Carry:
         planes, counts = carry
@@ -220,8 +223,9 @@ def output(block: Block, tape: Tape, *, origin: int, stride: int) -> jax.Array:
 def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int) -> jax.Array:
     """Return how the wrong pixels lie: int32 `(8,)`.
 
-    Wrong pixels, pixels; pairs of neighbours that are both wrong, pairs; wrong pixels at edges of the
-    output, pixels there; the same away from edges. `across` and `down` are the offsets of neighbours.
+    Wrong pixels, pixels; pairs of neighbours that are both wrong, pairs; wrong pixels at edges of
+    the output, pixels there; the same away from edges. `across` and `down` are the offsets of
+    neighbours.
     """
     wrong = (out ^ block.y) & block.counts
 

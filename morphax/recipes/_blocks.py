@@ -1,8 +1,8 @@
 """Put pairs of images of any size into blocks of words, for `_bit_errors`.
 
-Images of one small size are packed as they are, 32 to a word. Others are cut into tiles of one size that
-overlap by the reach of the networks: only the pixels of a tile that see all they need are counted. The
-frame of an image stays a frame; what lies outside of it is not inside any tile.
+Images of one small size are packed as they are, 32 to a word. Others are cut into tiles of one size
+that overlap by the reach of the networks: only the pixels of a tile that see all they need are
+counted. The frame of an image stays a frame; what lies outside of it is not inside any tile.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ _SIDE = 64
 
 
 class Geometry(NamedTuple):
-    """How planes are laid out (`_bit_errors`).
+    """Say how planes are laid out (`_bit_errors`).
 
     Attributes:
         side: of the windows.
@@ -42,7 +42,7 @@ class Geometry(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs of images in words.
+    """Hold pairs of images in words.
 
     Attributes:
         blocks: of `Block`, on the device.
@@ -93,9 +93,14 @@ def pairs_in_words(
     words = words if like is None else like.geometry.words
     width = columns + 2 * radius
     geometry = Geometry(
-        side, width, words, (radius * width + radius) * words,
-        (rows + 2 * radius) * width * words, x.shape[-1], shape,
-    )  # fmt: skip
+        side,
+        width,
+        words,
+        (radius * width + radius) * words,
+        (rows + 2 * radius) * width * words,
+        x.shape[-1],
+        shape,
+    )
 
     def flat(planes: np.ndarray) -> np.ndarray:
         return _pack(planes, words, 2 * radius)
@@ -109,7 +114,7 @@ def pairs_in_words(
 
 
 def _shape_of_tiles(sizes: set[tuple[int, int]], reach: int) -> tuple[int, int]:
-    """The size of the images, if all are small and alike; else that of tiles, which overlap."""
+    """Return the size of the images, if all are small and alike; else that of tiles."""
     if len(sizes) == 1 and max(next(iter(sizes))) <= 2 * _SIDE:
         return next(iter(sizes))
     rows, columns = (max(size[axis] for size in sizes) for axis in (0, 1))
@@ -118,7 +123,7 @@ def _shape_of_tiles(sizes: set[tuple[int, int]], reach: int) -> tuple[int, int]:
 
 
 def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
-    """Bool `(N, H, W)` to uint32 `(blocks, H (W + padding) words)`."""
+    """Pack bool `(N, H, W)` into uint32 `(blocks, H (W + padding) words)`."""
     total = -(-len(planes) // (32 * words)) * 32 * words
     filled = np.zeros((total, *planes.shape[1:]), bool)
     filled[: len(planes)] = planes
@@ -130,7 +135,7 @@ def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
 
 
 def _tiles(images: Any, targets: Any, masks: Any, shape: tuple[int, int], reach: int) -> list[Any]:
-    """Tiles of images, targets, of what is inside of an image, and of what counts."""
+    """Cut tiles of images, targets, of what is inside of an image, and of what counts."""
     found: list[list[np.ndarray]] = [[], [], [], []]
     for image, target, mask in zip(images, targets, masks, strict=True):
         size = image.shape[:2]
@@ -181,15 +186,15 @@ Loss = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
 def wrong(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
-    """Share of the pixels that are wrong."""
+    """Return the share of the pixels that are wrong."""
     return (fp + fn) / max(pixels, 1)
 
 
 def one_minus_f1(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
-    """1 - F1 of all pixels together."""
+    """Return 1 - F1 of all pixels together."""
     return (fp + fn) / np.maximum(2 * (positives - fn) + fp + fn, 1)
 
 
 def one_minus_iou(fp: Any, fn: Any, pixels: int, positives: int) -> Any:
-    """1 - intersection over union of all pixels together."""
+    """Return 1 - intersection over union of all pixels together."""
     return (fp + fn) / np.maximum(positives + fp, 1)

@@ -1,10 +1,11 @@
 """Descent on the bits of a small network: the best of all its neighbours, again and again.
 
-A `Net` is the readable form of the networks of `_bit_errors`: neurons in order, each the intersection of
-the literals of its slots; a slot reads one earlier plane, plain or complemented, through one window. A step
-counts the errors of all neighbours at once: one pixel of one window; the same pixel of two neurons where
-one reads the other (reflected between an erosion and a dilation: an opening never improves by a change of
-one layer alone); the same pixel in several layers of a chain. Errors decide.
+A `Net` is the readable form of the networks of `_bit_errors`: neurons in order, each the
+intersection of the literals of its slots; a slot reads one earlier plane, plain or complemented,
+through one window. A step counts the errors of all neighbours at once: one pixel of one window; the
+same pixel of two neurons where one reads the other (reflected between an erosion and a dilation: an
+opening never improves by a change of one layer alone); the same pixel in several layers of a chain.
+Errors decide.
 
 Source: lattice descent, Marcondes & Barrera, arXiv 2309.00588; paired moves are ours.
 """
@@ -31,11 +32,11 @@ _TINY = 1e-12
 
 
 class Net(NamedTuple):
-    """A network of bits with one output.
+    """Hold a network of bits with one output.
 
     Attributes:
-        source: int `(N, S)`: 2 * plane + 1 if complemented; planes are the inputs, then the neurons; -1:
-            no slot.
+        source: int `(N, S)`: 2 * plane + 1 if complemented; planes are the inputs, then the
+            neurons; -1: no slot.
         sets: bool `(N, S, side * side)`: the pixels that are looked at (a correlation).
         negated: whether the output is the complement of the last neuron.
     """
@@ -46,7 +47,7 @@ class Net(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Pairs and what is to be minimised on them.
+    """Hold pairs and what is to be minimised on them.
 
     Attributes:
         pairs: in words.
@@ -94,7 +95,7 @@ def tape_of(net: Net, geometry: Geometry) -> Tape:
 
 
 def _reaches(net: Net, inputs: int) -> np.ndarray:
-    """Whether a change of one neuron reaches another one behind it, bool `(N, N)`."""
+    """Return whether a change of one neuron reaches another one behind it, bool `(N, N)`."""
     neurons = len(net.source)
     reaches = np.zeros((neurons, neurons), bool)
     read = net.source // 2 - inputs  # negative: an input, or no slot
@@ -136,8 +137,8 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
     Args:
         problem: the pairs.
         net: the network.
-        moves: int `(F, 4, 3)`: up to four changes of a pixel (neuron, slot, pixel), earlier neurons first,
-            of different neurons; -1: none.
+        moves: int `(F, 4, 3)`: up to four changes of a pixel (neuron, slot, pixel), earlier neurons
+            first, of different neurons; -1: none.
     """
     geometry = problem.pairs.geometry
     space = {"origin": geometry.origin, "stride": geometry.stride}

@@ -15,7 +15,7 @@ from morphax.recipes._descent import NEURONS, Net, Problem, count_neighbours
 
 
 def textbook(side: int) -> list[np.ndarray]:
-    """Return the point and the textbook elements up to the size of a window, bool `(side, side)`."""
+    """Return the point and the textbook elements of a window, bool `(side, side)`."""
     found: dict[bytes, np.ndarray] = {}
     for size in range(1, side + 1, 2):
         for name in elements.NAMES:
@@ -48,7 +48,8 @@ def chain(
         inputs: channels of the images.
         channel: the one that is read.
     """
-    # A dilation is the complement of an intersection of complements; two complements in a row cancel.
+    # A dilation is the complement of an intersection of complements; two complements in a row
+    # cancel.
     source, sets, complemented = [], [], False
     for layer, (operation, window) in enumerate(zip(operations, windows, strict=True)):
         dilates = operation == "d"
@@ -60,7 +61,7 @@ def chain(
 
 
 def openings_and_closings(windows: Sequence[np.ndarray], inputs: int) -> list[Net]:
-    """Return the chains of two layers by each of some sets: all orders, channels, complemented or not."""
+    """Return chains of two layers by each of some sets: all orders, channels, complements."""
     return [
         chain("".join(order), (window, window), complement=flag, inputs=inputs, channel=channel)
         for order in product("ed", repeat=2)
@@ -74,8 +75,8 @@ def read_off(problem: Problem, *, most: int = 24) -> list[Net]:
     """Return erosions, dilations, hit-or-misses and their complements that are read off the pairs.
 
     One of them is the intersection of all the literals that its targets never violate, if any fits
-    (`morphax.data.possible`). Under noise it is the intersection of those that they violate rarely: literals
-    are taken in the order of how often they are violated, up to `most` different shares.
+    (`morphax.data.possible`). Under noise it is the intersection of those that they violate rarely:
+    literals are taken in the order of how often they are violated, up to `most` different shares.
     """
     geometry = problem.pairs.geometry
     inputs, pixels = geometry.inputs, geometry.side**2
@@ -96,7 +97,7 @@ def read_off(problem: Problem, *, most: int = 24) -> list[Net]:
 def _violations(
     problem: Problem, source: np.ndarray, negated: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count where literals are violated while the target (or its complement) is set, and while it is not."""
+    """Count violations of literals where the target (or its complement) is set, and elsewhere."""
     pixels = problem.pairs.geometry.side**2
     nothing = Net(source, np.zeros((1, source.size, pixels), bool), negated)
     moves = np.full((source.size * pixels, 4, 3), -1)
@@ -180,10 +181,10 @@ def union(nets: Sequence[Net], inputs: int) -> Net:
 def _joined(
     nets: Sequence[Net], inputs: int, *, absorbed: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[tuple[int, np.ndarray]]]:
-    """The neurons of several networks one after the other, and the slots of a neuron that reads them.
+    """Return the neurons of several networks, and the slots of a neuron that reads them.
 
-    A network whose output is complemented as `absorbed` says gives the slots of its last neuron; of others
-    the output is read, complemented for a union.
+    A network whose output is complemented as `absorbed` says gives the slots of its last neuron; of
+    others the output is read, complemented for a union.
     """
     sources: list[np.ndarray] = []
     sets: list[np.ndarray] = []
@@ -202,10 +203,12 @@ def _joined(
 
 
 def _stacked(
-    sources: list[np.ndarray], sets: list[np.ndarray], slots: list[tuple[int, np.ndarray]],
+    sources: list[np.ndarray],
+    sets: list[np.ndarray],
+    slots: list[tuple[int, np.ndarray]],
     negated: bool,
-) -> Net:  # fmt: skip
-    """Neurons with different numbers of slots and a last one as one network."""
+) -> Net:
+    """Return neurons with different numbers of slots and a last one as one network."""
     last: dict[int, np.ndarray] = {}
     for source, window in slots:  # literals of one plane share a slot
         last[int(source)] = last.get(int(source), False) | window

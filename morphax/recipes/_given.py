@@ -1,4 +1,4 @@
-"""Pairs of images as users give them to `morphax.recipes.chains`: checked, split, described."""
+"""Read pairs of images as users give them to `morphax.recipes.chains`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from morphax.data.possible import LabelNoise, label_noise
 
 
 class Given(NamedTuple):
-    """Pairs of images of any sizes.
+    """Hold pairs of images of any sizes.
 
     Attributes:
         images: bool `(N, H, W, C)`, or a list of `(H, W, C)`.
@@ -70,7 +70,7 @@ def checked(name: str, pairs: Sequence[Any], side: int) -> Given:
 
 
 def _array_or_list(name: str, part: Any) -> list[np.ndarray]:
-    """The images of one part, one by one."""
+    """Return the images of one part, one by one."""
     images = [np.asarray(one) for one in (np.asarray(part) if hasattr(part, "dtype") else part)]
     for image in images:
         expected = "bool images (threshold them, e.g. images > 127)"
@@ -93,15 +93,16 @@ def held_out(pairs: Given) -> tuple[Given, Given]:
     rest = [i for i in range(count) if i not in set(out)]
 
     def chosen(which: list[int]) -> Given:
-        return Given(*(
-            part[which] if isinstance(part, np.ndarray) else [part[i] for i in which] for part in pairs
-        ))  # fmt: skip
+        def some(part: Any) -> Any:
+            return part[which] if isinstance(part, np.ndarray) else [part[i] for i in which]
+
+        return Given(*(some(part) for part in pairs))
 
     return chosen(rest), chosen(out)
 
 
 def noise_of(pairs: Given, window: int, side: int) -> LabelNoise:
-    """Return the label noise in a window, or in the smaller one `side` where the former never comes again."""
+    """Return the label noise in a window, or in one of `side` if the former never comes again."""
     first = pairs.images[0].shape
     same = [i for i, image in enumerate(pairs.images) if image.shape == first][:500]
     parts = [np.stack([part[i] for i in same]) for part in pairs]

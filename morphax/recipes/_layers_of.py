@@ -1,9 +1,9 @@
 """Write a network of bits (`morphax.recipes._descent.Net`) as the layers of a BiMoNN.
 
-Each neuron becomes one output of a BiSEL: one erosion or dilation a slot, and their intersection or union.
-A neuron that only reads complements is a dilation, or a union of dilations. What a later layer reads is
-carried there by an erosion with a point; a neuron that reads one plane twice, such as a hit-or-miss, gets
-a layer of its own for its two windows.
+Each neuron becomes one output of a BiSEL: one erosion or dilation a slot, and their intersection or
+union. A neuron that only reads complements is a dilation, or a union of dilations. What a later
+layer reads is carried there by an erosion with a point; a neuron that reads one plane twice, such
+as a hit-or-miss, gets a layer of its own for its two windows.
 """
 
 from typing import Any
@@ -42,16 +42,18 @@ def layers_of(net: Net, inputs: int) -> list[dict[str, Any]]:
             needed_until[source] = max(needed_until[source], level[plane] - 1)
     planes, layers = list(range(inputs)), []
     for depth in range(1, level[last] + 1):
-        outputs = [last] if depth == level[last] else [
-            p for p, lv in enumerate(level) if lv == depth or (lv < depth <= needed_until[p])
-        ]  # fmt: skip
+        outputs = (
+            [last]
+            if depth == level[last]
+            else [p for p, lv in enumerate(level) if lv == depth or (lv < depth <= needed_until[p])]
+        )
         layers.append(_layer(planes, outputs, neurons, complemented, inputs, depth, level, side))
         planes = outputs
     return layers
 
 
 def _without_repeated_planes(net: Net, inputs: int) -> tuple[list[list[_Slot]], int]:
-    """The slots of each neuron, with a neuron of its own for each slot where a plane is read twice."""
+    """Return the slots of each neuron; where it reads a plane twice, each gets a neuron."""
     neurons: list[list[_Slot]] = []
     place = list(range(inputs))  # plane of the network -> plane here
     point = np.zeros(net.sets.shape[-1], bool)
@@ -70,10 +72,16 @@ def _without_repeated_planes(net: Net, inputs: int) -> tuple[list[list[_Slot]], 
 
 
 def _layer(
-    planes: list[int], outputs: list[int], neurons: list[list[_Slot]], complemented: list[bool],
-    inputs: int, depth: int, level: list[int], side: int,
-) -> dict[str, Any]:  # fmt: skip
-    """One BiSEL from `planes` to `outputs`."""
+    planes: list[int],
+    outputs: list[int],
+    neurons: list[list[_Slot]],
+    complemented: list[bool],
+    inputs: int,
+    depth: int,
+    level: list[int],
+    side: int,
+) -> dict[str, Any]:
+    """Return one BiSEL from `planes` to `outputs`."""
     shape = (len(planes), len(outputs))
     selem = np.zeros((side, side, *shape), bool)
     selem[side // 2, side // 2] = True  # what is not used looks at the centre

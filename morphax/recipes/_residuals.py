@@ -1,8 +1,9 @@
 """Tell independent flips of the targets from errors of a network: by how its wrong pixels lie.
 
-Independent flips lie anywhere. The errors of a network lie where its output changes, next to each other,
-and come with certain patterns of the input. Three statistics that flips leave at 0, give or take 1, are
-computed over the pixels that count; if one of them is far from 0, there is something left to learn.
+Independent flips lie anywhere. The errors of a network lie where its output changes, next to each
+other, and come with certain patterns of the input. Three statistics that flips leave at 0, give or
+take 1, are computed over the pixels that count; if one of them is far from 0, there is something
+left to learn.
 """
 
 import numpy as np
@@ -42,7 +43,7 @@ def only_flips(problem: Problem, net: Net) -> bool:
 
 
 def _scores(n: np.ndarray) -> tuple[float, float]:
-    """How many neighbours are both wrong, and how much more is wrong at edges, in standard deviations."""
+    """Return how far wrong neighbours, and wrong pixels at edges, are from chance."""
     wrong, pixels, pairs_wrong, pairs, wrong_edge, edge, wrong_flat, flat = n
     if wrong == 0 or wrong == pixels:
         return 0.0, 0.0
@@ -55,13 +56,13 @@ def _scores(n: np.ndarray) -> tuple[float, float]:
 
 
 def _by_pattern(x: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Wrong pixels and pixels for each 3 x 3 pattern of the input, `(2, 512)`."""
+    """Count wrong pixels and pixels for each 3 x 3 pattern of the input, `(2, 512)`."""
     code = patterns(x)
     return np.stack([np.bincount(code[part], minlength=512) for part in (wrong, counts)])
 
 
 def _score_of_patterns(wrong: np.ndarray, pixels: np.ndarray) -> float:
-    """The chi-square statistic of equal error rates for all patterns, in standard deviations."""
+    """Return how far the error rates of patterns are from equal, in standard deviations."""
     rate = wrong.sum() / max(pixels.sum(), 1)
     seen = pixels * rate > _FEW
     if rate == 1 or seen.sum() < 2:

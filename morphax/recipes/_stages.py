@@ -1,9 +1,9 @@
-"""The stages of `morphax.recipes.chains`: which networks are tried, simple ones first.
+"""Try networks in stages for `morphax.recipes.chains`: which networks are tried, simple ones first.
 
-Each stage takes what the search knows (`Search`) and yields networks, each with the name of its form, that
-are worth being judged on all pairs. Descents run on one block of words, some 100 images of 50 x 50; noise
-does not mislead them, since a change that is right wins on more pixels than it loses. What they end in is
-kept in `Search.pool`, from which later stages start.
+Each stage takes what the search knows (`Search`) and yields networks, each with the name of its
+form, that are worth being judged on all pairs. Descents run on one block of words, some 100 images
+of 50 x 50; noise does not mislead them, since a change that is right wins on more pixels than it
+loses. What they end in is kept in `Search.pool`, from which later stages start.
 """
 
 import time
@@ -28,7 +28,8 @@ from morphax.recipes._descent import (
 )
 
 _PRECISION = 3.0
-"""How much a false positive of one map of a union costs: it is to find its part and nothing else."""
+"""How much a false positive of one map of a union costs: it is to find its part and nothing
+else."""
 _LEAST_GAIN = 0.003
 """What a map must add to a union, as a share of what the first one adds."""
 _SEEDS = 6
@@ -36,7 +37,7 @@ _SEEDS = 6
 
 
 class Search(NamedTuple):
-    """What a search knows.
+    """Hold what a search knows.
 
     Attributes:
         problem: one block of training pairs.
@@ -95,7 +96,7 @@ def descents(
 
 
 def single_layers(search: Search) -> Proposals:
-    """One erosion, dilation or hit-or-miss, or its complement."""
+    """Try one erosion, dilation or hit-or-miss, or its complement."""
     found = descents(search, _forms.read_off(search.problem), 3)
     search.pool.extend(found)
     for _, net in found[:1]:
@@ -103,7 +104,7 @@ def single_layers(search: Search) -> Proposals:
 
 
 def two_layers(search: Search) -> Proposals:
-    """Two layers, such as openings and closings, from textbook elements, then from random ones."""
+    """Try two layers, such as openings, from textbook elements, then from random ones."""
     if search.depth < 2:
         return
     book = _forms.textbook(search.side)
@@ -116,10 +117,11 @@ def two_layers(search: Search) -> Proposals:
 
 
 def beside_the_input(search: Search) -> Proposals:
-    """The input and what another network changes in it: top-hats, boundaries, thinnings, gradients.
+    """Try the input and what another network changes in it: top-hats, boundaries, gradients.
 
-    One network is learned on the pixels where the input is set, another on those where it is not; both are
-    known to be easier than the whole. They are put together in the ways that morphology knows.
+    One network is learned on the pixels where the input is set, another on those where it is not;
+    both are known to be easier than the whole. They are put together in the ways that morphology
+    knows.
     """
     book = _forms.textbook(search.side)
     for channel in range(search.inputs):
@@ -139,7 +141,7 @@ def beside_the_input(search: Search) -> Proposals:
 
 
 def _with_input(where_set: Net, elsewhere: Net, literal: int, inputs: int) -> list[Net]:
-    """Combinations of an input literal x with networks for where it is set, a, and where it is not, b."""
+    """Return combinations of an input x with networks where it is set, a, and is not, b."""
     a, b, both = where_set, elsewhere, [where_set, elsewhere]
     not_a, not_b = _forms.complement_of(a), _forms.complement_of(b)
 
@@ -161,7 +163,7 @@ def _with_input(where_set: Net, elsewhere: Net, literal: int, inputs: int) -> li
 
 
 def deeper_chains(search: Search) -> Proposals:
-    """Chains of more layers: the best ones so far with an opening, a closing or one layer more."""
+    """Try deeper chains: the best ones with an opening, a closing or one layer more."""
     book = _forms.textbook(search.side)
     pool = sorted(search.pool, key=lambda one: one[0])[:3]
     while pool:
@@ -181,7 +183,8 @@ def deeper_chains(search: Search) -> Proposals:
 
 
 def unions(search: Search) -> Proposals:
-    """A union of hit-or-misses, erosions or openings, or an intersection: one map after the other."""
+    """Try a union of hit-or-misses, erosions or openings, or an intersection: one map after the
+    other."""
     for complement in (False, True):
         nets = _maps(search, complement)
         if not nets:
@@ -196,7 +199,7 @@ def unions(search: Search) -> Proposals:
 
 
 def _maps(search: Search, complement: bool) -> list[Net]:
-    """Maps that cover the targets, or their complements, one after the other, those that add most first."""
+    """Find maps that cover the targets, or their complements, those that add most first."""
     block, geometry = search.problem.pairs.blocks[0], search.problem.pairs.geometry
     if complement:
         block = block._replace(y=~block.y & block.inside)
@@ -234,7 +237,8 @@ def _precise(fp: np.ndarray, fn: np.ndarray, pixels: int, positives: int) -> np.
 
 
 def grown(search: Search, problem: Problem) -> list[tuple[float, Net]]:
-    """Hit-or-misses that fit the window of some pixel of the targets, each grown from its centre."""
+    """Grow hit-or-misses that fit the window of some pixel of the targets, each grown from its
+    centre."""
     block, geometry = problem.pairs.blocks[0], problem.pairs.geometry
     x = np.stack([unpacked(plane, geometry) for plane in block.x], 1)
     inside = unpacked(block.inside, geometry)[:, None]

@@ -1,14 +1,16 @@
-"""Learn a chain of erosions and dilations, or a small network, by descent on its bits: binary all along.
+"""Learn a chain of erosions and dilations, or a small network, by descent on its bits: binary all
+along.
 
 Nothing is relaxed and nothing is rounded: the network consists of bits from the start, and what is
-minimised is the number of wrong pixels itself (or 1 - F1, 1 - IoU, weighted errors). Simple forms come first,
-and each form is tried from many starts (`morphax.recipes._stages`); a descent takes the best of all
-neighbours, thousands of which are counted in words in some milliseconds (`_descent`, `_bit_errors`). Held-out
-pairs decide between networks. The search ends when no pixel is wrong, when what is wrong looks like
-independent flips of the targets (`_residuals`), or when nothing improves: noise in targets costs nothing.
+minimised is the number of wrong pixels itself (or 1 - F1, 1 - IoU, weighted errors). Simple forms
+come first, and each form is tried from many starts (`morphax.recipes._stages`); a descent takes the
+best of all neighbours, thousands of which are counted in words in some milliseconds (`_descent`,
+`_bit_errors`). Held-out pairs decide between networks. The search ends when no pixel is wrong, when
+what is wrong looks like independent flips of the targets (`_residuals`), or when nothing improves:
+noise in targets costs nothing.
 
-What comes out is handed out as the other recipes do it: a real network with weights in {0, 1}, certified to
-equal the binary one.
+What comes out is handed out as the other recipes do it: a real network with weights in {0, 1},
+certified to equal the binary one.
 """
 
 import json
@@ -40,7 +42,7 @@ _FEW = 8
 
 
 class LearnedChain(NamedTuple):
-    """A learned small network.
+    """Hold a learned small network.
 
     Attributes:
         params: params tree of a BiMoNN (`morphax.models.bimonn` runs it), made by `realize`.
@@ -52,8 +54,8 @@ class LearnedChain(NamedTuple):
         simple_losses: on the held-out pairs, of copying the input and of constant answers.
         noise: how far targets contradict each other, in a window as large as what the network sees.
         only_flips: whether the wrong pixels look like independent flips of the targets.
-        stopped: why the search ended: "nothing is wrong", "only flips are left", "nothing improves", "time
-            limit" or "interrupted".
+        stopped: why the search ended: "nothing is wrong", "only flips are left", "nothing
+            improves", "time limit" or "interrupted".
         remarks: what a user should know, whole sentences.
     """
 
@@ -71,7 +73,7 @@ class LearnedChain(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """The best network so far and its losses."""
+    """Hold the best network so far and its losses."""
 
     net: Net
     loss: float
@@ -93,22 +95,23 @@ def learn_chain(
 ) -> LearnedChain:
     """Learn a small morphological network from pairs of images, by descent on its bits.
 
-    The order of operations need not be known. Tried are, until one leaves nothing to be learned: single
-    erosions, dilations, hit-or-misses; two layers; the input with what another network changes in it
-    (top-hats, boundaries, gradients, thinnings); chains of up to `depth` layers; unions and intersections
-    of several maps; the best network with some pixels changed.
+    The order of operations need not be known. Tried are, until one leaves nothing to be learned:
+    single erosions, dilations, hit-or-misses; two layers; the input with what another network
+    changes in it (top-hats, boundaries, gradients, thinnings); chains of up to `depth` layers;
+    unions and intersections of several maps; the best network with some pixels changed.
 
     Args:
-        key: PRNG key of random starts; the same key and data give the same network, but for a time limit.
-        train: (images, targets) or (images, targets, masks): bool `(N, H, W, C)` and `(N, H, W, 1)`, or
-            sequences of such images of any sizes; masks have the shape of the targets and say which pixels
-            count.
+        key: PRNG key of random starts; the same key and data give the same network, but for a time
+            limit.
+        train: (images, targets) or (images, targets, masks): bool `(N, H, W, C)` and `(N, H, W,
+            1)`, or sequences of such images of any sizes; masks have the shape of the targets and
+            say which pixels count.
         valid: the same, held out; every fifth pair of `train` by default.
         kernel_size: odd side of the windows.
         depth: layers of a chain at most, 1 to 8.
         loss: one of `LOSSES`, or the costs of a false positive and of a false negative.
-        patience: how often the best network is changed at random, 4 times each, without an improvement
-            before the search ends.
+        patience: how often the best network is changed at random, 4 times each, without an
+            improvement before the search ends.
         time_limit: seconds of search, compilation left aside; the best network so far is returned.
         log: JSONL file for the records.
         progress: print a line for each network that is judged.
@@ -117,8 +120,8 @@ def learn_chain(
         `LearnedChain`. Ctrl-C ends the search like a time limit.
 
     Raises:
-        ValueError: data that are not bool or do not fit, targets of one value only, masks that leave nothing,
-            windows larger than the images, an option out of its range.
+        ValueError: data that are not bool or do not fit, targets of one value only, masks that
+            leave nothing, windows larger than the images, an option out of its range.
         OSError: the log cannot be written.
 
     Example:
@@ -164,7 +167,8 @@ def _run(
     patience: int,
     record: "_Records",
 ) -> tuple[_Best, str]:
-    """Go through the stages, then change the best network at random; the best one and why it ended."""
+    """Go through the stages, then change the best network at random; the best one and why it
+    ended."""
     few = every._replace(blocks=list(every.blocks)[:_FEW])
 
     def judged(best: _Best, form: str, net: Net) -> _Best:
@@ -210,7 +214,7 @@ def _run(
 
 
 class _Records:
-    """The records of a search: kept, logged and printed."""
+    """Keep, log and print the records of a search."""
 
     def __init__(self, log: str | Path | None, progress: bool, begin: float) -> None:
         self.history: list[dict[str, Any]] = []
@@ -223,8 +227,14 @@ class _Records:
     ) -> None:
         """Add a network; `valid_loss` is None where it was not judged on held-out pairs."""
         seconds = round(time.perf_counter() - self.begin, 3)
-        entry = {"form": form, "neurons": len(net.source), "loss": loss,
-                 "valid_loss": valid_loss, "best": better, "seconds": seconds}  # fmt: skip
+        entry = {
+            "form": form,
+            "neurons": len(net.source),
+            "loss": loss,
+            "valid_loss": valid_loss,
+            "best": better,
+            "seconds": seconds,
+        }
         self.history.append(entry)
         if self.log is not None:
             with Path(self.log).open("a") as file:
@@ -237,7 +247,7 @@ class _Records:
 
 
 def _objective(loss: str | tuple[float, float]) -> Loss:
-    """The loss as a function of false positives and negatives."""
+    """Return the loss as a function of false positives and negatives."""
     if isinstance(loss, str):
         _checks.one_of("loss", loss, LOSSES)
         return LOSSES[loss]
@@ -248,7 +258,7 @@ def _objective(loss: str | tuple[float, float]) -> Loss:
 
 
 def _simple_losses(problem: Problem) -> dict[str, float]:
-    """Losses of copying the first channel, of an empty image and of a full one."""
+    """Return the losses of copying the first channel, of an empty image and of a full one."""
     pixels, positives = problem.pairs.pixels.sum(), problem.pairs.positives.sum()
     side, inputs = problem.pairs.geometry.side, problem.pairs.geometry.inputs
     copy = _forms.chain("e", [_forms.textbook(side)[0]], inputs=inputs)
@@ -258,10 +268,14 @@ def _simple_losses(problem: Problem) -> dict[str, float]:
 
 
 def _handed_out(
-    best: _Best, stopped: str, history: list[dict[str, Any]], simple: dict[str, float],
-    pairs: _given.Given, every: Problem,
-) -> LearnedChain:  # fmt: skip
-    """The real network of the best bits, its certificate, and what is to be said about it."""
+    best: _Best,
+    stopped: str,
+    history: list[dict[str, Any]],
+    simple: dict[str, float],
+    pairs: _given.Given,
+    every: Problem,
+) -> LearnedChain:
+    """Return the real network of the best bits, its certificate, and remarks about it."""
     inputs, side = every.pairs.geometry.inputs, every.pairs.geometry.side
     net = _forms.tidied(best.net, inputs)
     binary = layers_of(net, inputs)
@@ -286,7 +300,7 @@ def _handed_out(
 
 
 def _remarks(learned: LearnedChain) -> list[str]:
-    """What a user should know, in sentences."""
+    """Return what a user should know, in sentences."""
     said = []
     simple, value = min((value, name) for name, value in learned.simple_losses.items())
     what = {"copy": "copying the input", "empty": "an empty image", "full": "a full image"}[value]
@@ -297,8 +311,8 @@ def _remarks(learned: LearnedChain) -> list[str]:
         )
     if learned.noise.flips is not None and learned.noise.flips > 1e-3:
         said.append(
-            f"About {learned.noise.flips:.1%} of the target pixels contradict any operator of this window: "
-            "equal windows come with different targets."
+            f"About {learned.noise.flips:.1%} of the target pixels contradict any operator of this "
+            "window: equal windows come with different targets."
         )
     if learned.loss > 0 and learned.only_flips:
         said.append("The pixels that are wrong lie like independent flips of the targets.")

@@ -26,7 +26,8 @@ def best(images, targets, kind, complement, masks=None):
 @pytest.mark.parametrize("kind", ["erosion", "dilation"])
 @pytest.mark.parametrize("complement", [False, True])
 def test_a_single_operator_fits_exactly_when_some_set_does(rng, kind, complement):
-    """Whether any of the 511 sets fits, for targets that one makes and for targets with a wrong pixel."""
+    """Whether any of the 511 sets fits, for targets that one makes and for targets with a wrong
+    pixel."""
     operate = eroded if kind == "erosion" else dilated
     images = rng.random((3, 7, 6)) < 0.6
     every = np.stack([operate(images, s) ^ complement for s in SETS])
@@ -78,7 +79,8 @@ def test_label_noise_is_estimated(rng, rate):
 
 
 def test_the_least_error_is_that_of_the_majority_of_each_window(rng):
-    """Against a table of windows as strings of digits; 2 stands for what is outside of the image."""
+    """Against a table of windows as strings of digits; 2 stands for what is outside of the
+    image."""
     images, targets = rng.random((6, 9, 8)) < 0.5, rng.random((6, 9, 8)) < 0.5
     padded = np.pad(images.astype(int), ((0, 0), (1, 1), (1, 1)), constant_values=2)
     table = {}

@@ -1,4 +1,5 @@
-"""Networks of bits: errors of all neighbours, forms and layers, against scipy one network at a time."""
+"""Networks of bits: errors of all neighbours, forms and layers, against scipy one network at a
+time."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
-"""The recipe that descends on bits: operators come out exactly, noise or not, and what is wrong is said."""
+"""The recipe that descends on bits: operators come out exactly, noise or not, and what is wrong is
+said."""
 
 import jax
 import numpy as np
