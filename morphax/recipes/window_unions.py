@@ -26,33 +26,16 @@ from morphax.data.window_patterns import (
     with_neighbours,
 )
 from morphax.recipes._choice import choose
+from morphax.recipes._gray_planes import GrayPlanes
 from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._union_search import search_union
+from morphax.recipes.window_operators import WindowOperator
 
 _WINDOWS = (3, 5, 7, 9, 11)
 _GAINS = (1, 3, 10, 30)
 _GUESSES = (0.0, 0.1, 0.3)  # weights of patterns beside the seen ones
 _MOST_GUESSED = 200_000  # patterns
 _CUTS = np.array([1, 2, 4], np.int32)  # maps that fit: the planes that the next level sees
-
-
-class WindowOperator(NamedTuple):
-    """Hold a learned window operator; `answer(operator, image)` applies it.
-
-    Attributes:
-        levels: the levels, see `morphax.recipes._levels.Level`.
-        border: what lies beyond the frame: "constant" (0) or "replicate".
-        options: what was given or chosen, by name.
-        tried: a record of each choice on held-out pairs.
-        held_out: `Scores` on held-out pairs of an operator with these options that has not seen
-            them; None where nothing was held out.
-    """
-
-    levels: tuple[Level, ...]
-    border: str
-    options: dict[str, Any]
-    tried: list[dict[str, Any]]
-    held_out: Scores | None
 
 
 class _Plan(NamedTuple):
@@ -108,7 +91,7 @@ def learn_window_union(
         >>> shifted = np.pad(inputs, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
         >>> edges = inputs & ~shifted  # the left end of every run
         >>> found = learn_window_union(jax.random.key(0), (inputs, edges), maps=2, window=3)
-        >>> len(found.levels[0].literals), bool((answer(found, inputs[0]) == edges[0]).all())
+        >>> len(found.levels[0].literals), bool((found(inputs[0]) == edges[0]).all())
         (1, True)
     """
     examples = read_pairs(pairs, masks=masks)
@@ -135,21 +118,9 @@ def learn_window_union(
     best, tried = choose(error, start, options) if options else (start, [])
     held_scores = _scores(learn(part, best, each), held, border) if options else None
     levels = learn(examples, best, seconds / 2 if options else seconds)
-    return WindowOperator(levels, border, {"maps": list(sizes), **best}, tried, held_scores)
-
-
-def answer(operator: WindowOperator, image: np.ndarray) -> np.ndarray:
-    """Apply a learned window operator to one binary image.
-
-    Args:
-        operator: the operator.
-        image: bool `(H, W)` or `(H, W, C)`.
-
-    Returns:
-        bool `(H, W)`.
-    """
-    planes = image[..., None] if image.ndim == 2 else image
-    return run_levels(operator.levels, planes, border=operator.border)
+    return WindowOperator(
+        levels, GrayPlanes(), border, {"maps": list(sizes), **best}, tried, held_scores
+    )
 
 
 def _check_options(

@@ -28,6 +28,7 @@ from morphax.recipes._choice import choose
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes._levels import Level, next_examples, run_levels
 from morphax.recipes._vote_training import train_votes
+from morphax.recipes.window_operators import WindowOperator
 
 _WINDOWS = (5, 7, 9)
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
@@ -48,27 +49,6 @@ class _Plan(NamedTuple):
     folds: int
 
 
-class WindowVotes(NamedTuple):
-    """Hold a learned operator of votes; `answer_votes(operator, image)` applies it.
-
-    Attributes:
-        levels: the levels, see `morphax.recipes._levels.Level`.
-        planes: how planes are made of gray images.
-        border: what lies beyond the frame: "constant" (0) or "replicate".
-        options: what was given or chosen, by name.
-        tried: a record of each choice on held-out pairs.
-        held_out: `Scores` on held-out pairs after one level, after two, ..., of levels that have
-            not seen them; empty where nothing was held out.
-    """
-
-    levels: tuple[Level, ...]
-    planes: GrayPlanes
-    border: str
-    options: dict[str, Any]
-    tried: list[dict[str, Any]]
-    held_out: tuple[Scores, ...]
-
-
 def learn_window_votes(
     key: jax.Array,
     pairs: Any,
@@ -85,7 +65,7 @@ def learn_window_votes(
     most: int = 31,
     folds: int = 1,
     choose_levels: bool = True,
-) -> WindowVotes:
+) -> WindowOperator:
     """Learn hit-or-misses with votes from pairs of images, binary or gray.
 
     Args:
@@ -109,7 +89,7 @@ def learn_window_votes(
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
 
     Returns:
-        `WindowVotes`, learned from all pairs.
+        `WindowOperator`, learned from all pairs.
 
     Raises:
         ValueError: pairs that cannot be learned from (see
@@ -122,7 +102,7 @@ def learn_window_votes(
         >>> edges = inputs & ~shifted  # the left end of every run
         >>> found = learn_window_votes(
         ...     jax.random.key(0), (inputs, edges), clauses=4, window=3, steps=300)
-        >>> bool((answer_votes(found, inputs[0]) == edges[0]).all())
+        >>> bool((found(inputs[0]) == edges[0]).all())
         True
     """
     images = read_pairs(pairs, masks=masks)
@@ -142,31 +122,21 @@ def learn_window_votes(
 
     side, tried = window, []
     if side is None:
-        best, tried = choose(error, {"window": narrow[0]}, {"window": narrow})
-        side = best["window"]
-    found: tuple[Scores, ...] = ()
+        chosen, tried = choose(error, {"window": narrow[0]}, {"window": narrow})
+        side = chosen["window"]
+    best_scores = None
     if choose_levels and len(counts) > 1:
         levels = _learn_levels(key, part, plan, side)
-        found = tuple(_scores(levels[:depth], held, border) for depth in range(1, len(counts) + 1))
-        best_depth = int(np.argmin([scores.error for scores in found])) + 1
-        plan = plan._replace(clauses=counts[:best_depth])
+        depths = range(1, len(counts) + 1)
+        scores = [_scores(levels[:depth], held, border) for depth in depths]
+        tried += [
+            {"levels": d, "error": each.error} for d, each in zip(depths, scores, strict=True)
+        ]
+        best = int(np.argmin([each.error for each in scores]))
+        plan, best_scores = plan._replace(clauses=counts[: best + 1]), scores[best]
     levels = _learn_levels(key, examples, plan, side)
     options = {"window": side, "levels": len(levels), **plan._asdict()}
-    return WindowVotes(levels, planes, border, options, tried, found)
-
-
-def answer_votes(operator: WindowVotes, image: np.ndarray) -> np.ndarray:
-    """Apply a learned operator to one image.
-
-    Args:
-        operator: the operator.
-        image: bool or whole numbers `(H, W)` or `(H, W, C)`, as in training.
-
-    Returns:
-        bool `(H, W)`.
-    """
-    image = image[..., None] if image.ndim == 2 else image
-    return run_levels(operator.levels, gray_planes(image, operator.planes), border=operator.border)
+    return WindowOperator(levels, planes, border, options, tried, best_scores)
 
 
 def _check_options(

@@ -12,8 +12,6 @@ from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes._levels import Level, add_planes, count_votes, run_levels
 from morphax.recipes._vote_training import score, train_votes
-from morphax.recipes.window_unions import answer
-from morphax.recipes.window_votes import answer_votes
 
 KEY = jax.random.key(0)
 
@@ -101,7 +99,7 @@ def test_images_of_any_sizes_give_an_exact_union() -> None:
     assert not found.tried
     fresh, expected = _pairs(seed=9)
     for image, target in zip(fresh, expected, strict=True):
-        assert (answer(found, image) == target).all()
+        assert (found(image) == target).all()
     assert len(found.levels[0].literals) == 1
     hit, miss = np.split(found.levels[0].literals[0], 2)
     assert np.flatnonzero(hit).tolist() == [4]
@@ -126,7 +124,7 @@ def test_what_the_mask_leaves_out_does_not_count() -> None:
         KEY, (inputs, spoiled), masks=masks, maps=3, window=3, least_gain=1, guess=0.0
     )
     for image, target in zip(inputs, targets, strict=True):
-        assert (answer(found, image) == target).all()
+        assert (found(image) == target).all()
 
 
 def test_a_second_level_sees_further_than_the_first() -> None:
@@ -138,8 +136,7 @@ def test_a_second_level_sees_further_than_the_first() -> None:
     one = learn_window_union(KEY, (inputs, targets), maps=1, **options)
     two = learn_window_union(KEY, (inputs, targets), maps=(1, 4), **options)
     wrong = [
-        sum((answer(op, x) != y).sum() for x, y in zip(inputs, targets, strict=True))
-        for op in (one, two)
+        sum((op(x) != y).sum() for x, y in zip(inputs, targets, strict=True)) for op in (one, two)
     ]
     assert len(two.levels) == 2
     assert two.levels[1].window[:, 2].max() == 3
@@ -149,22 +146,22 @@ def test_a_second_level_sees_further_than_the_first() -> None:
 def test_votes_learn_binary_and_gray_pairs() -> None:
     inputs, targets = _pairs()
     found = learn_window_votes(KEY, (inputs, targets), clauses=8, window=3, steps=600)
-    assert all((answer_votes(found, x) == y).all() for x, y in zip(inputs, targets, strict=True))
+    assert all((found(x) == y).all() for x, y in zip(inputs, targets, strict=True))
     gray = [(60 + 120 * x + np.arange(x.shape[1])[None]).astype(np.uint8) for x in inputs]
     planes = GrayPlanes((), (0, 20), (), offset_side=7)
     found = learn_window_votes(KEY, (gray, targets), clauses=8, window=3, steps=600, planes=planes)
     assert found.border == "replicate"
-    wrong = sum(
-        (answer_votes(found, x) != y)[1:, 1:].sum() for x, y in zip(gray, targets, strict=True)
-    )
+    wrong = sum((found(x) != y)[1:, 1:].sum() for x, y in zip(gray, targets, strict=True))
     assert wrong / sum(y.size for y in targets) < 0.02
 
 
 def test_levels_that_do_not_help_are_left_out() -> None:
     found = learn_window_votes(KEY, _pairs(), clauses=(8, 8), window=3, steps=600)
-    assert len(found.held_out) == 2
-    best = int(np.argmin([scores.error for scores in found.held_out])) + 1
-    assert len(found.levels) == best == found.options["levels"]
+    errors = [record["error"] for record in found.tried]
+    assert len(errors) == 2
+    assert found.held_out is not None
+    assert found.held_out.error == min(errors)
+    assert len(found.levels) == int(np.argmin(errors)) + 1 == found.options["levels"]
 
 
 def test_same_key_same_votes() -> None:

@@ -1,0 +1,58 @@
+"""Apply learned window operators: levels of hit-or-misses on planes of an image."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from morphax import _checks
+from morphax.data.image_lists import Scores
+from morphax.recipes._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes._levels import Level, run_levels
+
+
+class WindowOperator(NamedTuple):
+    """Hold a learned window operator; `operator(image)` applies it to one image.
+
+    Attributes:
+        levels: the levels, see `morphax.recipes._levels.Level`.
+        planes: how planes are made of gray images; binary images are taken as they are.
+        border: what lies beyond the frame: "constant" (0) or "replicate" (the nearest pixel).
+        options: what was given or chosen, by name.
+        tried: a record of each choice on held-out pairs, with its "error".
+        held_out: `Scores` on held-out pairs, of an operator with these options that has not seen
+            them; None where nothing was held out.
+    """
+
+    levels: tuple[Level, ...]
+    planes: GrayPlanes
+    border: str
+    options: dict[str, Any]
+    tried: list[dict[str, Any]]
+    held_out: Scores | None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Apply the operator to one image.
+
+        Args:
+            image: bool or whole numbers `(H, W)` or `(H, W, C)`, as in training.
+
+        Returns:
+            The answer, bool `(H, W)`.
+
+        Raises:
+            ValueError: an image of other axes or of another kind.
+
+        Example:
+            >>> window = np.array([[0, -1, 0], [0, 0, 0]])
+            >>> starts = np.array([[False, True, True, False]])  # unset to the left, set here
+            >>> level = Level(window, starts, np.array([1]), np.array([1]))
+            >>> operator = WindowOperator((level,), GrayPlanes(), "constant", {}, [], None)
+            >>> operator(np.array([[True, True, False, True]])).astype(int).tolist()
+            [[1, 0, 0, 1]]
+        """
+        image = np.asarray(image)
+        planes = image[..., None] if image.ndim == 2 else image
+        fits = planes.ndim == 3 and planes.dtype.kind in "bui"
+        expected = "bool or whole numbers (H, W) or (H, W, C)"
+        _checks.require(fits, "image", expected, f"{image.dtype} {image.shape}")
+        return run_levels(self.levels, gray_planes(planes, self.planes), border=self.border)
