@@ -1,4 +1,4 @@
-"""C99 source of binary networks, in two layouts of 64-bit words.
+"""C source of binary networks (C99, also read by C89 and C++ compilers), in two layouts of words.
 
 `write` has the entry `c`. `_batch` writes the layout with one pixel of 64 images in a word,
 `_pixels` the layout with 64 pixels of a row in a word. `_tables` writes neurons as lines or tables,

@@ -123,6 +123,7 @@ def _names(
         "then": "labels" if counts else "unpack",
         "calls": "\n".join(_text.unused(calls) + calls),
         "stdio": _text.STDIO.lstrip("\n") if main else "",
+        "restrict": _text.RESTRICT.strip("\n"),
         "binary": _text.BINARY.strip("\n"),
     }
     names["write"] = fill(ends.WRITE_LABELS if counts else ends.WRITE_BYTES, **names)

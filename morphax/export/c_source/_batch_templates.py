@@ -10,7 +10,7 @@ INDEX = "typedef $kind index_type;"
 
 # A "complement": all words of all planes.
 COMPLEMENT = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 {
     size_t i;
     for (i = 0; i < $words * L; ++i)
@@ -32,7 +32,7 @@ static void op$n(uint64_t *out)
 # Helper of "select" and "rearrange" ops of many pieces.
 MOVE = """
 /* Word (or plane) moves[k][1] becomes word moves[k][0]; `unit` words each. */
-static void move(const uint64_t *restrict x, uint64_t *restrict out, const uint32_t (*moves)[2],
+static void move(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, const uint32_t (*moves)[2],
                  size_t count, size_t unit)
 {
     size_t k;
@@ -45,7 +45,7 @@ static void move(const uint64_t *restrict x, uint64_t *restrict out, const uint3
 # while the index list is read, four operands in each step.
 JOIN = """
 /* d = the words x + index[k] * unit joined by $sign, $chunk pixels of them; four k at a time. */
-static void ${how}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
+static void ${how}_$chunk(const uint64_t *RESTRICT x, uint64_t *RESTRICT d, const index_type *index,
                   size_t quads, size_t unit, uint64_t flip)
 {
     uint64_t t[$chunk * L];
@@ -65,7 +65,7 @@ static void ${how}_$chunk(const uint64_t *restrict x, uint64_t *restrict d, cons
 
 # A "combine" of few members: one line for each neuron, in one loop over all words of a plane.
 COMBINE_LINES = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 {
     size_t i;
 $unused    for (i = 0; i < $words * L; ++i) {
@@ -78,7 +78,7 @@ $lines
 # checks.
 FRAME = """
 /* pad = x ^ flip with rows and columns around it, of `fill` or of the nearest pixel. */
-static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t height, size_t width,
+static void frame(const uint64_t *RESTRICT x, uint64_t *RESTRICT pad, size_t height, size_t width,
                   size_t rows, size_t columns, int replicate, uint64_t fill, uint64_t flip)
 {
     const size_t stride = (width + 2 * columns) * L, last = (width - 1) * L;
@@ -103,7 +103,7 @@ static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t hei
 
 # A "spatial" op of few pixels: FRAMED where the framed plane changes, WINDOW for each neuron.
 SPATIAL_LINES = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, uint64_t *RESTRICT pad)
 {
     size_t y, i;
 $lines
@@ -126,7 +126,7 @@ $line
 
 # A "spatial" op of many pixels: a loop over a table of windows, whose pixels are in an index list.
 SPATIAL_TABLE = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *restrict pad)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, uint64_t *RESTRICT pad)
 {
     const index_type *index = op${n}_index;
     size_t k, y, w;
@@ -149,7 +149,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, uint64_t *r
 
 # A "union_pool": for each output pixel the OR over its window.
 POOL = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 {
     size_t o, y, column, a, b, i;
     for (o = 0; o < $planes; ++o, x += $height * $width * L)
@@ -171,12 +171,12 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
 # A "group_sum": for each class the loops COUNT_EIGHT and COUNT_ONE over the words to count. Plane b
 # of a class holds bit b of the counts.
 COUNT = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 {
     size_t k, j, i;
     memset(out, 0, $classes * $bits * L * sizeof *out);
     for (k = 0; k < $classes; ++k) {
-        uint64_t *restrict n = out + k * ($bits * L);
+        uint64_t *RESTRICT n = out + k * ($bits * L);
 $lines
     }
 }

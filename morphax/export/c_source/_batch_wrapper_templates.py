@@ -59,6 +59,8 @@ PRELUDE = """
 
 ${stdio}#include <string.h>
 
+$restrict
+
 #define L ((size_t)${NAME}_LANES)
 
 size_t ${name}_workspace_words(void) { return ${NAME}_WORKSPACE_WORDS; }
@@ -179,37 +181,45 @@ void ${name}_$verb(const uint8_t *images, size_t count, $kind *$results, uint64_
 }
 """
 
-# A program that reads images from stdin and writes results to stdout.
+# A program that reads images from stdin and writes results to stdout. `calloc` also fails for sizes
+# that no `size_t` holds.
 MAIN = """
 int main(void)
 {
-    static uint8_t images[${NAME}_IMAGES * (size_t)${NAME}_INPUT_BYTES];
-    static $kind $results[${NAME}_IMAGES$each];
-    static uint64_t workspace[${NAME}_WORKSPACE_WORDS];
-    size_t bytes, count;
+    uint8_t *images = (uint8_t *)calloc(${NAME}_IMAGES, ${NAME}_INPUT_BYTES);
+    $kind *$results = ($kind *)calloc(${NAME}_IMAGES, sizeof *$results$each);
+    uint64_t *workspace = (uint64_t *)calloc(${NAME}_WORKSPACE_WORDS, sizeof *workspace);
+    const char *error = images && $results && workspace ? NULL : "out of memory";
+    size_t bytes, count = ${NAME}_IMAGES;
 $binary
-    do {
-        bytes = fread(images, 1, sizeof images, stdin);
+    while (!error && count == ${NAME}_IMAGES) {
+        bytes = fread(images, 1, (size_t)${NAME}_IMAGES * ${NAME}_INPUT_BYTES, stdin);
         count = bytes / ${NAME}_INPUT_BYTES;
         ${name}_$verb(images, count, $results, workspace);
 $write
-    } while (bytes == sizeof images);
-    if (bytes % ${NAME}_INPUT_BYTES != 0 || ferror(stdin)) {
-        fputs("$name: the last image is not complete\\n", stderr);
-        return 1;
+        if (ferror(stdin))
+            error = "the images cannot be read";
+        else if (bytes % ${NAME}_INPUT_BYTES != 0)
+            error = "the last image is not complete";
+        if (fflush(stdout) != 0 || ferror(stdout))
+            error = "the results cannot be written";
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fputs("$name: the results cannot be written\\n", stderr);
-        return 1;
-    }
-    return 0;
+    free(images);
+    free($results);
+    free(workspace);
+    if (error)
+        fprintf(stderr, "$name: %s\\n", error);
+    return error ? 1 : 0;
 }
 """
 
 # Output of `main`: a label on each line, or the bytes of the results.
 WRITE_LABELS = """
-        for (size_t i = 0; i < count; ++i)
-            printf("%ld\\n", (long)labels[i]);
+        {
+            size_t i;
+            for (i = 0; i < count; ++i)
+                printf("%ld\\n", (long)labels[i]);
+        }
 """
 
 WRITE_BYTES = "        fwrite(results, $words_out, count, stdout);"

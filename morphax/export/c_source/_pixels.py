@@ -76,23 +76,25 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     names = {
         "name": name,
         "NAME": name.upper(),
-        # Planes of the input, of the output, of the workspace, and of all together.
+        # Planes of the input, of the output, of the workspace, and of all together: the workspace
+        # has room for five framed planes more.
         "planes_in": ops[0].shape[0],
         "planes_out": last.shape[0],
         "planes": room,
-        "most": ops[0].shape[0] + last.shape[0] + room + 1,
+        "most": ops[0].shape[0] + last.shape[0] + room + 5,
         # Size of the largest frame around a plane: rows above, words at the left.
         "rows": max((rows for rows, _ in radii), default=0),
         "margin": max((_margin(op) for op in windows), default=0),
         "calls": "\n".join(_text.unused(calls) + calls),
         "stdio": _text.STDIO.lstrip("\n") if main else "",
+        "restrict": _text.RESTRICT.strip("\n"),
         "binary": _text.BINARY.strip("\n"),
     }
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
         kind = "uint16_t" if max(op.shape[0] for op in ops) < 2**16 else "uint32_t"
         inner.insert(0, f"typedef {kind} index_type;")
-    outer = [text.PACK, text.RUN, *([ends.MAIN] if main else [])]
+    outer = [text.PACK, text.RUN, *([ends.READ_PBM, ends.MAIN] if main else [])]
     body = [fill(text.PRELUDE, **names), *inner, *(fill(part, **names) for part in outer)]
     return fill(text.HEADER, **names), "\n\n".join(body)
 
@@ -100,12 +102,12 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
 def usage(program: Program, name: str) -> str:
     """Describe how to use the program that `main` adds."""
     planes = (program.ops[0].shape[0], program.ops[-1].shape[0])
-    one = "each PBM image (P4) of stdin" if planes[0] == 1 else f"{planes[0]} PBM images (P4) each"
+    one = "each PBM image of stdin" if planes[0] == 1 else f"{planes[0]} PBM images of stdin"
     return (
-        f"The program makes {planes[1]} of {one}, of any size. A pixel that is set is black in a "
-        "PBM image and white in the PNG images of morphax.data.load_pairs: what a converter makes "
-        "of such a PNG has to be inverted. Planes are images "
-        f"one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm > result.pbm"
+        f"The program makes {planes[1]} of {one} (P4 or P1), of any size. A pixel "
+        "that is set is black in a PBM image and white in the PNG images of "
+        "morphax.data.load_pairs: what a converter makes of such a PNG has to be inverted. Planes "
+        f"are images one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm > result.pbm"
     )
 
 

@@ -1,33 +1,55 @@
 """Template of the C program around a network in the pixel layout: PBM images in and out.
 
-PBM (P4) rows are bytes with the leftmost pixel in the highest bit; `reversed` turns each byte, as
-the leftmost pixel is the lowest bit in a word.
+It reads PBM as Netpbm does, raw (P4) or plain (P1), any number of images one after the other, with
+comments anywhere in a header, and writes raw PBM. Rows of P4 are bytes with the leftmost pixel in
+the highest bit; `reversed` turns each byte, as the leftmost pixel is the lowest bit in a word.
 """
 
-# Reads one image for each input plane, runs the network, writes one image for each output plane.
-MAIN = r"""
-static int failed(const char *why)
+# Functions that fail return the reason, a text, or NULL. `read_size` refuses what does
+# not fit in an int, as Netpbm does, `read_pbm` what has more words than `size_t` counts.
+READ_PBM = r"""
+static const char ENDS[] = "the input ends within a PBM image";
+static const char TOO_LARGE[] = "the image is too large";
+
+/* A character of the input. A comment, from # to the end of the line, is read as that end. */
+static int character(void)
 {
-    fprintf(stderr, "$name: %s\n", why);
-    return 1;
+    int c = getchar();
+    if (c == '#')
+        do
+            c = getchar();
+        while (c != '\n' && c != '\r' && c != EOF);
+    return c;
 }
 
-/* A number of the header of a PBM file; blanks and comments are skipped. 0: there is none. */
-static size_t number(void)
+static int after_blanks(void)
+{
+    int c;
+    do
+        c = character();
+    while (c == ' ' || c == '\t' || c == '\n' || c == '\r');
+    return c;
+}
+
+/* A width or height, and the one character that ends it. */
+static const char *read_size(size_t *size)
 {
     size_t n = 0;
-    int c = getchar();
-    while (c == '#' || c == ' ' || (c >= '\t' && c <= '\r')) {
-        if (c == '#')
-            while (c != '\n' && c != EOF)
-                c = getchar();
-        c = getchar();
-    }
-    for (; c >= '0' && c <= '9' && n <= 1000000; c = getchar())
+    int c = after_blanks();
+    if (c != EOF && (c < '0' || c > '9'))
+        return "the header of a PBM image holds something else than its width and height";
+    for (; c >= '0' && c <= '9'; c = character()) {
+        if (n > (2147483647 - 9) / 10)
+            return TOO_LARGE;
         n = 10 * n + (size_t)(c - '0');
-    return c == ' ' || (c >= '\t' && c <= '\r') ? n : 0;
+    }
+    *size = n;
+    if (c == EOF)
+        return ENDS;
+    return n == 0 ? "the width or height of an image is 0" : NULL;
 }
 
+/* The order of the bits of a byte, reversed. */
 static uint64_t reversed(uint64_t b)
 {
     b = (b & 0xF0) >> 4 | (b & 0x0F) << 4;
@@ -35,79 +57,116 @@ static uint64_t reversed(uint64_t b)
     return (b & 0xAA) >> 1 | (b & 0x55) << 1;
 }
 
-/* One plane; its size must be that of the planes before it. 1: read, 0: the end, -1: no image. */
-static int read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *height)
+/* The pixels of a row; `words` are 0 before. */
+static const char *read_row(uint64_t *words, size_t width, int plain)
 {
-    int c = getchar();
-    size_t w, h, row, x, y;
-    while (c == ' ' || (c >= '\t' && c <= '\r'))
-        c = getchar();
-    if (c == EOF)
-        return 0;
-    if (c != 'P' || getchar() != '4')
-        return -1;
-    w = number();
-    h = number();
-    if (w == 0 || h == 0 || w > 1000000 || h > 1000000 || (plane && (w != *width || h != *height)))
-        return -1;
-    row = ${name}_row_words(w);
-    if (plane == 0) {
-        if (row * h > SIZE_MAX / 64 / $most)
-            return -1;
-        *in = (uint64_t *)malloc($planes_in * row * h * sizeof **in);
-        if (!*in)
-            return -1;
+    size_t x;
+    int c;
+    for (x = 0; x < width; x += plain ? 1 : 8) {
+        c = plain ? after_blanks() : getchar();
+        if (c == EOF)
+            return ENDS;
+        if (plain && c != '0' && c != '1')
+            return "a plain PBM image (P1) holds something else than 0 and 1";
+        words[x / 64] |= (plain ? (uint64_t)(c == '1') : reversed((uint64_t)c)) << (x % 64);
     }
-    *width = w;
-    *height = h;
-    for (y = 0; y < h; ++y) {
-        uint64_t *words = *in + (plane * h + y) * row;
-        memset(words, 0, row * sizeof *words);
-        for (x = 0; x < (w + 7) / 8; ++x) {
-            if ((c = getchar()) == EOF)
-                return -1;
-            words[x / 8] |= reversed((uint64_t)c) << (x % 8 * 8);
-        }
-    }
-    return 1;
+    return NULL;
 }
 
-int main(void)
+/* One plane; its size must be that of the planes before it. The first one allocates `in`. */
+static const char *read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *height)
 {
-$binary
-    for (;;) {
-        uint64_t *in = NULL, *out, *workspace;
-        size_t width = 0, height = 0, plane, row, x, y;
-        for (plane = 0; plane < $planes_in; ++plane) {
-            const int found = read_pbm(&in, plane, &width, &height);
-            if (found == 0 && plane == 0)
-                return fflush(stdout) || ferror(stdout) ? failed("cannot write") : 0;
-            if (found != 1) {
-                free(in);
-                return failed("expected whole P4 images of one size, $planes_in for each result");
-            }
+    const size_t most = ((size_t)-1 / 64 - 65536) / $most;
+    size_t w, h, row, y;
+    const char *error;
+    const int p = getchar(), kind = getchar();
+    if (p != 'P' || (kind != '1' && kind != '4'))
+        return "expected a PBM image, which begins with P4 or P1";
+    if ((error = read_size(&w)) != NULL || (error = read_size(&h)) != NULL)
+        return error;
+    if (plane > 0 && (w != *width || h != *height))
+        return "the $planes_in images of one result differ in size";
+    row = ${name}_row_words(w);
+    if (row + 2 * $margin > most / (h + 2 * $rows))
+        return TOO_LARGE;
+    if (plane == 0)
+        *in = (uint64_t *)calloc($planes_in * row * h, sizeof **in);
+    if (!*in)
+        return "out of memory";
+    *width = w;
+    *height = h;
+    for (y = 0; y < h; ++y)
+        if ((error = read_row(*in + (plane * h + y) * row, w, kind == '1')) != NULL)
+            return error;
+    return NULL;
+}
+
+/* Whether there is another image. */
+static int more(void)
+{
+    int c;
+    do
+        c = getchar();
+    while (c == ' ' || (c >= '\t' && c <= '\r'));
+    return c != EOF && ungetc(c, stdin) != EOF;
+}
+"""
+
+# Reads one image for each input plane, runs the network, writes one image for each output plane.
+MAIN = r"""
+static void write_pbm(const uint64_t *plane, size_t width, size_t height)
+{
+    const size_t row = ${name}_row_words(width);
+    size_t x, y;
+    printf("P4\n%lu %lu\n", (unsigned long)width, (unsigned long)height);
+    for (y = 0; y < height; ++y, plane += row)
+        for (x = 0; x < width; x += 8)
+            putchar((int)reversed(plane[x / 64] >> (x % 64) & 0xFF));
+}
+
+/* Results of all images of the input, until one cannot be read. */
+static const char *filter(void)
+{
+    while (more()) {
+        uint64_t *in = NULL, *out = NULL, *workspace = NULL;
+        size_t width = 0, height = 0, plane, words;
+        const char *error = NULL;
+        for (plane = 0; plane < $planes_in && !error; ++plane)
+            error = more() ? read_pbm(&in, plane, &width, &height)
+                           : "expected $planes_in PBM images for each result";
+        words = ${name}_plane_words(width, height);
+        if (!error) {
+            out = (uint64_t *)malloc($planes_out * words * sizeof *out);
+            workspace =
+                (uint64_t *)malloc(${name}_workspace_words(width, height) * sizeof *workspace);
+            if (!out || !workspace)
+                error = "out of memory";
         }
-        row = ${name}_row_words(width);
-        out = (uint64_t *)malloc($planes_out * row * height * sizeof *out);
-        workspace = (uint64_t *)malloc(${name}_workspace_words(width, height) * sizeof *workspace);
-        if (!out || !workspace) {
-            free(in);
-            free(out);
-            free(workspace);
-            return failed("not enough memory");
-        }
-        ${name}_run(in, out, width, height, workspace);
-        for (plane = 0; plane < $planes_out; ++plane) {
-            printf("P4\n%lu %lu\n", (unsigned long)width, (unsigned long)height);
-            for (y = 0; y < height; ++y)
-                for (x = 0; x < (width + 7) / 8; ++x) {
-                    const uint64_t word = out[(plane * height + y) * row + x / 8];
-                    putchar((int)reversed(word >> (x % 8 * 8) & 0xFF));
-                }
+        if (!error) {
+            ${name}_run(in, out, width, height, workspace);
+            for (plane = 0; plane < $planes_out; ++plane)
+                write_pbm(out + plane * words, width, height);
         }
         free(in);
         free(out);
         free(workspace);
+        if (error)
+            return error;
     }
+    return NULL;
+}
+
+int main(void)
+{
+    const char *error;
+$binary
+    error = filter();
+    if (ferror(stdin))
+        error = "the input cannot be read";
+    if (fflush(stdout) != 0 || ferror(stdout))
+        error = "the results cannot be written";
+    if (error)
+        fprintf(stderr, "$name: %s\n", error);
+    return error ? 1 : 0;
 }
 """

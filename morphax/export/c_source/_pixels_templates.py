@@ -34,6 +34,8 @@ PRELUDE = """
 
 ${stdio}#include <string.h>
 
+$restrict
+
 #define BLOCK 512 /* words of the rows that are worked on together: they stay in the first cache */
 
 size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
@@ -69,7 +71,7 @@ $calls
 
 # A "complement": all words of all planes.
 COMPLEMENT = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t words)
 {
     size_t i;
     for (i = 0; i < $planes * words; ++i)
@@ -80,7 +82,7 @@ static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t word
 # Helpers any_of and all_of: the OR or AND of any number of planes, one block of words each.
 JOIN = """
 /* d = the planes x + index[k] * unit joined by $sign, n words of them; four k at a time. */
-static void ${what}_of(const uint64_t *restrict x, uint64_t *restrict d, const index_type *index,
+static void ${what}_of(const uint64_t *RESTRICT x, uint64_t *RESTRICT d, const index_type *index,
                    size_t quads, size_t unit, size_t n, uint64_t flip)
 {
     size_t i;
@@ -99,7 +101,7 @@ static void ${what}_of(const uint64_t *restrict x, uint64_t *restrict d, const i
 
 # A "combine" of few members: one line for each neuron, in one loop over all words of a plane.
 COMBINE_LINES = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t words)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t words)
 {
     size_t i;
 $unused    for (i = 0; i < words; ++i) {
@@ -115,7 +117,7 @@ $lines
 WINDOWS = """
 /* The plane x ^ flip with `rows` rows around it and `margin` words left and right, filled with
    `fill` or with the nearest pixel. */
-static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t width, size_t height,
+static void frame(const uint64_t *RESTRICT x, uint64_t *RESTRICT pad, size_t width, size_t height,
                   size_t rows, size_t margin, int replicate, uint64_t fill, uint64_t flip)
 {
     const size_t words = (width + 63) / 64, stride = words + 2 * margin;
@@ -147,7 +149,7 @@ static void frame(const uint64_t *restrict x, uint64_t *restrict pad, size_t wid
 }
 
 /* d = e | the words s moved by r < 64 pixels; d is no part of the two others. */
-static void join(uint64_t *restrict d, const uint64_t *e, const uint64_t *s, size_t n, unsigned r)
+static void join(uint64_t *RESTRICT d, const uint64_t *e, const uint64_t *s, size_t n, unsigned r)
 {
     size_t i;
     if (r == 0)
@@ -159,7 +161,7 @@ static void join(uint64_t *restrict d, const uint64_t *e, const uint64_t *s, siz
 }
 
 /* d |= the words s moved by r < 64 pixels. */
-static void add(uint64_t *restrict d, const uint64_t *restrict s, size_t n, unsigned r)
+static void add(uint64_t *RESTRICT d, const uint64_t *RESTRICT s, size_t n, unsigned r)
 {
     size_t i;
     if (r == 0)
@@ -220,8 +222,8 @@ static void dilate(const uint64_t *pad, uint64_t *out, size_t words, size_t heig
 
 # A "spatial" op: a loop over a table of windows, which frames a plane where it changes.
 SPATIAL = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out, size_t width, size_t height,
-         uint64_t *restrict pad)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t width, size_t height,
+         uint64_t *RESTRICT pad)
 {
     const size_t words = (width + 63) / 64, area = words * height;
     uint64_t *scratch = pad + (height + 2 * $rows) * (words + 2 * $margin) + 2 * $margin + 2;

@@ -50,7 +50,7 @@ def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) 
 # A "combine" op by tables. For each run of neurons of one kind and size: `index` walks over the
 # planes they read, `plane` over the planes they write. `all_*` and `any_*` join one block of words.
 _COMBINE = """
-static void op$n(const uint64_t *restrict x, uint64_t *restrict out$extra)
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out$extra)
 {
     const index_type *index = op${n}_index, *plane = op${n}_plane;
     size_t r, k, w;

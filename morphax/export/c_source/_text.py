@@ -197,6 +197,18 @@ def about(number: int, op: Op) -> str:
     return comment(", ".join(part for part in (text, options, op.path) if part))
 
 
+RESTRICT = """
+/* C99 spells it `restrict`; C89 and C++ have it only as an extension, or not at all. */
+#if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 199901L
+#define RESTRICT restrict
+#elif defined(__GNUC__) || defined(_MSC_VER)
+#define RESTRICT __restrict
+#else
+#define RESTRICT
+#endif
+"""
+"""Promise to the compiler that arrays do not overlap, for every C and C++ compiler."""
+
 STDIO = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,7 +262,7 @@ def header(program: Program, name: str, layout: str, usage: str, declared: str) 
     ]
     wrapped = [part for line in lines for part in _wrapped(line)]
     above = "\n".join(f" * {line}".rstrip() for line in wrapped)
-    return fill(_HEADER, above=above, NAME=name.upper(), declared=declared)
+    return fill(_HEADER, above=above, NAME=name.upper(), declared=declared) + "\n"
 
 
 # The word layout, as the header explains it to the user.

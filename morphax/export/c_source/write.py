@@ -1,4 +1,4 @@
-"""Entry of the C export: one C99 file and its header, without allocation, for any compiler.
+"""Entry of the C export: one source file and its header, whose functions allocate nothing.
 
 | layout | a word of 64 bits holds | for |
 |---|---|---|
@@ -6,6 +6,7 @@
 | "pixels" | 64 pixels of a row | operators that keep the size of images, of any size |
 
 The comment at the top of the header documents the functions. Using the files needs no morphax.
+Compilers for C99 and later, for C++, and for C89 with `stdint.h` accept both.
 """
 
 import os
