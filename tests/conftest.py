@@ -1,12 +1,17 @@
 """Shared set-up: the option --runslow, a cache of compiled programs, and real data skipped loudly."""
 
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+
+# Compile two to four times faster; what is compiled runs slower. CI runs all tests without.
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 
 # Needs eight devices in float64, which it sets up when it is imported.
 collect_ignore = ["helpers/on_devices.py"]
@@ -22,18 +27,32 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Keep compiled programs on disk, for this process, its workers and those that tests start."""
-    folder = config.cache.mkdir("jax") if hasattr(config, "cache") else None
-    if folder and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    """Set JAX up for this process, its workers, and the processes that tests start."""
+    if not config.getoption("--runslow") and not hasattr(config, "workerinput"):
+        compile_quickly()
+    if hasattr(config, "cache") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # Compiled programs are kept on disk: a second run compiles nothing.
+        options = {
+            "jax_compilation_cache_dir": str(config.cache.mkdir("jax")),
+            "jax_persistent_cache_min_compile_time_secs": 0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        for name, value in options.items():
+            os.environ[name.upper()] = str(value)
+            jax.config.update(name, value)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     if config.getoption("--strict-promotion"):
         jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def compile_quickly():
+    """Add `QUICK` to the flags of XLA, where this version of XLA knows them."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+    # An unknown flag would end the process: another one tries.
+    command = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
+    tried = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True)
+    if tried.returncode == 0:
+        os.environ["XLA_FLAGS"] = flags
 
 
 def pytest_collection_modifyitems(config, items):
