@@ -2,13 +2,10 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import pytest
-from helpers.repository import ROOT
+from helpers.repository import ROOT, run_python
 
 FOLDER = ROOT / "benchmarks"
 
@@ -80,18 +77,18 @@ def test_table_marks_extrapolations(common, document):
 
 def smoke(script, folder):
     """The document that a smoke run writes."""
-    command = [sys.executable, str(FOLDER / script), "--smoke", "--out", str(folder)]
-    env = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    run = run_python(FOLDER / script, "--smoke", "--out", folder)
     assert run.returncode == 0, run.stderr
     return json.loads((folder / script).with_suffix(".json").read_text())
 
 
 @pytest.mark.parametrize("script", ["projection.py"])
+@pytest.mark.slow
 def test_smoke_run(common, script, tmp_path):
     common.check(smoke(script, tmp_path))
 
 
+@pytest.mark.slow
 def test_certified_neurons_at_the_edge_are_right(tmp_path):
     document = smoke("soundness.py", tmp_path)
     rows = document["results"]
@@ -102,6 +99,7 @@ def test_certified_neurons_at_the_edge_are_right(tmp_path):
     assert all(found.pop("softplus") < 5 and max(found.values()) < 8 for found in functions)
 
 
+@pytest.mark.slow
 def test_the_operations_of_an_opening_are_counted(tmp_path):
     """Three sticks of 5 pixels on 70 x 70: 4 joins twice for each, and 2 for the union."""
     rows = smoke("operations.py", tmp_path)["results"]

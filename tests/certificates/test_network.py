@@ -14,6 +14,7 @@ from helpers.networks import (
     random_images,
     spec_for,
 )
+from helpers.program_models import scanned
 
 import morphax
 from morphax.neurons.forward import apply, complement, concatenate, flatten, union_pool
@@ -116,16 +117,6 @@ def test_trace_reads_binary_networks_too():
     assert strip[0] == strip[1]
     with pytest.raises(ValueError, match="params: expected real banks"):
         morphax.certify_network(pooled, binarize(params), (1, 6, 7, 1))
-
-
-def scanned(params, x):
-    """Square layers under `lax.scan`, forwards and then backwards."""
-
-    def layer(x, node):
-        return apply(node, concatenate([x, complement(x)])), None
-
-    x, _ = jax.lax.scan(layer, x, params)
-    return jax.lax.scan(layer, x, params, reverse=True)[0]
 
 
 def unrolled(params, x):

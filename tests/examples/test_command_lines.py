@@ -16,7 +16,8 @@ from morphax import BinaryBiSE, Spec, data
 from morphax.morphology import elements
 
 LEARN = EXAMPLES / "learn_operator.py"
-SLOW = {"selem_size"}
+# Long, or what they do is tested piece by piece beside this file.
+SLOW = {"classify", "denoise", "dense_mnist", "selem_size", "sweep_mnist", "where_neurons_fail"}
 OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
 
 
@@ -25,7 +26,7 @@ def read(folder):
 
 
 # These run in processes of their own: one shows that an example does, one sets up devices.
-ALONE = {"learn_operator", "train_distributed"}
+ALONE = {"learn_operator", "train_distributed"}  # `test_distributed` runs the latter
 SMOKE = [
     pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
     for path in sorted(EXAMPLES.glob("*.py"))
@@ -69,14 +70,13 @@ def test_learn_operator(tmp_path):
             assert min(image.size) > 200
 
 
-def test_pairs_non_square_and_cropped(tmp_path, rng):
+def test_pairs_non_square_and_cropped(tmp_path, rng, capsys):
     images = rng.random((10, 40, 75, 1)) < 0.2
     targets = np.asarray(data.target(images, "dilation", elements.stick(3, 0)))
     data.save_pairs(tmp_path / "pairs", images, targets)
-    options = ("--pairs", tmp_path / "pairs", "--channels", "1,1", "--size", "3", "--smoke")
-    done = run_python(LEARN, *options, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert "256 images of 40x64" in done.stdout
+    options = f"--pairs {tmp_path}/pairs --channels 1,1 --size 3 --smoke --out {tmp_path}/out"
+    assert load_example("learn_operator").main(options.split()) == 0
+    assert "256 images of 40x64" in capsys.readouterr().out
     metrics = read(tmp_path / "out")["metrics"]
     assert metrics["test_images"] == 2
     assert metrics["selem_recovered"] is None
@@ -84,21 +84,10 @@ def test_pairs_non_square_and_cropped(tmp_path, rng):
     assert metrics["wrong_images"] == 0
 
 
-def test_several_channels(tmp_path):
-    done = run_python(
-        LEARN,
-        "--channels",
-        "1,2,1",
-        "--size",
-        "3",
-        "--steps",
-        "8",
-        "--smoke",
-        "--out",
-        tmp_path / "out",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "layer 2, LUI, output 1" in done.stdout
+def test_several_channels(tmp_path, capsys):
+    options = f"--channels 1,2,1 --size 3 --steps 8 --smoke --out {tmp_path}/out"
+    assert load_example("learn_operator").main(options.split()) == 0
+    assert "layer 2, LUI, output 1" in capsys.readouterr().out
     assert read(tmp_path / "out")["metrics"]["selem_recovered"] is False
 
 
@@ -174,6 +163,7 @@ def test_every_threshold_that_a_message_names_is_an_option(
     np.testing.assert_array_equal(task.test[1][0, ..., 0], bits[1, order[0]])
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_mnist(data_dir, tmp_path):
     done = run_python(

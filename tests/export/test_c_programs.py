@@ -63,11 +63,16 @@ def test_planes_are_images_one_after_the_other(tmp_path):
     assert execute(made, pbm(x[0, :, :, 0]) + pbm(x[0, :4, :, 0]))[0] == 1  # of two sizes
 
 
+def in_one_lane(program, folder):
+    """Compile a program of 64 images a batch."""
+    c(program, folder, name="net", main=True)
+    return compile_c(folder / "net.c", "-DNET_LANES=1")
+
+
 def test_raw_images_in_labels_out(tmp_path):
     rng = np.random.default_rng(2)
     program = classifier(rng, (6, 8), per=9)
-    c(program, tmp_path, name="net", main=True)
-    made = compile_c(tmp_path / "net.c", "-DNET_LANES=1")
+    made = in_one_lane(program, tmp_path)
     x = random_images(rng, (130, 6, 8, 2))
     labels = np.argmax(run(program, x), -1)
     expected = "".join(f"{label}\n" for label in labels).encode()
@@ -81,8 +86,7 @@ def test_raw_images_in_labels_out(tmp_path):
 def test_raw_images_in_raw_images_out(tmp_path):
     rng = np.random.default_rng(2)
     program = image_operator(rng, (5, 7), depth=6)
-    c(program, tmp_path, name="net", main=True)
-    made = compile_c(tmp_path / "net.c", "-DNET_LANES=1")
+    made = in_one_lane(program, tmp_path)
     x = random_images(rng, (70, 5, 7, 2))
     assert execute(made, x.tobytes()) == (0, run(program, x).tobytes(), b"")
 
@@ -101,7 +105,13 @@ def sanitizers(tmp_path):
     return SANITIZE
 
 
-@pytest.mark.parametrize("lanes, size", [(1, (6, 8)), (2, (1, 2)), (3, (2, 65))])
+@pytest.mark.parametrize(
+    "lanes, size",
+    [
+        (1, (6, 8)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(2, (1, 2)), (3, (2, 65))]),
+    ],
+)
 def test_sanitizers_are_silent_on_classifiers(form, sanitizers, lanes, size, tmp_path):
     """Every kind of op, batches that end anywhere in a word and in a block of words."""
     rng = np.random.default_rng(lanes)
@@ -116,6 +126,7 @@ def test_sanitizers_are_silent_on_classifiers(form, sanitizers, lanes, size, tmp
 
 
 @pytest.mark.parametrize("seed, size", list(enumerate([(1, 1), (9, 1), (1, 65), (5, 7)])))
+@pytest.mark.slow
 def test_sanitizers_are_silent_on_batches_of_images(sanitizers, seed, size, tmp_path):
     rng = np.random.default_rng(seed)
     program = shown(image_operator(rng, size, depth=8))
@@ -126,7 +137,7 @@ def test_sanitizers_are_silent_on_batches_of_images(sanitizers, seed, size, tmp_
         assert execute(made, x.tobytes()) == (0, run(program, x).tobytes(), b"")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
 def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp_path):
     rng = np.random.default_rng(7 + seed)
     ops = list(image_operator(rng, (5, 7), depth=6).ops)

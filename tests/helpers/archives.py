@@ -17,6 +17,8 @@ from morphax.export.archive import container
 from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 from morphax.program import Op, Program
 
+KINDS = ["constant", "spatial", "combine", "complement", "union_pool", "select", "rearrange"]
+
 
 @cache
 def reference_reader():
@@ -63,19 +65,7 @@ def random_program(rng, length):
         total = sum(ops[i].shape[0] for i in like)
         some = {flag: bits(rng, n) for flag in flags}
         source = rng.integers(0, p, n).astype(np.int32)
-        kind = str(
-            rng.choice(
-                [
-                    "constant",
-                    "spatial",
-                    "combine",
-                    "complement",
-                    "union_pool",
-                    "select",
-                    "rearrange",
-                ]
-            )
-        )
+        kind = str(rng.choice(KINDS))
         if kind == "constant":
             op = Op(kind, (), (n, h, w), arrays={"bits": bits(rng, n, h, w)})
         elif kind == "spatial":

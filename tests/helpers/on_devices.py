@@ -44,10 +44,9 @@ def curves():
         bias_map="centred",
         dtype=jnp.float64,
     )
-    found = {}
-    for count in (1, 2, 4, 8):
-        grid = distributed.mesh(devices=jax.devices()[:count], data=count)
-        run = training.fit(
+
+    def fit(**mesh):
+        return training.fit(
             jax.random.key(2),
             models.bimonn,
             params,
@@ -57,22 +56,15 @@ def curves():
             batch_size=8,
             optimizer=optax.adam(1e-2),
             log_every=10,
-            mesh=grid,
             evaluate=lambda params, data: {},
+            **mesh,
         )
+
+    found = {}
+    for count in (1, 2, 4, 8):
+        run = fit(mesh=distributed.mesh(devices=jax.devices()[:count], data=count))
         found[count] = [r["loss"] for r in run.history], jax.jit(morphax.binarize)(params), run
-    plain = training.fit(
-        jax.random.key(2),
-        models.bimonn,
-        params,
-        (x, y),
-        valid=(x, y),
-        steps=40,
-        batch_size=8,
-        optimizer=optax.adam(1e-2),
-        log_every=10,
-        evaluate=lambda params, data: {},
-    )
+    plain = fit()
     loss = [r["loss"] for r in plain.history]
     weight = found[8][2].state.params[0]["bise"].weight
     return {

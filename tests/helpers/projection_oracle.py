@@ -31,12 +31,20 @@ def fixed(w, b, selem, operation, nonnegative, bias_weight=1.0, margin=0.0) -> f
         rows = [t_sum - beta, *(beta + s_sum - inside)]
     else:
         rows = [beta + s_sum - inside.sum(0), *(inside.sum(0) + t_sum - inside - beta)]
-    bound = np.full(len(rows), -margin)
     signs = [*(x[out] - t), *-t, *(-x[out] - s), *-s, *(-x if nonnegative else -inside)]
-    cost = np.concatenate([np.full(n, 2.0), [2 * bias_weight], np.zeros(2 * m)])
-    linear = np.concatenate([-2 * w, [-2 * bias_weight * b], np.zeros(2 * m)])
-    matrix = np.array([*rows, *signs])
-    bound = np.concatenate([bound, np.zeros(len(signs))])
+    return distance(w, b, rows, signs, bias_weight, margin)
+
+
+def distance(w, b, rows, signs, bias_weight, margin) -> float:
+    """Squared distance from (w, b) to the points with rows <= -margin and signs <= 0.
+
+    Constraints are linear in (x, beta, further variables).
+    """
+    n, matrix = w.size, np.array([*rows, *signs])
+    more = np.zeros(matrix.shape[1] - n - 1)
+    cost = np.concatenate([np.full(n, 2.0), [2 * bias_weight], more])
+    linear = np.concatenate([-2 * w, [-2 * bias_weight * b], more])
+    bound = np.concatenate([np.full(len(rows), -margin), np.zeros(len(signs))])
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10

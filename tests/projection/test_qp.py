@@ -66,7 +66,12 @@ def test_all_structuring_elements_not_only_level_sets(rng):
 
 
 @pytest.mark.parametrize(
-    "n, count, metric", [(9, 12, {"relative_margin": 0.01}), (49, 4, {}), (144, 2, {})]
+    "n, count, metric",
+    [
+        (9, 12, {"relative_margin": 0.01}),
+        (49, 4, {}),
+        pytest.param(144, 2, {}, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_agrees_with_exact_solver(rng, n, count, metric, nonnegative):
@@ -149,6 +154,7 @@ def test_jit_and_vmap_through_the_callback(rng):
     assert one_weight.weights.shape == (6, 9)
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_the_result(rng):
     w, b = bank(rng, 5, 25)
     for left, right in zip(project_osqp(w, b), project_osqp(w, b, processes=2), strict=True):

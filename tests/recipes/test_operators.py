@@ -64,6 +64,7 @@ def test_the_frame_is_not_looked_at():
     assert (x[256:] != y[256:])[:, 3, 3, 0].mean() > 0.99  # the others are right inside
 
 
+@pytest.mark.slow
 def test_targets_along_the_frame_change_nothing():
     """As in crops: what a target is there is not read, to the last bit of the params."""
     images = data.diskorect(
@@ -97,6 +98,7 @@ def test_targets_along_the_frame_change_nothing():
     assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
     images = jax.random.bernoulli(jax.random.key(0), 0.8, (64, 12, 13, 1))
     targets = data.target(images, "white_top_hat", elements.square(3))
@@ -348,9 +350,9 @@ def test_what_is_no_residue_is_not_taken_for_one():
     [
         ("dilation", (1, 1), False),
         ("opening", (1, 1, 1), False),
-        ("closing", (1, 1, 1), True),
-        ("black_top_hat", (1, 2, 1), False),
-        ("white_top_hat", (1, 2, 1), True),
+        pytest.param("closing", (1, 1, 1), True, marks=pytest.mark.slow),
+        pytest.param("black_top_hat", (1, 2, 1), False, marks=pytest.mark.slow),
+        pytest.param("white_top_hat", (1, 2, 1), True, marks=pytest.mark.slow),
     ],
 )
 def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):

@@ -1,17 +1,14 @@
 """Checkpoints: whole or not there, kept as asked, refused when foreign; runs and logs that go on."""
 
 import json
-import os
 import resource
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.repository import ROOT
+from helpers.repository import ROOT, run_python
 
 from morphax import data, training
 from morphax.neurons import models
@@ -150,13 +147,7 @@ except OSError as error:
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
 def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    done = run_python("-c", FULL, tmp_path)
     assert "could not be written in" in done.stdout, done.stderr
     assert "The last whole one is 1; make room" in done.stdout
     with Checkpoints(tmp_path) as checkpoints:
@@ -284,13 +275,7 @@ def test_the_members_of_a_sweep_are_one_state(tmp_path):
 def test_killed_at_random_moments(tmp_path):
     """Two SIGKILLs of a real run; the benchmark makes forty."""
     script = ROOT / "benchmarks" / "kill_resume.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--smoke", "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=600,
-    )
+    done = run_python(script, "--smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = json.loads((tmp_path / "kill_resume.json").read_text())["results"]
     assert row["same state"]

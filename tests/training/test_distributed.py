@@ -19,12 +19,14 @@ def verdicts():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_same_curve_on_every_number_of_devices(verdicts):
     assert verdicts["curves"] < 1e-12
     for name in ("learns", "binary", "on eight", "float64"):
         assert verdicts[name], name
 
 
+@pytest.mark.slow
 def test_banks_cut_over_their_neurons(verdicts):
     for name in (
         "project",
@@ -38,6 +40,7 @@ def test_banks_cut_over_their_neurons(verdicts):
     assert verdicts["layout"] == [[None, "neurons"], []]
 
 
+@pytest.mark.slow
 def test_training_with_batch_and_neurons_cut(verdicts):
     assert verdicts["wide loss"] < 1e-12
     assert verdicts["wide params"] < 1e-9
@@ -46,12 +49,14 @@ def test_training_with_batch_and_neurons_cut(verdicts):
     assert verdicts["bytes a device"]
 
 
+@pytest.mark.slow
 def test_words_and_members(verdicts):
     assert verdicts["packed"]
     assert verdicts["words stay"] == ["data"]
     assert verdicts["members"]
 
 
+@pytest.mark.slow
 def test_two_processes_and_one(tmp_path):
     """The example, which also saves and logs, as one process with two devices and as two with one."""
     results = []
