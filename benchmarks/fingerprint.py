@@ -23,7 +23,11 @@ try:
     from morphax.classification import ClauseConfig, learn_classifier
 except ImportError:  # before the folders were rearranged
     from morphax.clauses import Recipe as ClauseConfig
-    from morphax.recipes_classification import fit_classifier as learn_classifier
+    from morphax.recipes_classification import fit_classifier
+
+    def learn_classifier(*given, config, **options):
+        """Learn a classifier by the function of that time."""
+        return fit_classifier(*given, recipe=config, **options)
 
 
 def digest(tree) -> str:
@@ -85,9 +89,12 @@ def classifier() -> dict[str, str]:
     images = rng.integers(0, 255, (400, 12, 12, 1)).astype(np.float32)
     images[..., 0] += 200 * (labels[:, None, None] == np.arange(12)[None, :, None] // 3)
     thresholds = np.array([[128.0, 255.0]])
-    recipe = ClauseConfig(banks=((5, 16),))
     trained = learn_classifier(
-        jax.random.key(3), (images, labels), thresholds=thresholds, recipe=recipe, epochs=2
+        jax.random.key(3),
+        (images, labels),
+        thresholds=thresholds,
+        config=ClauseConfig(banks=((5, 16),)),
+        epochs=2,
     )
     return {"classifier": digest((trained.params, trained.votes, trained.bias))}
 

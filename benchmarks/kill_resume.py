@@ -67,8 +67,7 @@ def training_run(folder: Path, steps: int):
         batch_size=8,
         evaluate=jax.jit(dice),
         log_every=EVERY,
-        log=folder / "metrics.jsonl",
-        checkpoint=folder / "checkpoints",
+        run=training.RunOptions(log=folder / "metrics.jsonl", checkpoint=folder / "checkpoints"),
     )
 
 
@@ -92,8 +91,7 @@ def sweep(folder: Path, steps: int):
         jax.vmap(begin)(jnp.geomspace(1e-3, 1e-1, MEMBERS)),
         steps=steps,
         every=EVERY,
-        log=folder / "metrics.jsonl",
-        checkpoint=folder / "checkpoints",
+        run=training.RunOptions(log=folder / "metrics.jsonl", checkpoint=folder / "checkpoints"),
     )
 
 

@@ -38,7 +38,7 @@ from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
 from morphax.recipes import _starts, operators
-from morphax.training.fitting import as_unit
+from morphax.training import as_unit
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
 CHANNELS = {
@@ -175,8 +175,8 @@ def row_of(
         "agree": bool((prediction == binary).all()),
         "selem": verdict_on_elements(learned.binary, operation, element),
         "says": explained(learned.binary),
-        "restarts": learned.restarts,
-        "steps": (learned.restarts - 1) * steps + good[0] if good else None,
+        "restarts": learned.runs,
+        "steps": (learned.runs - 1) * steps + good[0] if good else None,
         "seconds": round(seconds, 1),
     }
 

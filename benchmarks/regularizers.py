@@ -18,7 +18,7 @@ from _lib import common
 
 from morphax.neurons import models
 from morphax.neurons.forward import apply
-from morphax.training.fitting import TrainState, make_step
+from morphax.training import TrainState, make_step
 from morphax.training.transforms import add_regularizer
 
 PLAIN = "plain step"

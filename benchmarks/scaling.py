@@ -34,8 +34,7 @@ from _lib import common
 
 import morphax
 from morphax.neurons import models
-from morphax.training import distributed
-from morphax.training.fitting import TrainState, make_step
+from morphax.training import TrainState, distributed, make_step
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_distributed.py"
 SETTINGS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 4))

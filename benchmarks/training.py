@@ -29,7 +29,7 @@ from _lib import common
 
 from morphax.neurons import models, reparam
 from morphax.neurons.forward import apply
-from morphax.training.fitting import TrainState, make_chunk, make_step
+from morphax.training import TrainState, make_chunk, make_step
 
 OURS = "morphax"
 

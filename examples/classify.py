@@ -6,7 +6,7 @@
 #
 #     python examples/classify.py --dataset mnist --data-dir DIR           # or set MORPHAX_DATA
 #     python examples/classify.py --dataset fashion_mnist
-#     python examples/classify.py --road smooth --clauses 256 --epochs 3   # trained smoothly, then proved
+#     python examples/classify.py --training smooth --clauses 256 --epochs 3   # trained smoothly, then proved
 #     python examples/classify.py --dataset cifar10_jpeg                   # colour differences, contrast
 #     python examples/classify.py --smoke                                  # generated images, no data
 #
@@ -35,9 +35,9 @@ import numpy as np
 
 import morphax
 from morphax import data
-from morphax.classification import clauses, model
-from morphax.classification import train as recipes
+from morphax.classification import LearnedClassifier, clauses, learn_classifier, model
 from morphax.morphology import contrast, levelsets
+from morphax.training import RunOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -150,9 +150,11 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     extra: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()
     }
-    if options.road == "smooth":
+    if options.training == "smooth":
         extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
-    chosen["recipe"] = clauses.Recipe(banks=tuple((size, count) for size, count in banks), **extra)
+    chosen["recipe"] = clauses.ClauseConfig(
+        banks=tuple((size, count) for size, count in banks), **extra
+    )
     chosen["epochs"] = options.epochs or chosen["epochs"]
     return chosen
 
@@ -195,21 +197,15 @@ def predictions(
 
 
 def judge(
-    trained: recipes.Trained, recipe: clauses.Recipe, test: Any, thresholds: np.ndarray
+    trained: LearnedClassifier, recipe: clauses.ClauseConfig, test: Any, thresholds: np.ndarray
 ) -> dict:
     """Accuracies on the test set, the verdicts of the certificate, and what an image costs."""
     images, answers = test
     where = {"stride": recipe.stride, "regions": recipe.regions}
     wiring = model.wires(trained.votes, trained.bias)
     net = model.classifier(wiring, **where)
-    binary = morphax.binarize(trained.params)
-    height, width, channels = images.shape[1:]
-    shape = (1, height, width, channels * thresholds.shape[1])
-
-    def bits(params: Any, x: jax.Array) -> jax.Array:
-        return model.features(params["erosions"], x, **where)
-
-    verdict = morphax.certify_network(bits, trained.params, shape)
+    binary, verdict = trained.binary, trained.certificate
+    height, width = images.shape[1:3]
     exact = np.concatenate([np.asarray(v.exact).ravel() for v in verdict.neurons.values()])
     real = predictions(net, trained.params, images, thresholds, real=True)
     bit = predictions(net, binary, images, thresholds, real=False)
@@ -228,7 +224,7 @@ def judge(
     }
 
 
-def save_network(path: Path, trained: recipes.Trained, thresholds: np.ndarray) -> None:
+def save_network(path: Path, trained: LearnedClassifier, thresholds: np.ndarray) -> None:
     """Write a network: its bits, and the trained numbers that they are proved equal to."""
     arrays: dict[str, Any] = {
         "votes": trained.votes,
@@ -238,7 +234,7 @@ def save_network(path: Path, trained: recipes.Trained, thresholds: np.ndarray) -
     for i, bank in enumerate(trained.params["erosions"]):
         weight, threshold, scale = morphax.neurons.nodes.leaves(bank)
         arrays |= {f"weight{i}": weight, f"threshold{i}": threshold, f"scale{i}": scale}
-    for i, bank in enumerate(morphax.binarize(trained.params)["erosions"]):
+    for i, bank in enumerate(trained.binary["erosions"]):
         arrays[f"selem{i}"] = bank.selem
     np.savez_compressed(path, **jax.tree.map(np.asarray, arrays))
 
@@ -250,7 +246,7 @@ def save_network(path: Path, trained: recipes.Trained, thresholds: np.ndarray) -
 
 
 # %%
-def figure(trained: recipes.Trained, recipe: clauses.Recipe, channels: int) -> Any:
+def figure(trained: LearnedClassifier, recipe: clauses.ClauseConfig, channels: int) -> Any:
     """The clauses with the largest votes of the first bank, and the training curve."""
     import matplotlib
 
@@ -307,7 +303,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="a classifier that is binary to the end")
     parser.add_argument("--dataset", default="mnist", help="mnist, fashion_mnist, or any of TFDS")
     parser.add_argument("--data-dir", help="folder of the data sets (default: MORPHAX_DATA)")
-    parser.add_argument("--road", choices=clauses.ROADS, default="straight-through")
+    parser.add_argument("--training", choices=clauses.TRAININGS, default="straight-through")
     parser.add_argument("--clauses", type=int, help="how many in all (default: by data set)")
     parser.add_argument("--epochs", type=float, help="passes (default: by data set)")
     parser.add_argument("--change", default="{}", help="JSON, over the entry of the data set")
@@ -331,19 +327,23 @@ def main() -> None:
         (channels(images, chosen["channels"]), labels) for images, labels in load(options)
     )
     thresholds = level_table(train[0], chosen["levels"])
-    trained = recipes.fit_classifier(
+    trained = learn_classifier(
         jax.random.key(options.seed),
         train,
         thresholds=thresholds.astype(np.float32),
-        recipe=recipe,
+        config=recipe,
         epochs=epochs,
         batch_size=50 if options.smoke else 100,
-        folder=options.out,
+        run=RunOptions(
+            log=options.out / "metrics.jsonl",
+            checkpoint=options.out / "checkpoints",
+            progress=not options.smoke,
+        ),
     )
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     row = {
         "dataset": "generated" if options.smoke else options.dataset,
-        "road": options.road,
+        "training": options.training,
         "clauses": sum(count for _, count in recipe.banks),
         "epochs": epochs,
         "seed": options.seed,
@@ -366,7 +366,7 @@ def main() -> None:
     save_network(options.out / "network.npz", trained, thresholds)
     figure(trained, recipe, thresholds.size).savefig(options.out / "clauses.png", dpi=120)
     print(
-        f"{row['dataset']}, {row['road']}, {row['clauses']} clauses, "
+        f"{row['dataset']}, {row['training']}, {row['clauses']} clauses, "
         f"{row['test_images']} images of the {row['judged_on']}"
     )
     print(f"  float network   {row['float_accuracy']:.2%}")

@@ -31,8 +31,7 @@ from morphax.morphology import elements, operators
 from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
-from morphax.recipes.operators import Learned
-from morphax.recipes.unions import learn_union
+from morphax.recipes import Learned, learn_union
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -167,7 +166,9 @@ def main(argv: list[str] | None = None) -> int:
     morphax.save(args.out / "model.npz", binary, apply=models.bimonn, input_shape=(1, *size, 1))
     print(explain(build(models.bimonn, binary, (1, *size, 1))))
     print(f"\nWritten to {args.out}: denoise.json, {', '.join(figures)}, model.npz (the best seed)")
-    return 0
+    if best[1].warning:
+        print(f"WARNING: {best[1].warning}", file=sys.stderr)
+    return 1 if best[1].warning and not args.smoke else 0
 
 
 def save(path: Path, write: Callable[[Path], object]) -> None:

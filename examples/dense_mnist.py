@@ -7,7 +7,7 @@
 # set), half are complemented dilations (none of these is).
 #
 #     python examples/dense_mnist.py --data-dir DATA                   # smooth, then proved
-#     python examples/dense_mnist.py --road straight-through
+#     python examples/dense_mnist.py --training straight-through
 #     python examples/dense_mnist.py --smoke                           # made-up images, seconds
 #
 # A run that was interrupted goes on: give the same options and the same `--out`.
@@ -31,7 +31,7 @@ import optax
 import morphax
 from morphax import data, program
 from morphax.classification import clauses, model
-from morphax.classification import train as recipes
+from morphax.classification.augment import augment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -51,10 +51,10 @@ MOST = 15  # the largest |vote| once rounded
 
 
 # %%
-def node(q: jax.Array, *, road: str, sharpness: Any, slope: Any) -> morphax.BiSE:
+def node(q: jax.Array, *, training: str, sharpness: Any, slope: Any) -> morphax.BiSE:
     """The DenseLUI of latent weights `(784, neurons)`."""
     soft = jax.nn.sigmoid(sharpness * q)
-    weight = (q > 0).astype(q.dtype) if road == "straight-through" else soft
+    weight = (q > 0).astype(q.dtype) if training == "straight-through" else soft
     erosion = jnp.arange(q.shape[1]) < q.shape[1] // 2
     bias = jnp.where(erosion, weight.sum(0) - 0.5, 0.5)
     scale = jnp.where(erosion, slope, -slope) / 2  # the sigmoid of slope p is tanh of p / 2
@@ -111,18 +111,20 @@ def excess(q: jax.Array, sharpness: Any) -> jax.Array:
 
 
 @cache
-def make_chunk(road: str, steps: int) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
+def make_chunk(
+    training: str, steps: int
+) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
     """The optimizer, and the jitted `(state, images, labels, order, key) -> (state, loss, right)`."""
     rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in RATES]
     label = {"q": "neurons", "votes": "votes", "bias": "votes"}
     optimizer = optax.multi_transform(
         {"neurons": optax.adam(rates[0]), "votes": optax.adam(rates[1])}, label
     )
-    straight = road == "straight-through"
+    straight = training == "straight-through"
 
     def bits(q: jax.Array, x: jax.Array, sharpness: Any, slope: Any) -> jax.Array:
         if not straight:
-            return morphax.apply(node(q, road=road, sharpness=sharpness, slope=slope), x)
+            return morphax.apply(node(q, training=training, sharpness=sharpness, slope=slope), x)
         soft = jax.nn.sigmoid(sharpness * q)
         hard = (q > 0) + soft - jax.lax.stop_gradient(soft)
         half = q.shape[1] // 2
@@ -141,7 +143,7 @@ def make_chunk(road: str, steps: int) -> tuple[optax.GradientTransformation, Cal
         pull = 0.0 if straight else much * excess(latent["q"], sharpness)
         return value + pull, (value, (scores.argmax(-1) == y).mean())
 
-    moves = clauses.Recipe()
+    moves = clauses.ClauseConfig()
 
     def step(state: Any, drawn: Any, images: Any, labels: Any, key: Any) -> Any:
         latent, opt_state, number = state
@@ -149,7 +151,7 @@ def make_chunk(road: str, steps: int) -> tuple[optax.GradientTransformation, Cal
         done = number / max(steps - 1, 1)
         grown = 0.0 if straight else done
         slope, sharpness = (low * (high / low) ** grown for low, high in (SLOPE, SHARPNESS))
-        x = recipes.augment(keys[0], images[drawn].astype(jnp.float32), recipe=moves)
+        x = augment(keys[0], images[drawn].astype(jnp.float32), config=moves)
         x = (x >= THRESHOLD).astype(jnp.float32).reshape(len(drawn), -1)
         gradient, told = jax.grad(loss, has_aux=True)(
             latent, x, labels[drawn], keys[1], sharpness, slope, PENALTY * (done > 0.5)
@@ -167,18 +169,18 @@ def make_chunk(road: str, steps: int) -> tuple[optax.GradientTransformation, Cal
     return optimizer, jax.jit(chunk, donate_argnums=0)
 
 
-def fit(key: jax.Array, train: Any, *, road: str, neurons: int, epochs: float, batch: int,
+def fit(key: jax.Array, train: Any, *, training: str, neurons: int, epochs: float, batch: int,
         folder: Path, length: int = 50) -> tuple[Any, list[dict]]:  # fmt: skip
     """Train; goes on from what `folder` holds of the same run."""
     images, labels = train
     per_epoch = len(images) // batch
     steps = max(1, round(epochs * per_epoch))
-    optimizer, chunk = make_chunk(road, steps)
+    optimizer, chunk = make_chunk(training, steps)
     latent = start(key, images, neurons)
     state = (latent, optimizer.init(latent), jnp.zeros((), jnp.int32))
-    name = json.dumps([road, neurons, steps, batch, len(images),
+    name = json.dumps([training, neurons, steps, batch, len(images),
                        np.asarray(jax.random.key_data(key)).tolist()])  # fmt: skip
-    saved, history, spent = folder / f"{road}.npz", [], 0.0
+    saved, history, spent = folder / f"{training}.npz", [], 0.0
     if saved.exists():
         with np.load(saved) as file:
             if str(file["name"]) == name:
@@ -240,13 +242,13 @@ def settle(latent: Any) -> tuple[Any, int]:
     return {**latent, "q": kept, "votes": votes, "bias": bias}, int(empty.sum())
 
 
-def judge(latent: Any, test: Any, road: str) -> list[dict]:
+def judge(latent: Any, test: Any, training: str) -> list[dict]:
     """A row for each head: errors, gap, certificate, operations."""
     latent, folded = settle(latent)
     images, answers = test
     x = (images >= THRESHOLD).reshape(len(images), -1)
-    hard = 40.0 if road == "straight-through" else SLOPE[1]
-    lui = node(latent["q"], road=road, sharpness=SHARPNESS[1], slope=hard)
+    hard = 40.0 if training == "straight-through" else SLOPE[1]
+    lui = node(latent["q"], training=training, sharpness=SHARPNESS[1], slope=hard)
     real = {"lui": lui, "votes": latent["votes"] * clauses.GAIN, "bias": latent["bias"]}
     binary = morphax.binarize(real, method="constant-exact")
     verdict = morphax.certify_network(classifier, real, (1, x.shape[1]))
@@ -262,7 +264,7 @@ def judge(latent: Any, test: Any, road: str) -> list[dict]:
         soft = labels_of(apply, real, x.astype(np.float32))
         bit = labels_of(apply, binary, x)
         rows.append({
-            "road": road,
+            "training": training,
             "head": head,
             "neurons": int(lui.weight.shape[1]),
             "float_error": float((soft != answers).mean()),
@@ -296,10 +298,10 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, certify, binarize, test; writes dense_mnist.json, beside the rows of the other road."""
+    """Train, certify, binarize, test; writes dense_mnist.json, beside the rows of the other training."""
     parser = argparse.ArgumentParser(description="784-4096-10, binary and certified")
     parser.add_argument("--data-dir", help="folder of the data sets (default: MORPHAX_DATA)")
-    parser.add_argument("--road", choices=clauses.ROADS, default="smooth")
+    parser.add_argument("--training", choices=clauses.TRAININGS, default="smooth")
     parser.add_argument("--neurons", type=int, default=4096)
     parser.add_argument("--epochs", type=float, default=12)
     parser.add_argument("--limit", type=int, help="use only so many images of each set")
@@ -317,17 +319,17 @@ def main(argv: list[str] | None = None) -> int:
     size = {"neurons": 64, "epochs": 5, "batch": 50} if options.smoke else {
         "neurons": options.neurons, "epochs": options.epochs, "batch": 200}  # fmt: skip
     latent, history = fit(
-        jax.random.key(options.seed), train, road=options.road, folder=options.out, **size
+        jax.random.key(options.seed), train, training=options.training, folder=options.out, **size
     )
     rows = [{**row, **size, "seed": options.seed, **history[-1]} for row in
-            judge(latent, test, options.road)]  # fmt: skip
-    command = (f"python examples/dense_mnist.py --road {options.road} --neurons {size['neurons']} "
+            judge(latent, test, options.training)]  # fmt: skip
+    command = (f"python examples/dense_mnist.py --training {options.training} --neurons {size['neurons']} "
                f"--epochs {size['epochs']:g} --seed {options.seed}")  # fmt: skip
     commands, others = [command], []
     path = options.out / "dense_mnist.json"
     if path.exists():
         before = json.loads(path.read_text())
-        others = [row for row in before["results"] if row["road"] != options.road]
+        others = [row for row in before["results"] if row["training"] != options.training]
         commands = sorted({row["command"] for row in others} | {command})
     rows = [{**row, "command": command} for row in rows]
     about |= {"commands": commands, "load_end": os.getloadavg()[0]}
@@ -336,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     partial.write_text(json.dumps(document, indent=1) + "\n")
     os.replace(partial, path)
     for row in rows:
-        print(f"{row['road']}, {row['head']}: float error {row['float_error']:.2%}, binary "
+        print(f"{row['training']}, {row['head']}: float error {row['float_error']:.2%}, binary "
               f"{row['binary_error']:.2%}, gap {row['gap']:.3%}, certified {row['certified']:.2%}, "
               f"{row['operations']:,} bit operations, mean |S| {row['mean_size']:.1f}")  # fmt: skip
     return 0

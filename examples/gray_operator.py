@@ -36,7 +36,8 @@ from morphax import data, viz
 from morphax.explain.describe import describe
 from morphax.morphology import elements, levelsets
 from morphax.neurons import models
-from morphax.recipes.operators import Learned, learn_operator
+from morphax.recipes import Learned, learn_operator
+from morphax.training import RunOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -142,7 +143,7 @@ def learn(kind: str, args: argparse.Namespace) -> tuple[dict[str, Any], Learned,
     learned = learn_operator(
         jax.random.key(args.seed), fitted, valid=valid, channels=operator.channels,
         kernel_size=args.size, steps=args.steps, restarts=args.restarts,
-        log=args.out / "metrics.jsonl")  # fmt: skip
+        run=RunOptions(log=args.out / "metrics.jsonl"))  # fmt: skip
     outputs = {name: on_gray(params, test, real=name == "float")
                for name, params in (("float", learned.params), ("binary", learned.binary))}  # fmt: skip
     inner = (slice(None), slice(args.size, -args.size), slice(args.size, -args.size))
@@ -159,7 +160,8 @@ def learn(kind: str, args: argparse.Namespace) -> tuple[dict[str, Any], Learned,
         "images": len(test),
         "largest_error": int(np.abs(outputs["binary"].astype(int) - wanted[1]).max()),
         "inside_equals_scipy": float((outputs["binary"][..., 0][inner] == plain[inner]).mean()),
-        "restarts": learned.restarts,
+        "restarts": learned.runs,
+        "warning": learned.warning,
         "steps": args.steps,
         "seed": args.seed,
         "seconds": round(time.perf_counter() - began, 1),
@@ -260,7 +262,10 @@ def main(argv: list[str] | None = None) -> int:
         lambda path: path.write_text(json.dumps(document, indent=1)),
     )
     print(f"\nWritten to {args.out}: {', '.join(figures)}, gray_operator.json, metrics.jsonl")
-    return 0
+    for row in rows:
+        if row["warning"]:
+            print(f"WARNING, {row['operator']}: {row['warning']}", file=sys.stderr)
+    return 1 if any(row["warning"] for row in rows) and not args.smoke else 0
 
 
 def say(row: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@
 
 # %%
 import argparse
-import importlib.util
 import itertools
 import json
 import logging
@@ -37,7 +36,8 @@ from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.neurons.nodes import named_nodes
 from morphax.objectives.metrics import dice
-from morphax.recipes.operators import Learned, learn_operator
+from morphax.recipes import Learned, learn_operator
+from morphax.training import RunOptions
 
 # %% [markdown]
 # ## What there is to learn
@@ -208,7 +208,7 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
 
 # %%
 def main(argv: list[str] | None = None) -> int:
-    """Learn, certify, binarize, show; returns the exit status."""
+    """Learn, certify, binarize, show; return the exit status: 1 where the result is trivial."""
     args, channels = parse(argv)
     start = time.perf_counter()
     try:
@@ -228,12 +228,11 @@ def main(argv: list[str] | None = None) -> int:
     learned = learn_operator(
         jax.random.key(args.seed), task.train, valid=task.valid, channels=channels,
         kernel_size=args.size, steps=args.steps, restarts=args.restarts, batch_size=task.batch_size,
-        frame=task.frame, log=log,
-        progress=sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None,
+        frame=task.frame, run=RunOptions(log=log, progress=not args.smoke),
     )  # fmt: skip
     seconds = time.perf_counter() - start
     steps = learned.history[-1]["step"]
-    print(f"Trained in {seconds:.0f} s: {learned.restarts} run(s) of {steps} steps.\n")
+    print(f"Trained in {seconds:.0f} s: {learned.runs} run(s) of {steps} steps.\n")
 
     # The same images through the trained network and through its binary twin.
     images, targets = (np.asarray(part) for part in task.test)
@@ -252,8 +251,10 @@ def main(argv: list[str] | None = None) -> int:
         "selem_recovered": found,
         "learned": describe(learned.binary, certificates),
         "steps": steps,
-        "restarts": learned.restarts,
+        "restarts": learned.runs,
         "seconds": round(seconds, 1),
+        "trivial_errors": learned.verdict.trivial,
+        "warning": learned.warning,
     }  # fmt: skip
     report(learned, metrics)
 
@@ -283,7 +284,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\nWritten to {args.out}: {', '.join(figures)}, model.npz, metrics.jsonl, result.json")
     if args.smoke:
         check(args.out, metrics, images, hard)
-    return 0
+        return 0
+    return 1 if learned.warning else 0
 
 
 def report(learned: Learned, metrics: dict[str, Any]) -> None:
@@ -309,6 +311,8 @@ def report(learned: Learned, metrics: dict[str, Any]) -> None:
     )
     print(f"  The binary one is right on every pixel of {images - wrong} of {images} images;")
     print(f"  the two differ in {metrics['pixels_that_differ']} pixels.")
+    if learned.warning:
+        print(f"WARNING: {learned.warning}")
 
 
 def check(out: Path, metrics: dict[str, Any], images: np.ndarray, hard: np.ndarray) -> None:

@@ -34,9 +34,8 @@ from morphax.neurons import models
 from morphax.neurons.nodes import BinaryBiSE, Spec
 from morphax.objectives import regularizers
 from morphax.program import build
-from morphax.recipes.bits import train_bits
-from morphax.training import transforms
-from morphax.training.fitting import fit, make_evaluate
+from morphax.recipes import learn_bits
+from morphax.training import fit, make_evaluate, transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common, small_cnn
@@ -161,22 +160,27 @@ def learn(
     seed: int, cut: tuple, valid: tuple, args: argparse.Namespace
 ) -> tuple[Any, dict[str, Any]]:
     """The layers of the round that is best on the held-out images, and how it went."""
-    rng, best, history = np.random.default_rng(seed), [-1.0, None, 0], []
-    words, truth = morphax.pack(jnp.asarray(valid[0])), valid[1]
-    first = start(rng, args.maps, args.size)
-
-    def judge(record: Any, layers: Any) -> None:
-        held = score(morphax.unpack(run(layers, words), count=len(truth)), truth)
-        history.append({**record._asdict(), "valid": held})
-        if held > best[0]:
-            best[:] = [held, layers, record.number + 1]
-
-    train_bits(jax.random.key(seed), first, cut, rounds=args.rounds, tries=4 if args.smoke else 12,
-               batch_size=8, on_round=judge)  # fmt: skip
-    print(
-        f"  seed {seed}: held-out Dice {best[0]:.4f}, round {best[2]} of {len(history)}", flush=True
+    learned = learn_bits(
+        jax.random.key(seed),
+        cut,
+        valid=valid,
+        initial=start(np.random.default_rng(seed), args.maps, args.size),
+        rounds=args.rounds,
+        tries=4 if args.smoke else 12,
+        batch_size=8,
     )
-    return best[1], {"seed": seed, "valid": best[0], "rounds": best[2], "history": history}
+    best = max(learned.history, key=lambda record: record["valid"])
+    held, rounds = best["valid"], best["step"]
+    if learned.warning:
+        print(f"WARNING: {learned.warning}", file=sys.stderr)
+    print(f"  seed {seed}: held-out Dice {held:.4f}, round {rounds} of {len(learned.history)}",
+          flush=True)  # fmt: skip
+    return learned.binary, {
+        "seed": seed,
+        "valid": held,
+        "rounds": rounds,
+        "history": learned.history,
+    }
 
 
 def attempt(cut: tuple, valid: tuple, args: argparse.Namespace) -> dict[str, Any]:

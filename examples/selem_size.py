@@ -23,7 +23,7 @@ import optax
 import morphax
 from morphax import data
 from morphax.neurons import models
-from morphax.training.fitting import TrainState, make_chunk, make_step
+from morphax.training import TrainState, make_chunk, make_step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common

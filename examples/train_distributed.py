@@ -78,9 +78,8 @@ def train(out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool
             optimizer=optax.adam(1e-2),
             steps=steps,
             log_every=every,
-            log=out / "metrics.jsonl",
             mesh=distributed.mesh(),
-            checkpoint=checkpoints,
+            run=training.RunOptions(log=out / "metrics.jsonl", checkpoint=checkpoints),
         )
     binary = morphax.binarize(run.state.params)
     bits = b"".join(np.packbits(np.asarray(leaf)).tobytes() for leaf in jax.tree.leaves(binary))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from morphax.objectives.metrics import dice
-from morphax.training.fitting import fit
+from morphax.training import fit
 
 
 class CNN(nn.Module):

@@ -1,22 +1,23 @@
-"""A classifier that is binary to the end: erosions of literals, unions over regions, votes.
+"""Classifier that is binary to the end: erosions of literals, unions over regions, votes.
 
-The network, in morphax terms, from level sets to counts:
+The network, from level sets to counts:
 
 1. *Literals*: the level sets of the image and their complements, `2 * channels` planes.
-2. *Windows*: at every `stride`-th pixel, the window around it, all literals, as one vector.
-3. *Clauses*: a "dense" bank on that vector. A neuron is one erosion over the window and the literals: a
-   conjunction, "these pixels are set and those are not", here.
+2. *Windows*: at every `stride`-th pixel, all literals of the window around it, as one vector.
+3. *Clauses*: a "dense" bank on that vector. A neuron is one erosion over the window and the
+   literals: a conjunction, "these pixels are set and those are not", at this place.
 4. *Regions*: the union over the positions of each of `regions x regions` parts of the image: "this
    pattern occurs somewhere in this part".
 5. *Votes*: each class counts some of these bits, and complements of others, some several times
-   (`wires`): `morphax.group_sum`. A weight k of a linear classifier is k wires; a negative one is -k
-   wires from the complement.
+   (`wires`, `morphax.group_sum`). A weight k of a linear classifier is k wires; a negative weight
+   is -k wires from the complement.
 
-Beyond the frame the windows see the nearest pixel ("replicate"), which commutes with complements.
+Beyond the frame the windows repeat the nearest pixel ("replicate"), which commutes with
+complements.
 
 Convolutional Tsetlin machines (Granmo et al., arXiv 1905.09688) and, for votes that share their
-clauses, coalesced ones (Glimsdal & Granmo, arXiv 2108.07594) compute functions of this form; how they are
-trained is another matter. `morphax.classification.train` trains them by gradients.
+clauses, coalesced ones (Glimsdal & Granmo, arXiv 2108.07594) compute functions of this form,
+trained in another way. `morphax.classification.train` trains them by gradients.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +35,10 @@ from morphax.neurons.nodes import BinaryBiSE, BiSE, leaves
 
 
 def literals(levels: jax.Array) -> jax.Array:
-    """Level sets and their complements: the literals of a conjunction.
+    """Return level sets and their complements: the literals of a conjunction.
 
     Args:
-        levels: floats, bool or words `(batch, H, W, C)`.
+        levels: Floats, bool or words `(batch, H, W, C)`.
 
     Returns:
         `(batch, H, W, 2 C)`: the levels, then their complements.
@@ -50,18 +51,18 @@ def literals(levels: jax.Array) -> jax.Array:
 
 
 def centres(length: int, *, stride: int = 2, regions: int = 3) -> np.ndarray:
-    """Where windows are centred along a side: every `stride` pixels, symmetric, whole regions.
+    """Return the centres of the windows along a side: every `stride` pixels, symmetric.
 
     Args:
-        length: of the side.
-        stride: step between windows.
-        regions: parts of the side, each of the same number of windows.
+        length: Length of the side, in pixels.
+        stride: Step between windows.
+        regions: Parts of the side; each has the same number of windows.
 
     Returns:
-        Positions, int `(n,)`, n the largest multiple of `regions` up to `length / stride`.
+        Positions, int `(n,)`; n is the largest multiple of `regions` up to `length / stride`.
 
     Raises:
-        ValueError: no window for each region.
+        ValueError: Fewer windows than regions.
 
     Example:
         >>> centres(28).tolist()
@@ -73,15 +74,19 @@ def centres(length: int, *, stride: int = 2, regions: int = 3) -> np.ndarray:
 
 
 def windows(x: jax.Array, *, size: int, stride: int = 2, regions: int = 3) -> jax.Array:
-    """The window around each centre, as a vector; moves only, so that any carrier will do.
+    """Return the window around each centre as a vector, of floats, bits or words.
 
     Args:
         x: `(batch, H, W, C)`.
-        size: odd side of the windows.
-        stride, regions: see `centres`.
+        size: Odd side of the windows.
+        stride: Step between windows (`centres`).
+        regions: Parts of each side (`centres`).
 
     Returns:
-        `(batch, rows, columns, size * size * C)`, channels fastest.
+        `(batch, rows, columns, size * size * C)`; channels vary fastest.
+
+    Raises:
+        ValueError: An even size, fewer windows than regions.
 
     Example:
         >>> windows(jnp.zeros((1, 28, 28, 2)), size=5).shape
@@ -101,16 +106,20 @@ def windows(x: jax.Array, *, size: int, stride: int = 2, regions: int = 3) -> ja
 def features(
     erosions: Sequence[BiSE | BinaryBiSE], levels: jax.Array, *, stride: int = 2, regions: int = 3
 ) -> jax.Array:
-    """Which clause holds somewhere in which region: steps 1 to 4 of the module.
+    """Return which clause holds somewhere in which region: steps 1 to 4 of the module.
 
     Args:
-        erosions: "dense" banks, weights `(size * size * 2 C, neurons)`; the window size of each is read
-            off its shape.
-        levels: floats, bool or words `(batch, H, W, C)`, as the banks are real or binary.
-        stride, regions: see `centres`.
+        erosions: "dense" banks, weights `(size * size * 2 C, neurons)`; their shapes give the
+            window sizes.
+        levels: Floats, bool or words `(batch, H, W, C)`, as the banks are real or binary.
+        stride: Step between windows (`centres`).
+        regions: Parts of each side (`centres`).
 
     Returns:
         `(batch, regions * regions * neurons)`, banks one after the other, regions row by row.
+
+    Raises:
+        ValueError: A bank whose inputs are not the literals of a square window.
 
     Example:
         >>> from morphax import Spec
@@ -118,27 +127,27 @@ def features(
         >>> features([bank], jnp.zeros((2, 28, 28, 1))).shape
         (2, 36)
     """
-    planes, found = literals(levels), []
+    planes, united = literals(levels), []
     for bank in erosions:
         n = leaves(bank)[0].shape[-2]
         size = isqrt(n // planes.shape[-1])
-        fits = size * size * planes.shape[-1] == n
-        _checks.require(fits, "erosions", f"{planes.shape[-1]} literals a pixel", n)
+        is_square = size * size * planes.shape[-1] == n
+        _checks.require(is_square, "erosions", f"{planes.shape[-1]} literals a pixel", n)
         held = apply(bank, windows(planes, size=size, stride=stride, regions=regions))
         part = (held.shape[1] // regions, held.shape[2] // regions)
-        found.append(flatten(union_pool(held, window=part)))
-    return concatenate(found)
+        united.append(flatten(union_pool(held, window=part)))
+    return concatenate(united)
 
 
 def wires(votes: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """The wiring of a linear classifier with integer weights: which bits each class counts.
+    """Return the bits that each class counts: the wiring of a linear integer classifier.
 
-    Bits are numbered: the n features, their n complements, then a constant 0 and a constant 1.
-    Every class gets as many wires, so that counts compare: what is missing are constants.
+    Bits are numbered: the n features, their n complements, then a constant 0 and a constant 1. All
+    classes have the same number of wires, so that counts can be compared; constants fill them up.
 
     Args:
-        votes: integers `(n, classes)`.
-        bias: integers `(classes,)`.
+        votes: Integers `(n, classes)`.
+        bias: Integers `(classes,)`.
 
     Returns:
         int32 `(classes, per)`; the counts are `features @ votes + bias`, plus the same for all.
@@ -150,8 +159,8 @@ def wires(votes: np.ndarray, bias: np.ndarray) -> np.ndarray:
     votes, bias = np.asarray(votes), np.asarray(bias)
     whole = votes.dtype.kind in "iu" and bias.dtype.kind in "iu"
     _checks.require(whole, "votes", "integer votes and biases", (votes.dtype, bias.dtype))
-    _checks.require(votes.ndim == 2 and bias.shape == votes.shape[1:], "bias",
-                   f"one for each class of votes {votes.shape}", bias.shape)  # fmt: skip
+    is_bias = votes.ndim == 2 and bias.shape == votes.shape[1:]
+    _checks.require(is_bias, "bias", f"one for each class of votes {votes.shape}", bias.shape)
     n, rows = len(votes), []
     for vote in votes.T:
         bits = np.where(vote > 0, np.arange(n), np.arange(n) + n)
@@ -170,15 +179,19 @@ def wires(votes: np.ndarray, bias: np.ndarray) -> np.ndarray:
 def classifier(
     wiring: np.ndarray, *, stride: int = 2, regions: int = 3
 ) -> Callable[[Any, jax.Array], jax.Array]:
-    """The whole network as `apply(params, levels)`, for `morphax.certify_network` and all carriers.
+    """Make the whole network as `apply(params, levels)`, for floats, bits and words.
 
     Args:
-        wiring: from `wires`.
-        stride, regions: see `centres`.
+        wiring: Wiring of `wires`.
+        stride: Step between windows (`centres`).
+        regions: Parts of each side (`centres`).
 
     Returns:
         `apply`: params `{"erosions": [bank, ...]}` and levels `(batch, H, W, C)` to counts
         `(batch, classes)`: floats, or integers from bits and words.
+
+    Raises:
+        ValueError: A wiring that is no table.
 
     Example:
         >>> from morphax import Spec
@@ -192,9 +205,9 @@ def classifier(
     _checks.require(wiring.ndim == 2, "wiring", "shape (classes, per)", wiring.shape)
 
     def counts(params: Any, levels: jax.Array) -> jax.Array:
-        found = features(params["erosions"], levels, stride=stride, regions=regions)
-        zero = jnp.zeros((found.shape[0], 1), found.dtype)
-        bits = concatenate([found, complement(found), zero, complement(zero)])
+        united = features(params["erosions"], levels, stride=stride, regions=regions)
+        zero = jnp.zeros((united.shape[0], 1), united.dtype)
+        bits = concatenate([united, complement(united), zero, complement(zero)])
         voters = jnp.take(bits, wiring.reshape(-1), axis=1, mode="clip")
         return group_sum(voters, classes=len(wiring))
 
@@ -204,17 +217,17 @@ def classifier(
 def operations(
     erosions: Sequence[BinaryBiSE], wiring: np.ndarray, *, positions: int, regions: int = 3
 ) -> dict[str, int]:
-    """Two-input bit operations of one image, and what the votes count.
+    """Count the two-input bit operations of one image, and the bits that votes count.
 
     Args:
-        erosions: binary banks of the network.
-        wiring: from `wires`.
-        positions: of the windows, e.g. 144.
-        regions: see `centres`.
+        erosions: Binary banks of the network.
+        wiring: Wiring of `wires`.
+        positions: Number of windows in an image, such as 144.
+        regions: Parts of each side (`centres`).
 
     Returns:
-        "ands" of all windows, "ors" of the unions, bits "counted" by the votes (constants left out), and
-        "literals", the sum of |S| over the clauses.
+        "ands" of all windows, "ors" of the unions, bits "counted" by the votes (constants left
+        out), and "literals", the sum of |S| over the clauses.
 
     Example:
         >>> from morphax import Spec

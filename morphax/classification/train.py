@@ -1,22 +1,23 @@
-"""Training the classifier of `morphax.classification.model`, by straight-through steps or smoothly.
+"""Training of the classifier of `morphax.classification.model`: straight-through or smooth.
 
-Both roads start alike: a clause is some of the literals of a window of a training image, drawn by lot,
-so that it holds somewhere; the votes start small and random (`morphax.classification.clauses`). Adam minimises the
-cross-entropy of the votes.
+Both ways begin alike: a clause is a random part of the literals of a window of a training image, so
+that it holds somewhere; the votes begin small and random (`morphax.classification.clauses`). Adam
+minimises the cross-entropy of the votes.
 
-- "straight-through": forward, w and the clauses are bits; backward, w = sigmoid(q) and a sigmoid of
-  slope p. Every network on the way is binary: nothing is left to lose. Certified by construction.
-- "smooth": w = sigmoid(t q) and the clauses are real throughout; t and p grow by a fixed schedule, and
-  a penalty on what the certificate asks for (weights in S above 1/2, the others together below) sets in
-  halfway. At the end the neurons are certified or not: that is a result, not a construction.
+- "straight-through": in the forward pass, w and the clauses are bits; in the backward pass,
+  w = sigmoid(q) and the clauses are a sigmoid of slope p. Every network on the way is binary, so
+  nothing is lost at the end. It is certified by construction.
+- "smooth": w = sigmoid(t q) and the clauses are real throughout; t and p grow by a fixed schedule.
+  In the second half, a penalty on the conditions of the certificate (weights in S above 1/2, the
+  sum of the others below) is added. Whether the neurons are certified at the end is a result, not a
+  construction.
 
-The votes are real while training and rounded at the end (`most` is the largest).
+The votes are real in training and rounded at the end.
 """
 
-import json
 import math
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -25,103 +26,75 @@ import numpy as np
 import optax
 
 from morphax import _checks
+from morphax.binarization import binarize
+from morphax.certificates.network import NetworkCertificate, certify_network
+from morphax.classification.augment import augment
 from morphax.classification.clauses import (
     GAIN,
-    ROADS,
-    Recipe,
+    TRAININGS,
+    ClauseConfig,
     excess,
-    finish,
     fires,
+    init_latent,
     level_sets,
-    start,
+    to_network,
     violations,
 )
-from morphax.classification.model import centres
+from morphax.classification.model import centres, classifier, features, wires
+from morphax.training.loop import TrainState, drive
+from morphax.training.options import Record, RunOptions
+
+Labelled = tuple[np.ndarray, np.ndarray]
+"""(images `(N, H, W, C)`, labels `(N,)`)."""
+BLOCK = 50
+"""Held-out images that are classified at a time."""
 
 
-class Trained(NamedTuple):
-    """A trained classifier: `classifier(wires(votes, bias))` runs it.
+class LearnedClassifier(NamedTuple):
+    """Hold a learned classifier; `classifier(wires(votes, bias))` runs it.
 
     Attributes:
         params: `{"erosions": [BiSE, ...]}`, real.
+        binary: Its binary network.
+        certificate: Verdict of `certify_network` on the clauses: if it is exact, the binary network
+            counts the same votes as the real one on every image.
+        history: Records of training: "step", "loss", "train_accuracy", "seconds".
         votes: int32 `(features, classes)`, rounded.
         bias: int32 `(classes,)`.
-        history: records of training.
+        accuracy: Share of the held-out images that the binary network has right; None without any.
+        trivial: Share of them that the most frequent training label has right.
+        warning: One sentence where the result should not be used without a look, else None.
     """
 
     params: Any
+    binary: Any
+    certificate: NetworkCertificate
+    history: list[Record]
     votes: np.ndarray
     bias: np.ndarray
-    history: list[dict[str, Any]]
-
-
-def augment(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
-    """Random affine maps of images (bilinear; 0 beyond the frame).
-
-    Without rotation, scale and shear: moves by whole pixels, up to `shift` each way, which blur nothing
-    (beyond the frame the nearest pixel), and mirror images.
-
-    Args:
-        key: PRNG key.
-        images: float `(batch, H, W, C)`.
-        recipe: its `shift`, `rotation`, `scale`, `shear` and `flip`.
-
-    Returns:
-        As `images`.
-    """
-    batch, height, width, _ = images.shape
-    if recipe.rotation == recipe.scale == recipe.shear == 0:
-        return _shift(key, images, recipe=recipe)
-    u = jax.random.uniform(key, (batch, 7), minval=-1.0, maxval=1.0)[:, :, None, None]
-    angle, shear = recipe.rotation * u[:, 0], recipe.shear * u[:, 1]
-    grow = 1 + recipe.scale * u[:, 2:4]
-    mirror = jnp.where((u[:, 6] < 0) & recipe.flip, -1.0, 1.0)
-    y, x = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in (height, width))
-    y, x = y[None, :, None], x[None, None]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    rows = (cos * y - sin * x) * grow[:, 0] + recipe.shift * u[:, 4] + (height - 1) / 2
-    across = ((sin * y + cos * x) * grow[:, 1] + shear * y) * mirror
-    columns = across + recipe.shift * u[:, 5] + (width - 1) / 2
-
-    def one(plane: jax.Array, at: jax.Array, along: jax.Array) -> jax.Array:
-        return jax.scipy.ndimage.map_coordinates(plane, [at, along], order=1)
-
-    each_channel = jax.vmap(one, in_axes=(-1, None, None), out_axes=-1)
-    return jax.vmap(each_channel)(images, rows, columns)
-
-
-def _shift(key: jax.Array, images: jax.Array, *, recipe: Recipe) -> jax.Array:
-    batch, height, width, _ = images.shape
-    keys, most = jax.random.split(key), round(recipe.shift)
-    moves = jax.random.randint(keys[0], (batch, 2, 1), -most, most + 1)
-    rows, columns = (
-        jnp.clip(np.arange(n)[None] + moves[:, axis], 0, n - 1)
-        for axis, n in enumerate((height, width))
-    )
-    mirrored = jax.random.bernoulli(keys[1], 0.5 * recipe.flip, (batch, 1))
-    columns = jnp.where(mirrored, width - 1 - columns, columns)
-    index = (rows[:, :, None] * width + columns[:, None]).reshape(batch, -1, 1)
-    flat = images.reshape(batch, height * width, -1)
-    return jnp.take_along_axis(flat, index, axis=1).reshape(images.shape)
+    accuracy: float | None = None
+    trivial: float | None = None
+    warning: str | None = None
 
 
 def make_step(
-    recipe: Recipe, thresholds: np.ndarray, *, steps: int, chunk: int = 10
+    config: ClauseConfig, thresholds: np.ndarray, *, steps: int, chunk: int = 10
 ) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
-    """The optimizer, and one jitted step of training.
+    """Make the optimizer and one jitted step of training.
 
     Args:
-        recipe: the recipe.
-        thresholds: `(C, count)` of the level sets.
-        steps: of the whole run.
-        chunk: images evaluated at a time; a batch is a multiple. Small ones stay in the cache.
+        config: Hyperparameters.
+        thresholds: Thresholds `(C, count)` of the level sets.
+        steps: Steps of the whole run.
+        chunk: Images that are evaluated at a time; a batch is a multiple. Few of them stay in the
+            cache.
 
     Returns:
-        The optimizer, and `step(latent, opt_state, images, labels, key, number)`, which gives the next
-        latent and opt_state, the mean loss and the accuracy on the batch. A step whose gradients are
-        not finite changes nothing.
+        The optimizer, and `step(latent, opt_state, images, labels, key, number)`, which returns the
+        next latent and opt_state, the mean loss and the accuracy on the batch. A step whose
+        gradients are not finite changes nothing.
     """
-    rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in recipe.rates]
+    rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in config.rates]
     label = {"clauses": "clauses", "votes": "votes", "bias": "votes"}
     optimizer = optax.apply_if_finite(
         optax.multi_transform(
@@ -129,15 +102,15 @@ def make_step(
         ),
         max_consecutive_errors=2**30,
     )
-    straight = recipe.road == "straight-through"
+    straight = config.training == "straight-through"
 
     def loss(latent: Any, levels: Any, labels: Any, key: Any, sharpness: Any, slope: Any) -> Any:
-        found = violations(latent, levels, recipe=recipe, sharpness=sharpness)
+        found = violations(latent, levels, config=config, sharpness=sharpness)
         soft = [fires(v, slope) if straight else jax.nn.sigmoid(slope * (0.5 - v)) for v in found]
         bits = jnp.concatenate([part.reshape(len(part), -1) for part in soft], -1)
-        bits *= jax.random.bernoulli(key, 1 - recipe.dropout, bits.shape) / (1 - recipe.dropout)
+        bits *= jax.random.bernoulli(key, 1 - config.dropout, bits.shape) / (1 - config.dropout)
         scores = bits @ latent["votes"] * GAIN + latent["bias"][None]
-        wanted = optax.smooth_labels(jax.nn.one_hot(labels, scores.shape[-1]), recipe.smoothing)
+        wanted = optax.smooth_labels(jax.nn.one_hot(labels, scores.shape[-1]), config.smoothing)
         right = (scores.argmax(-1) == labels).sum()
         return optax.softmax_cross_entropy(scores, wanted).sum(), right
 
@@ -147,9 +120,9 @@ def make_step(
         done = number / max(steps - 1, 1)
         grown = 0.0 if straight else done
         slope, sharpness = (
-            low * (high / low) ** grown for low, high in (recipe.slope, recipe.sharpness)
+            low * (high / low) ** grown for low, high in (config.slope, config.sharpness)
         )
-        levels = level_sets(augment(keys[0], images.astype(jnp.float32), recipe=recipe), thresholds)
+        levels = level_sets(augment(keys[0], images.astype(jnp.float32), config=config), thresholds)
         pieces = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), (levels, labels))
 
         def piece(total: Any, given: Any) -> Any:
@@ -163,100 +136,154 @@ def make_step(
         numbers = jnp.arange(len(images) // chunk)
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
         grads = jax.tree.map(lambda g: g / len(images), grads)
-        if not straight and recipe.penalty:
+        if not straight and config.penalty:
             pull = jax.grad(excess)(latent, sharpness)
-            much = recipe.penalty * (done > 0.5)
+            much = config.penalty * (done > 0.5)
             grads = jax.tree.map(lambda g, extra: g + much * extra, grads, pull)
         updates, opt_state = optimizer.update(grads, opt_state, latent)
         latent = optax.apply_updates(latent, updates)
-        bounded = [jnp.clip(q, -recipe.bound, recipe.bound) for q in latent["clauses"]]
+        bounded = [jnp.clip(q, -config.bound, config.bound) for q in latent["clauses"]]
         latent = {**latent, "clauses": bounded}
         return latent, opt_state, value / len(images), right / len(images)
 
     return optimizer, step
 
 
-def fit_classifier(
+def learn_classifier(
     key: jax.Array,
-    train: tuple[np.ndarray, np.ndarray],
+    train: Labelled,
     *,
     thresholds: np.ndarray,
-    recipe: Recipe = Recipe(),  # noqa: B008
+    valid: Labelled | None = None,
+    config: ClauseConfig = ClauseConfig(),
     epochs: float = 12.0,
     batch_size: int = 100,
-    folder: str | Path | None = None,
     log_every: int = 300,
-) -> Trained:
-    """Train a classifier; a run that was interrupted goes on where it was saved.
+    run: RunOptions = RunOptions(),
+) -> LearnedClassifier:
+    """Learn a classifier of images that is binary to the end.
 
     Args:
         key: PRNG key; the same key, data and options give the same classifier, interrupted or not.
-        train: images `(N, H, W, C)`, uint8 or float, and labels int `(N,)` from 0.
-        thresholds: `(C, count)` of the level sets (`morphax.levelsets.thresholds`).
-        recipe: the recipe.
-        epochs: passes over the images.
-        batch_size: a multiple of 10.
-        folder: where the run is saved (checkpoint.npz) and logged (metrics.jsonl); nowhere by default.
-        log_every: steps between records and checkpoints.
+        train: Images `(N, H, W, C)`, uint8 or float, and labels, int `(N,)` from 0.
+        thresholds: Thresholds `(C, count)` of the level sets (`morphax.levelsets.thresholds`).
+        valid: The same, held out; they are only judged at the end.
+        config: Hyperparameters.
+        epochs: Passes over the images.
+        batch_size: Images in a step, a multiple of 10.
+        log_every: Steps between two records.
+        run: Log, progress, checkpoint and time limit. Ctrl-C and the time limit return the
+            classifier so far.
 
     Returns:
-        `Trained`.
+        `LearnedClassifier`.
 
     Raises:
-        ValueError: images and labels that do not fit, an unknown road, or a checkpoint of another run.
+        ValueError: Images and labels that do not fit, an unknown way of training, a checkpoint of
+            another run.
+        OSError: A checkpoint or the log cannot be written.
+
+    Example:
+        >>> images = np.zeros((20, 8, 8, 1), np.uint8)
+        >>> images[::2, 2:6, 2:6] = 200
+        >>> config = ClauseConfig(banks=((3, 4),), regions=2)
+        >>> learned = learn_classifier(jax.random.key(0), (images, np.arange(20) % 2),
+        ...                            config=config, thresholds=np.array([[100.0]]), epochs=1,
+        ...                            batch_size=10)
+        >>> learned.votes.shape
+        (16, 2)
     """
     images, labels = np.asarray(train[0]), np.asarray(train[1], np.int32)
-    _checks.one_of("recipe.road", recipe.road, ROADS)
-    fits = images.ndim == 4 and labels.shape == images.shape[:1] and len(labels) >= batch_size
-    _checks.require(fits, "train", f"images (N, H, W, C) and N labels, N >= {batch_size}",
-                   (images.shape, labels.shape))  # fmt: skip
-    _checks.require(batch_size % 10 == 0, "batch_size", "a multiple of 10", batch_size)
-    for side in images.shape[1:3]:
-        centres(side, stride=recipe.stride, regions=recipe.regions)
+    _check(images, labels, batch_size, config)
     classes, per_epoch = int(labels.max()) + 1, len(labels) // batch_size
     steps = max(1, math.ceil(epochs * per_epoch))
-    optimizer, step = make_step(recipe, thresholds, steps=steps)
-    latent = start(key, images, thresholds, classes=classes, recipe=recipe)
-    state: Any = (latent, optimizer.init(latent))
-    name = json.dumps([recipe._asdict(), steps, batch_size, len(labels),
-                       np.asarray(jax.random.key_data(key)).tolist()])  # fmt: skip
-    saved = None if folder is None else Path(folder) / "checkpoint.npz"
-    first, history = 0, []
-    if saved is not None and saved.exists():
-        first, history, state = _restore(saved, name, state)
-    total, order, epoch = np.zeros(3), np.arange(0), -1
-    for number in range(first, steps):
-        if number // per_epoch != epoch:
-            epoch = number // per_epoch
-            order = np.random.default_rng([epoch, len(labels)]).permutation(len(labels))
-        at = order[(number % per_epoch) * batch_size :][:batch_size]
-        *state, value, right = step(*state, images[at], labels[at], key, np.float32(number))
-        total += (float(value), float(right), 1)
-        if (number + 1) % log_every == 0 or number + 1 == steps:
-            value, right = total[:2] / total[2]
-            total = np.zeros(3)
-            history.append({"step": number + 1, "loss": value if math.isfinite(value) else None,
-                            "train_accuracy": float(right)})  # fmt: skip
-            if saved is not None:
-                _save(saved, name, number + 1, history, state)
-    return Trained(*finish(state[0], recipe=recipe), history=history)
+    optimizer, step = make_step(config, thresholds, steps=steps)
+    latent = init_latent(key, images, thresholds, classes=classes, config=config)
+
+    def advance(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        latent, opt_state, first = state.params, state.opt_state, int(state.step)
+        last, values = min(first + log_every, steps), []
+        for number in range(first, last):
+            at = _batch(number, per_epoch, batch_size, len(labels))
+            latent, opt_state, *value = step(
+                latent, opt_state, images[at], labels[at], key, np.float32(number)
+            )
+            values.append(value)
+        loss, accuracy = jnp.asarray(values).mean(0)
+        state = TrainState(latent, opt_state, jnp.asarray(last, jnp.int32))
+        return state, {"loss": loss, "train_accuracy": accuracy}
+
+    settings = {**config._asdict(), "steps": steps, "batch_size": batch_size, "images": len(labels)}
+    done = drive(
+        advance,
+        TrainState(latent, optimizer.init(latent), jnp.zeros((), jnp.int32)),
+        steps=steps,
+        every=log_every,
+        key=key,
+        settings=settings,
+        run=replace(run, on_interrupt="return"),
+    )
+    params, votes, bias = to_network(done.state.params, config=config)
+    height, width, channels = images.shape[1:]
+    certificate = certify_network(
+        lambda params, levels: features(
+            params["erosions"], levels, stride=config.stride, regions=config.regions
+        ),
+        params,
+        (1, height, width, channels * np.shape(thresholds)[1]),
+    )
+    learned = LearnedClassifier(params, binarize(params), certificate, done.history, votes, bias)
+    if valid is not None:
+        learned = _judge(learned, labels, valid, thresholds, config)
+    if done.is_cut_short:
+        cut = "The training was cut short; this is the classifier so far."
+        learned = learned._replace(warning=" ".join(filter(None, (learned.warning, cut))))
+    return learned
 
 
-def _save(path: Path, name: str, step: int, history: list[Any], state: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
-        f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
-    }
-    partial = path.with_name("partial.npz")
-    np.savez(partial, run=np.str_(name), step=step, history=np.str_(json.dumps(history)), **arrays)
-    partial.replace(path)  # whole or not at all
-    with path.with_name("metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(history[-1]) + "\n")
+def _check(images: np.ndarray, labels: np.ndarray, batch_size: int, config: ClauseConfig) -> None:
+    """Refuse data and options that cannot be trained on."""
+    _checks.one_of("config.training", config.training, TRAININGS)
+    is_labelled = images.ndim == 4 and labels.shape == images.shape[:1]
+    is_labelled &= len(labels) >= batch_size
+    expected = f"images (N, H, W, C) and N labels, N >= {batch_size}"
+    _checks.require(is_labelled, "train", expected, (images.shape, labels.shape))
+    _checks.require(batch_size % 10 == 0, "batch_size", "a multiple of 10", batch_size)
+    for side in images.shape[1:3]:
+        centres(side, stride=config.stride, regions=config.regions)
 
 
-def _restore(path: Path, name: str, state: Any) -> tuple[int, list[Any], Any]:
-    with np.load(path) as file:
-        _checks.require(str(file["run"]) == name, "folder", "a checkpoint of this run", file["run"])
-        leaves, tree = jax.tree.flatten(state)
-        found = [jnp.asarray(file[f"leaf{i}"]) for i in range(len(leaves))]
-        return int(file["step"]), json.loads(str(file["history"])), jax.tree.unflatten(tree, found)
+def _batch(number: int, per_epoch: int, batch_size: int, count: int) -> np.ndarray:
+    """Return the images of a step: every epoch has an order of its own, a function of the step."""
+    epoch, place = divmod(number, per_epoch)
+    order = np.random.default_rng([epoch, count]).permutation(count)
+    return order[place * batch_size :][:batch_size]
+
+
+def _judge(
+    learned: LearnedClassifier,
+    labels: np.ndarray,
+    valid: Labelled,
+    thresholds: np.ndarray,
+    config: ClauseConfig,
+) -> LearnedClassifier:
+    """Add the accuracy of the binary network, and that of the most frequent training label."""
+    wiring = wires(learned.votes, learned.bias)
+    net = classifier(wiring, stride=config.stride, regions=config.regions)
+
+    @jax.jit
+    def predict(images: jax.Array) -> jax.Array:
+        levels = level_sets(images, thresholds) > 0
+        return jnp.argmax(net(learned.binary, levels), -1)
+
+    images, answers = np.asarray(valid[0]), np.asarray(valid[1])
+    blocks = [predict(jnp.asarray(images[i : i + BLOCK])) for i in range(0, len(images), BLOCK)]
+    accuracy = float((np.concatenate(blocks) == answers).mean())
+    trivial = float((answers == np.bincount(labels).argmax()).mean())
+    warning = None
+    if accuracy <= trivial < 1:
+        warning = (
+            f"No better than a trivial answer: {accuracy:.1%} of the held-out images are right, "
+            f"{trivial:.1%} with the most frequent label."
+        )
+    return learned._replace(accuracy=accuracy, trivial=trivial, warning=warning)

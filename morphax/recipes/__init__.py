@@ -1,16 +1,33 @@
-"""Recipes: learn a binary operator, a union of operators, or the bits of a network from pairs.
+"""Recipes: one call from pairs to a certified binary network.
 
-`chains` has `learn_chain`, which descends on the bits of small networks and is the one to try
-first; `operators` has `learn_operator`, `unions` has `learn_union`, `bits` has `train_bits`.
-`window_unions` and `window_votes` learn window operators, hit-or-misses by the hundred, from real
-pairs. The modules whose names begin with `_` are parts of these recipes.
+| function | learns | returns |
+|---|---|---|
+| `learn_chain` | a small network, by descent on its bits; the one to try first | `LearnedChain` |
+| `learn_operator` | one operator, such as an opening or a top-hat, by gradients | `Learned` |
+| `learn_union` | a union of openings, one map after the other, by gradients | `Learned` |
+| `learn_window_union` | a union of hit-or-misses, by search on counted patterns | `WindowOperator` |
+| `learn_window_votes` | votes of hit-or-misses, by straight-through steps | `WindowOperator` |
+| `learn_bits` | the bits of a network that already does something | `Learned` |
+| `learn_classifier` | a classifier of images, by gradients | `LearnedClassifier` |
+
+All take `(key, train, *, valid, ...)` and return a tuple that begins with `params`, `binary`,
+`certificate` and `history`; log, progress, checkpoint and time limit are in `run=RunOptions()`.
+`verdict` and `warning` compare the binary network with answers that need no learning
+(`trivial_answers`). To write another recipe: check the pairs (`_pairs.require_pairs`), train with
+`morphax.training.drive`, and finish with `_judging.learned_from`, which certifies, chooses the binary
+network and judges it. `unions` is a short example.
 """
 
-from morphax.recipes.bits import train_bits as train_bits
+from morphax.classification.train import LearnedClassifier as LearnedClassifier
+from morphax.classification.train import learn_classifier as learn_classifier
+from morphax.recipes._judging import best_binary as best_binary
+from morphax.recipes._judging import trivial_answers as trivial_answers
+from morphax.recipes.bits import learn_bits as learn_bits
 from morphax.recipes.chains import LearnedChain as LearnedChain
 from morphax.recipes.chains import learn_chain as learn_chain
-from morphax.recipes.operators import Learned as Learned
 from morphax.recipes.operators import learn_operator as learn_operator
+from morphax.recipes.results import Learned as Learned
+from morphax.recipes.results import Verdict as Verdict
 from morphax.recipes.unions import learn_union as learn_union
 from morphax.recipes.window_networks import WindowNetwork as WindowNetwork
 from morphax.recipes.window_networks import window_network as window_network

@@ -1,13 +1,14 @@
-"""Changes of a binary BiMoNN, a few bits each, ranked by the gradient through the binary network itself.
+"""Changes of a few bits of a binary BiMoNN, ranked by the gradient through the binary network.
 
-A neuron one input away from changing its output is where a derivative is not zero; whether it can rise
-or fall there differs, so two derivatives are carried: of the loss when a signal rises, and when it
-falls. They are exact, to first order of the loss, for a change that meets no other on its way out.
+A derivative is not zero where a neuron is one input away from changing its output. Whether it can
+rise or fall there differs, so there are two derivatives: one of the loss when a signal rises, one
+when it falls. They are exact, to first order of the loss, for a change that meets no other change
+on its way to the output.
 
-Elements stay symmetric: the pixels of an orbit of the eight turns and mirrors change together.
-`morphax.recipes.bits` trains with them. Sources: Helwegen et al., "Latent weights do not exist" (NeurIPS
-2019) for descent on bits without latent weights; Nguyen et al., "BOLD" (NeurIPS 2024) for variations of
-Boolean functions.
+Elements stay symmetric: the pixels of an orbit of the eight rotations and reflections change
+together. `morphax.recipes.bits` trains with them. Sources: Helwegen et al., "Latent weights do not
+exist" (NeurIPS 2019) for descent on bits without latent weights; Nguyen et al., "BOLD" (NeurIPS
+2024) for variations of Boolean functions.
 """
 
 from typing import Any, NamedTuple
@@ -20,12 +21,12 @@ from morphax.binarization import realize
 from morphax.neurons.forward import apply
 from morphax.neurons.nodes import ROLES, BiSE, is_node
 
-_SCALE = 4.0  # steep enough: at 3/2 from the threshold the slope is 1/3000 of that at 1/2
+_SCALE = 4.0  # at 3/2 from the threshold the slope is 1/3000 of that at 1/2
 _SLOPE = _SCALE / 2 / np.cosh(_SCALE / 2) ** 2
 
 
 class Change(NamedTuple):
-    """A change of one neuron: input `part` of a union, or the orbit `part` of a window."""
+    """Describe a change of one neuron: input `part` of a union, or the orbit `part` of a window."""
 
     layer: int
     bank: str
@@ -36,16 +37,16 @@ class Change(NamedTuple):
 
 @jax.jit
 def slopes(layers: Any, x: jax.Array, y: jax.Array) -> tuple[Any, Any]:
-    """Derivatives of the mean Dice loss by the weights and biases of a binary BiMoNN.
+    """Return the derivatives of the mean Dice loss by the weights and biases of a binary BiMoNN.
 
     Args:
-        layers: a BiMoNN of `BinaryBiSE` nodes.
-        x: bool `(N, H, W, C)`.
-        y: bool, of the shape of the output.
+        layers: A BiMoNN of `BinaryBiSE` nodes.
+        x: Bool `(N, H, W, C)`.
+        y: Bool, of the shape of the output.
 
     Returns:
-        Two trees of `BiSE` (weight and *subtracted* bias): for changes that raise the potential of a
-        neuron, and for those that lower it.
+        Two trees of `BiSE` (weight and *subtracted* bias): for changes that raise the potential of
+        a neuron, and for those that lower it.
 
     Example:
         >>> from morphax import binarize, models
@@ -90,12 +91,12 @@ def slopes(layers: Any, x: jax.Array, y: jax.Array) -> tuple[Any, Any]:
             half = node.bias[None] / 2
         return BiSE(node.weight - half, node.bias, node.scale, node.spec)
 
-    found = jax.grad(total, argnums=(0, 1))(real, real)
-    return jax.tree.map(raw, found, is_leaf=is_node)
+    centred = jax.grad(total, argnums=(0, 1))(real, real)
+    return jax.tree.map(raw, centred, is_leaf=is_node)
 
 
 def orbits(side: int) -> np.ndarray:
-    """Bool `(orbits, side, side)`: pixels of a square window that turns and mirrors exchange.
+    """Return the pixels that rotations and reflections exchange, bool `(orbits, side, side)`.
 
     Example:
         >>> orbits(3).sum((1, 2)).tolist()
@@ -108,15 +109,15 @@ def orbits(side: int) -> np.ndarray:
 
 
 def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]:
-    """All changes of one orbit or one input, with the fall of the loss to first order, best first.
+    """Rank all changes of one orbit or one input by the fall of the loss, to first order.
 
     Args:
-        layers: a BiMoNN of `BinaryBiSE` nodes with square windows, as numpy or JAX arrays.
-        gradient: of `slopes`.
+        layers: A BiMoNN of `BinaryBiSE` nodes with square windows, as numpy or JAX arrays.
+        gradient: Derivatives of `slopes`.
 
     Returns:
-        (expected fall, change) pairs. No change empties a set; a set of one pixel may become either
-        operation.
+        (expected fall, change) pairs, best first. No change empties a set; a set of one pixel may
+        become either operation.
     """
     falls, where = [], []
     for number, layer in enumerate(layers):
@@ -129,7 +130,7 @@ def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]
             flat = (-1, *erosion.shape)
             parts = sets.reshape(len(sets), -1).astype(float)
             inside, size = selem.reshape(flat), selem.sum(axes)
-            held = np.tensordot(parts, inside, 1)  # pixels of the part in the set
+            shared = np.tensordot(parts, inside, 1)  # pixels of the part in the set
             for kind in (False, True):
                 # Adding i: x_i for a dilation, x_i - 1 for an erosion; removing it: the opposite.
                 add, drop = (down, up) if kind else (up, down)
@@ -139,7 +140,7 @@ def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]
                     add.weight.reshape(flat) + kind * add.bias,
                 )
                 fall = -np.tensordot(parts, change, 1)
-                allowed = (size > held) & ((erosion == kind) | ((size == 1) & spatial))
+                allowed = (size > shared) & ((erosion == kind) | ((size == 1) & spatial))
                 for k, *neuron in np.argwhere(allowed):
                     falls.append(fall[(k, *neuron)])
                     where.append(Change(number, bank, int(k), tuple(map(int, neuron)), kind))
@@ -147,27 +148,28 @@ def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]
     return [(float(falls[i]), where[i]) for i in order]
 
 
-def changed(layers: Any, changes: tuple[Change, ...]) -> Any:
-    """The layers (numpy arrays) with these changes made; each toggles its orbit or input."""
-    made = [
+def with_changes(layers: Any, changes: tuple[Change, ...]) -> Any:
+    """Return the layers (numpy arrays) with these changes; each toggles its orbit or input."""
+    copies = [
         {bank: jax.tree.map(np.array, node) for bank, node in layer.items()} for layer in layers
     ]
     for change in changes:
-        node = made[change.layer][change.bank]
+        node = copies[change.layer][change.bank]
         if node.spec.role == "spatial":
             node.selem[(..., *change.neuron)] ^= orbits(node.selem.shape[0])[change.part]
             node.erosion[change.neuron] = change.erosion
         else:
             node.selem[(change.part, *change.neuron)] ^= True
-    return made
+    return copies
 
 
 def exchanges(layers: Any) -> list[tuple[Change, ...]]:
-    """Pairs of changes that move an intersection or union to the next or previous of its inputs.
+    """Return pairs of changes that move an intersection or union to a neighbouring input.
 
-    For neighbouring level sets that is a threshold one step higher or lower, which no single change is.
+    For neighbouring level sets this is a threshold one step higher or lower, which no single change
+    is.
     """
-    found = []
+    pairs = []
     for number, layer in enumerate(layers):
         if "lui" in layer:
             selem, erosion = np.asarray(layer["lui"].selem), np.asarray(layer["lui"].erosion)
@@ -176,9 +178,9 @@ def exchanges(layers: Any) -> list[tuple[Change, ...]]:
                 for i, o in np.argwhere(selem):
                     j = i + step
                     if 0 <= j < len(selem) and not selem[j, o] and signs[i, o] == signs[j, o]:
-                        made = [
+                        toggles = [
                             Change(number, "lui", int(k), (int(o),), bool(erosion[o]))
                             for k in (i, j)
                         ]
-                        found.append(tuple(made))
-    return found
+                        pairs.append(tuple(toggles))
+    return pairs

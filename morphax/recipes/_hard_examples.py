@@ -1,9 +1,9 @@
-"""Hard examples: draw the images a network still gets wrong more often.
+"""Hard examples: images that a network still has wrong are drawn more often.
 
-A pixel of a structuring element may show on one image in a thousand. Drawn evenly, those images are
-lost among the ones that are right already; drawn by their error they are seen again and again. Within a
-run that is `make_mine`; between runs `wrong_images` looks at every image of the data, and `emphasise`
-hands the wrong ones to the next run.
+A pixel of a structuring element may matter on one image in a thousand. Drawn evenly, those images
+are lost among the ones that are right already; drawn by their error they are seen again and again.
+Within a run `make_mine` does this; between runs `make_wrong_images` checks every image of the data,
+and `emphasise` puts the wrong ones into the data of the next run.
 """
 
 from collections.abc import Callable
@@ -14,28 +14,30 @@ import jax.numpy as jnp
 
 from morphax import _checks
 from morphax.packed.words import pack, unpack
-from morphax.training.steps import Apply, Data, as_unit, within
+from morphax.training.steps import Apply, Data, as_unit, crop_border
 
-BLOCK = 64  # images at a time when errors are measured: what fits the caches
-PACKED_BLOCK = 1024  # and when they are packed
+BLOCK = 64
+"""Images whose errors are measured at a time: they fit the caches."""
+PACKED_BLOCK = 1024
+"""Images that are checked at a time, 32 or 64 of them in a word."""
 
 
 def make_mine(
     apply: Apply, *, pool: int = 2048, frame: tuple[int, int] = (0, 0)
 ) -> Callable[[jax.Array, Any, Data], Data]:
-    """A program that draws the images to train on next.
+    """Make a program that draws the images to train on next.
 
     Args:
         apply: `(params, x) -> prediction`.
-        pool: images looked at, and half of those drawn; a multiple of 64.
-        frame: rows and columns along the frame of an image that are not looked at.
+        pool: Images whose errors are measured, and half of those drawn; a multiple of 64.
+        frame: Rows and columns along the frame of an image that are left out.
 
     Returns:
         A pure `(key, params, (x, y)) -> (x, y)` with 2 `pool` images of the data, drawn with
         replacement: half of them evenly, half of them by their squared error among the first half.
 
     Raises:
-        ValueError: a `pool` that is no multiple of 64.
+        ValueError: A `pool` that is no multiple of 64.
 
     Example:
         >>> from morphax import models
@@ -54,9 +56,9 @@ def make_mine(
         def errors(start: jax.Array) -> jax.Array:
             part = [jax.lax.dynamic_slice_in_dim(half, start, BLOCK) for half in (x, y)]
             prediction, target = as_unit(apply, params, part[0], part[1])
-            squares = within((prediction - target) ** 2, frame).reshape(BLOCK, -1)
-            # A sum would be fused with the threshold function, which XLA on CPU then computes pixel by
-            # pixel, not in vectors: twice the time of the whole draw. It does not fuse a product.
+            squares = crop_border((prediction - target) ** 2, frame).reshape(BLOCK, -1)
+            # A sum would be fused with the threshold function, which XLA on CPU then computes pixel
+            # by pixel, not in vectors: twice the time of the draw. It does not fuse a product.
             return squares @ jnp.ones(squares.shape[1])
 
         error = jax.lax.map(errors, jnp.arange(0, pool, BLOCK)).reshape(-1)
@@ -71,15 +73,15 @@ def make_mine(
 def make_wrong_images(
     apply: Apply, *, frame: tuple[int, int] = (0, 0)
 ) -> Callable[[Any, Data], jax.Array]:
-    """A program that looks at every image of a set, 32 in each bit operation.
+    """Make a program that checks every image of a set, 32 in each bit operation.
 
     Args:
         apply: `(params, x) -> prediction`.
-        frame: of `make_mine`.
+        frame: Rows and columns along the frame of an image that are left out.
 
     Returns:
-        A jitted `(binary params, (x, y)) -> bool (N,)`, x and y bool: the images of which the binary
-        network has at least one pixel wrong.
+        A jitted `(binary params, (x, y)) -> bool (N,)`, x and y bool: the images of which the
+        binary network has at least one pixel wrong.
 
     Example:
         >>> from morphax import binarize, models
@@ -95,11 +97,12 @@ def make_wrong_images(
         count = len(data[0])
 
         def block(start: jax.Array) -> jax.Array:
+            # The last block repeats the last image.
             numbers = jnp.minimum(start + jnp.arange(PACKED_BLOCK), count - 1)
             x, y = (pack(part[numbers]) for part in data)
-            differs = within(apply(binary, x) ^ y, frame)
-            words = jax.lax.reduce(differs, jnp.zeros((), x.dtype), jax.lax.bitwise_or,
-                                   tuple(range(1, differs.ndim)))  # fmt: skip
+            differs = crop_border(apply(binary, x) ^ y, frame)
+            axes = tuple(range(1, differs.ndim))
+            words = jax.lax.reduce(differs, jnp.zeros((), x.dtype), jax.lax.bitwise_or, axes)
             return unpack(words, count=PACKED_BLOCK)
 
         return jax.lax.map(block, jnp.arange(0, count, PACKED_BLOCK)).reshape(-1)[:count]
@@ -108,13 +111,13 @@ def make_wrong_images(
 
 
 def emphasise(key: jax.Array, data: Data, chosen: jax.Array, *, share: float = 0.25) -> Data:
-    """Data in which the chosen images are frequent.
+    """Return data in which the chosen images are frequent.
 
     Args:
         key: PRNG key.
         data: (x, y) of N images.
-        chosen: bool (N,), at least one image.
-        share: share of the result that is drawn, with replacement, from the chosen images.
+        chosen: Bool (N,), at least one image.
+        share: Share of the result that is drawn, with replacement, from the chosen images.
 
     Returns:
         (x, y) of N images; the others are drawn from all of the data, without replacement.

@@ -1,17 +1,19 @@
-"""Training: runs on data in memory or in a stream, checkpoints, several devices, Optax transforms.
+"""Training of any model: runs on data in memory or in a stream, checkpoints, several devices.
 
-`fitting` has `fit` and `fit_stream`; `loop` drives any run, with records, checkpoints and early stopping;
-`steps` makes training steps and evaluations; `checkpoint` saves states; `distributed` lays data and banks
-out over devices; `transforms` has Optax transforms for neurons.
+`fitting` has `fit` and `fit_stream`; `loop` has `drive`, the loop of every run; `options` has
+`RunOptions`: log, progress, checkpoint and time limit. `steps` makes training steps and
+evaluations; `checkpoint` saves states; `distributed` lays data and banks out over devices;
+`transforms` has Optax transforms for neurons.
 """
 
 from morphax.training.fitting import fit as fit
 from morphax.training.fitting import fit_stream as fit_stream
-from morphax.training.loop import Record as Record
 from morphax.training.loop import Run as Run
 from morphax.training.loop import TrainState as TrainState
 from morphax.training.loop import append_jsonl as append_jsonl
 from morphax.training.loop import drive as drive
+from morphax.training.options import Record as Record
+from morphax.training.options import RunOptions as RunOptions
 from morphax.training.steps import Apply as Apply
 from morphax.training.steps import Chunk as Chunk
 from morphax.training.steps import Data as Data

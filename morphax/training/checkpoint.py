@@ -1,15 +1,15 @@
-"""Checkpoints: the state of a run or of a sweep on disk, so that being killed costs only time.
+"""Checkpoints: the state of a run or of a sweep on disk, from which it can be resumed.
 
-A state is any pytree of arrays (params, optimizer, PRNG keys, the stacked members of a sweep, arrays
-laid out over several devices); beside it lie notes, anything JSON can say (the records so far, where
-the data stand). Orbax writes them in the background and puts a checkpoint in its place by renaming a
-finished folder: what can be seen is whole, whenever the process dies. What is no longer kept is moved
-aside by a renaming too, before it is deleted.
+A state is any pytree of arrays (params, optimizer, PRNG keys, the stacked members of a sweep,
+arrays laid out over several devices). Notes beside it are JSON: the records so far, the position in
+the data. Orbax writes both in the background and renames a finished folder, so that every visible
+checkpoint is whole, whenever the process dies. A checkpoint that is no longer kept is renamed too,
+before it is deleted.
 
     FOLDER/STEP/...   one whole checkpoint
     FOLDER/aside/...  being deleted
 
-Needs the extra "checkpoint". With several processes all of them open the same folder, on a file system
+This needs the extra "checkpoint". Several processes open the same folder, on a file system that
 they share, and call the same methods.
 """
 
@@ -29,15 +29,16 @@ import numpy as np
 from morphax import _checks
 
 ASIDE = "aside"
+"""Subfolder of what is being deleted."""
 
 
 class Saved(NamedTuple):
-    """A checkpoint that was read.
+    """Hold a checkpoint that was read.
 
     Attributes:
-        step: its number.
-        state: the pytree that was saved.
-        notes: the JSON that was saved with it.
+        step: Its number.
+        state: The pytree that was saved.
+        notes: The JSON that was saved with it.
     """
 
     step: int
@@ -46,18 +47,19 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """A folder of checkpoints, open for writing; close it, or use it in a `with` block.
+    """Open a folder of checkpoints for writing; close it, or use it in a `with` block.
 
     Args:
-        folder: made if needed.
-        keep: how many of the newest are kept, at least 1.
-        best: name of a metric; the checkpoint where it is best is kept as well, the newest of equals.
-        mode: whether the best metric is the "max" or the "min".
+        folder: Folder of the checkpoints; it is made if needed.
+        keep: Number of the newest checkpoints that are kept, at least 1.
+        best: Name of a metric; the checkpoint where it is best is kept as well, the newest of
+            equals.
+        mode: "max" or "min": which value of the metric is the best.
 
     Raises:
-        ImportError: without orbax (extra "checkpoint").
+        ImportError: Orbax is missing (extra "checkpoint").
         ValueError: `keep` below 1, an unknown mode.
-        OSError: the folder cannot be made or written in.
+        OSError: The folder cannot be made or written in.
 
     Example:
         >>> import tempfile
@@ -65,14 +67,15 @@ class Checkpoints:
         >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:
         ...     checkpoints.save(5, {"x": jnp.arange(3)}, notes={"seen": 7})
         ...     checkpoints.wait()
-        ...     found = checkpoints.restore({"x": jnp.zeros(3, int)})
-        >>> found.step, found.state["x"].tolist(), found.notes
+        ...     saved = checkpoints.restore({"x": jnp.zeros(3, int)})
+        >>> saved.step, saved.state["x"].tolist(), saved.notes
         (5, [0, 1, 2], {'seen': 7})
     """
 
     def __init__(
         self, folder: str | Path, *, keep: int = 2, best: str | None = None, mode: str = "max"
     ) -> None:
+        """Make the folder and open it."""
         _checks.require(keep >= 1, "keep", "at least 1", keep)
         _checks.one_of("mode", mode, ("max", "min"))
         self.folder = Path(folder).expanduser().absolute()
@@ -96,7 +99,7 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
-        """Numbers of the checkpoints in the folder, in order."""
+        """Return the numbers of the checkpoints in the folder, in order."""
         return sorted(self._manager.all_steps())
 
     def save(
@@ -107,17 +110,17 @@ class Checkpoints:
         notes: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a checkpoint in the background; returns once the state is copied.
+        """Write a checkpoint in the background; return once the state is copied.
 
         Args:
-            step: its number, larger than those before; a step that is there already is left alone.
-            state: pytree of arrays.
+            step: Its number, larger than those before; a step that exists is left alone.
+            state: Pytree of arrays.
             notes: JSON.
-            metrics: numbers by name; must hold `best` where one was named. The members of a sweep, a
-                list, count by their mean.
+            metrics: Numbers by name, among them `best` where one was named. A list, for the members
+                of a sweep, counts by its mean.
 
         Raises:
-            OSError: this checkpoint, or the one before, could not be written.
+            OSError: This checkpoint, or the one before, could not be written.
             ValueError: `metrics` without `best`.
         """
         args = _orbax().args
@@ -141,16 +144,16 @@ class Checkpoints:
         """Read a checkpoint.
 
         Args:
-            like: pytree of arrays of the same structure, shapes and dtypes; the result is laid out over
-                devices as they are, so a run may go on with another number of devices.
-            step: which one; the newest by default.
+            like: Pytree of arrays of the same structure, shapes and dtypes. The result is laid out
+                over devices as they are, so a run can be resumed on another number of devices.
+            step: Number of the checkpoint; the newest by default.
 
         Returns:
-            `Saved`, or None where there is none yet.
+            `Saved`, or None where there is no checkpoint yet.
 
         Raises:
-            ValueError: no such step, or a state that is not like `like`.
-            OSError: the checkpoint is damaged.
+            ValueError: No such step, or a state that is not like `like`.
+            OSError: The checkpoint is damaged.
         """
         self.wait()
         steps = self.steps()
@@ -160,6 +163,7 @@ class Checkpoints:
         _checks.require(step in steps, "step", f"one of {steps}", step)
         args, arrays = _orbax().args, _plain(like)
         notes = self._read(step, notes=args.JsonRestore())
+        # Compare names, shapes and dtypes before any array is read.
         there, here = notes["layout"], _layout(arrays)
         other = [
             f"{name}: {there.get(name, 'nothing')} there, {here.get(name, 'nothing')} here"
@@ -177,10 +181,10 @@ class Checkpoints:
         return Saved(step, jax.tree.unflatten(structure, typed), notes["notes"])
 
     def wait(self) -> None:
-        """Return when everything is on disk.
+        """Wait until everything is on disk.
 
         Raises:
-            OSError: a checkpoint could not be written.
+            OSError: A checkpoint could not be written.
         """
         try:
             self._manager.wait_until_finished()
@@ -196,6 +200,7 @@ class Checkpoints:
             self._manager.close()
 
     def __enter__(self) -> Self:
+        """Return the open folder."""
         return self
 
     def __exit__(
@@ -204,6 +209,7 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the folder."""
         if error is None:
             self.close()
         else:  # the first error is the one to see
@@ -250,7 +256,7 @@ def _orbax() -> Any:
 
 
 def _probe(folder: Path) -> None:
-    """Make the folder and write in it, so that a run does not find out hours later."""
+    """Make the folder and write in it, so that a run does not fail hours later."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -268,7 +274,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(tree: Any) -> dict[str, jax.Array]:
-    """The leaves by name: Orbax need not know our nodes, and names tell one structure from another."""
+    """Return the leaves by name: Orbax knows no nodes, and names distinguish structures."""
     return {
         f"{i}{jax.tree_util.keystr(path)}": (
             jax.random.key_data(leaf) if _is_key(leaf) else jnp.asarray(leaf)

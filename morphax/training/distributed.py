@@ -1,17 +1,18 @@
-"""More than one device: meshes, where arrays lie, and functions that each device runs on its share.
+"""Several devices: meshes, the layout of arrays, and functions that each device runs on its share.
 
-Everything is JAX's own: a `Mesh` names the axes of a grid of devices, a `NamedSharding` says along
-which of them an array is cut, and `jit` does the rest. The names used here:
+Everything is built on JAX: a `Mesh` names the axes of a grid of devices, a `NamedSharding` says
+along which of them an array is cut, and `jit` does the rest. The names of the axes:
 
-| axis      | what is cut along it                                | what travels between devices      |
-|-----------|-----------------------------------------------------|-----------------------------------|
-| "data"    | the batch, or packed words: the first axis          | the mean of the gradients         |
-| "neurons" | banks of neurons: the last axis of weight and bias  | the outputs of a layer            |
-| "members" | the runs of a sweep: the first axis                 | nothing                           |
+| axis      | cut along it                                       | moved between devices     |
+|-----------|----------------------------------------------------|---------------------------|
+| "data"    | the batch, or packed words: the first axis         | the mean of the gradients |
+| "neurons" | banks of neurons: the last axis of weight and bias | the outputs of a layer    |
+| "members" | the runs of a sweep: the first axis                | nothing                   |
 
-`morphax.project`, `certify` and `binarize` treat every neuron by itself: `per_neuron` and `per_device`
-run them on each device's own neurons, and nothing travels. With several processes (`start`) every one
-runs the same program on the same arguments; docs/guides/distributed.md has the commands.
+`morphax.project`, `certify` and `binarize` treat every neuron by itself: `per_neuron` and
+`per_device` run them on the neurons of each device, and nothing is moved. With several processes
+(`start`), each runs the same program on the same arguments; docs/guides/distributed.md has the command
+lines.
 """
 
 import math
@@ -33,16 +34,18 @@ DATA, NEURONS = "data", "neurons"
 def start(
     *, coordinator: str | None = None, processes: int | None = None, process: int | None = None
 ) -> None:
-    """Join the processes of a job; does nothing for a process alone. Call it before any other jax.
+    """Join the processes of a job; do nothing in a single process.
+
+    Call it before any other JAX code.
 
     Args:
-        coordinator: "HOST:PORT" of process 0, or "auto" where JAX finds the rest by itself (Slurm, Open
-            MPI, Kubernetes, TPU pods); by default the variable JAX_COORDINATOR_ADDRESS.
-        processes: how many there are; by default JAX_NUM_PROCESSES.
-        process: the number of this one; by default JAX_PROCESS_ID.
+        coordinator: "HOST:PORT" of process 0, or "auto" where JAX finds the rest by itself (Slurm,
+            Open MPI, Kubernetes, TPU pods); by default the variable JAX_COORDINATOR_ADDRESS.
+        processes: Number of processes; by default JAX_NUM_PROCESSES.
+        process: Number of this process; by default JAX_PROCESS_ID.
 
     Raises:
-        ValueError: a coordinator without the numbers, or the other way round.
+        ValueError: A coordinator without the numbers, or the other way round.
 
     Example:
         >>> start()  # alone
@@ -68,17 +71,17 @@ def start(
 
 
 def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
-    """A grid of devices.
+    """Arrange devices in a grid.
 
     Args:
-        devices: those of all processes, by default.
-        **axes: sizes by name, such as `data=4, neurons=2`; all devices on "data" by default.
+        devices: Devices of the grid; those of all processes by default.
+        **axes: Sizes by name, such as `data=4, neurons=2`; all devices on "data" by default.
 
     Returns:
-        The mesh; its axes are automatic (`jit` decides what travels).
+        The mesh; its axes are automatic (`jit` decides what is moved).
 
     Raises:
-        ValueError: sizes that do not use every device.
+        ValueError: Sizes that do not use every device.
 
     Example:
         >>> dict(mesh().shape) == {"data": jax.device_count()}
@@ -86,8 +89,8 @@ def mesh(*, devices: Sequence[Any] | None = None, **axes: int) -> Mesh:
     """
     chosen = list(jax.devices() if devices is None else devices)
     axes = axes or {DATA: len(chosen)}
-    fits = min(axes.values()) >= 1 and math.prod(axes.values()) == len(chosen)
-    _checks.require(fits, "axes", f"sizes whose product is {len(chosen)} devices", axes)
+    uses_all = min(axes.values()) >= 1 and math.prod(axes.values()) == len(chosen)
+    _checks.require(uses_all, "axes", f"sizes whose product is {len(chosen)} devices", axes)
     types = (AxisType.Auto,) * len(axes)
     return jax.make_mesh(tuple(axes.values()), tuple(axes), types, devices=chosen)
 
@@ -96,15 +99,15 @@ def rows(grid: Mesh, tree: Any, *, over: str = DATA) -> Any:
     """Cut the arrays of a tree along their first axis: a batch, packed words, members of a sweep.
 
     Args:
-        grid: from `mesh`.
-        tree: arrays that every process holds whole (a batch read by parts: `rows_of_process`).
-        over: axis of the mesh; where it has no such axis, every device gets all.
+        grid: Mesh of `mesh`.
+        tree: Arrays that every process holds whole (for a batch read in parts: `rows_of_process`).
+        over: Axis of the mesh; where it has no such axis, every device gets all.
 
     Returns:
         The tree on the devices.
 
     Raises:
-        ValueError: a first axis that the devices do not divide.
+        ValueError: A first axis that the devices do not divide.
 
     Example:
         >>> rows(mesh(), np.zeros((8 * jax.device_count(), 3))).shape[1]
@@ -114,12 +117,12 @@ def rows(grid: Mesh, tree: Any, *, over: str = DATA) -> Any:
 
 
 def rows_of_process(grid: Mesh, tree: Any, *, over: str = DATA) -> Any:
-    """One batch from the parts that the processes read: each gives its own rows, in order.
+    """Join the rows that the processes have read to one batch, in their order.
 
     Args:
-        grid: from `mesh`; its processes come in order along `over`.
-        tree: this process' rows, `(N / processes, ...)`.
-        over: axis of the mesh.
+        grid: Mesh of `mesh`; its processes are in order along `over`.
+        tree: Rows of this process, `(N / processes, ...)`.
+        over: Axis of the mesh.
 
     Returns:
         The tree with arrays `(N, ...)`, cut along the first axis.
@@ -138,7 +141,7 @@ def rows_of_process(grid: Mesh, tree: Any, *, over: str = DATA) -> Any:
 
 
 def copies(grid: Mesh, tree: Any) -> Any:
-    """Every array of a tree, whole, on every device.
+    """Copy every array of a tree to every device of a mesh.
 
     Example:
         >>> copies(mesh(), np.zeros(3)).is_fully_replicated
@@ -148,11 +151,11 @@ def copies(grid: Mesh, tree: Any) -> Any:
 
 
 def banks(grid: Mesh, tree: Any) -> Any:
-    """Params, an optimizer state or a whole `TrainState`, its banks cut along their neurons.
+    """Cut the banks of params, of an optimizer state or of a `TrainState` along their neurons.
 
     Args:
-        grid: from `mesh`; without an axis "neurons" every device holds everything.
-        tree: any pytree; a bank whose last axis the devices do not divide is held whole.
+        grid: Mesh of `mesh`; without an axis "neurons" every device holds everything.
+        tree: Any pytree; a bank whose last axis the devices do not divide is held whole.
 
     Returns:
         The tree on the devices.
@@ -167,7 +170,14 @@ def banks(grid: Mesh, tree: Any) -> Any:
 
 
 def shardings(grid: Mesh, tree: Any) -> Any:
-    """How `banks` lays out a tree: the same tree of `NamedSharding`s.
+    """Return the layout of `banks`: the same tree of `NamedSharding`s.
+
+    Args:
+        grid: Mesh of `mesh`.
+        tree: Any pytree.
+
+    Returns:
+        The tree with a `NamedSharding` in place of each array.
 
     Example:
         >>> tuple(shardings(mesh(), {"step": np.zeros(())})["step"].spec)
@@ -187,9 +197,9 @@ def constrain(grid: Mesh | None, state: Any, *, batch: Any = None) -> Any:
     """Inside `jit`: keep a state laid out as `banks` does and a batch as `rows` does.
 
     Args:
-        grid: from `mesh`; None does nothing.
-        state: any pytree.
-        batch: arrays `(N, ...)`, or None.
+        grid: Mesh of `mesh`; None does nothing.
+        state: Any pytree.
+        batch: Arrays `(N, ...)`, or None.
 
     Returns:
         The state; `(state, batch)` where a batch was given.
@@ -217,24 +227,25 @@ def per_device(
     in_axes: int | Sequence[int | None] = 0,
     out_axes: int = 0,
 ) -> Callable[..., Any]:
-    """Make each device run a function on its own slice of the arguments: `vmap` without the batching.
+    """Make each device run a function on its slice of the arguments: `vmap` without the batching.
 
-    For functions that treat the entries of that axis independently: `project` of a bank `(N, n)`, a
-    packed network over words, a vmapped sweep over its members. Nothing travels between devices.
+    It suits functions that treat the entries of that axis independently: `project` of a bank `(N,
+    n)`, a packed network over words, a vmapped sweep over its members. Nothing is moved between
+    devices.
 
     Args:
-        function: of pytrees of arrays.
-        grid: from `mesh`.
-        over: axis of the mesh.
-        in_axes: axis (0 or -1) that is cut, or None for an argument that every device gets whole; one
-            for all arguments, or one for each.
-        out_axes: the same for all results.
+        function: Function of pytrees of arrays.
+        grid: Mesh of `mesh`.
+        over: Axis of the mesh.
+        in_axes: Axis (0 or -1) that is cut, or None for an argument that every device gets whole;
+            one for all arguments, or one for each.
+        out_axes: Axis (0 or -1) that is cut, for all results.
 
     Returns:
         The function of whole arrays, jitted.
 
     Raises:
-        ValueError: when called with an axis that the devices do not divide.
+        ValueError: A call with an axis that the devices do not divide.
 
     Example:
         >>> import morphax, jax.numpy as jnp
@@ -259,7 +270,7 @@ def per_device(
         ins = tuple(jax.tree.map(lambda x, a=axis: spec(x, a), tree) for tree, axis in pairs)
         results = jax.eval_shape(function, *arguments)
         outs = jax.tree.map(lambda x: spec(x, out_axes), results)
-        # The check of what varies knows no while loops over constants; nothing here is reduced.
+        # The check of varying values fails for while loops over constants; nothing is reduced.
         return jax.shard_map(function, mesh=grid, in_specs=ins, out_specs=outs, check_vma=False)(
             *arguments
         )
@@ -271,8 +282,9 @@ def per_neuron(function: Callable[[Any], Any], grid: Mesh) -> Callable[[Any], An
     """Make each device run `certify`, `binarize` or `nearest` on its own neurons of every bank.
 
     Args:
-        function: of a params tree, neuron by neuron; its results keep the neurons on the last axis.
-        grid: from `mesh`, with an axis "neurons".
+        function: Function of a params tree, neuron by neuron; its results have the neurons on the
+            last axis.
+        grid: Mesh of `mesh`, with an axis "neurons".
 
     Returns:
         The function of a params tree laid out by `banks`; banks that are held whole are computed
@@ -283,8 +295,8 @@ def per_neuron(function: Callable[[Any], Any], grid: Mesh) -> Callable[[Any], An
         >>> from morphax import models
         >>> node = models.init_dense_lui(jax.random.key(0), 16, 8 * jax.device_count())
         >>> grid = mesh(neurons=jax.device_count())
-        >>> found = per_neuron(morphax.certify, grid)([node])
-        >>> found[0].exact.shape == node.bias.shape
+        >>> certificates = per_neuron(morphax.certify, grid)([node])
+        >>> certificates[0].exact.shape == node.bias.shape
         True
     """
     cut = per_device(function, grid, over=NEURONS, in_axes=-1, out_axes=-1)

@@ -1,14 +1,14 @@
-"""The loop around training steps: records, when to stop, and going on after an interruption.
+"""Loop around training steps: records, checkpoints, when to stop, and how to resume.
 
-What happens between two records is a function `state -> (state, loss)`; everything a run needs to go on
-lies in its state and its records, so a checkpoint is those two, and a run that is resumed ends in the
-very same state as one that was never interrupted. The log is cut back to where the checkpoint left it:
-no record is lost, none stands there twice.
+What happens between two records is a function `state -> (state, loss)`. Everything that a run needs
+to go on is in its state and its records. A checkpoint consists of these two, so a run that is
+resumed ends in the same state, bit for bit, as one that was never interrupted. When a run is
+resumed, its log is cut back to the last checkpoint: no record is lost, and none is there twice.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +18,17 @@ import numpy as np
 
 from morphax import _checks
 from morphax.training.checkpoint import Checkpoints, Saved
-
-Record = dict[str, Any]
+from morphax.training.options import Record as Record
+from morphax.training.options import RunOptions
+from morphax.training.progress import reporter
 
 
 class TrainState(NamedTuple):
-    """What one step changes.
+    """Hold what one step changes.
 
     Attributes:
-        params: params tree.
-        opt_state: of the optimizer.
+        params: Params tree.
+        opt_state: State of the optimizer.
         step: int32 `()`, steps taken.
     """
 
@@ -37,15 +38,26 @@ class TrainState(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A finished run.
+    """Hold a finished run.
 
     Attributes:
-        state: the last `TrainState`.
-        history: one record of metrics for each evaluation, as logged.
+        state: The last `TrainState`.
+        history: One record of metrics for each evaluation, as logged.
+        stopped: What ended the run before its last step: "until", "patience", "time limit",
+            "interrupt", or None. The last two can be resumed from a checkpoint.
     """
 
     state: TrainState
     history: list[Record]
+    stopped: str | None = None
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether the time limit or Ctrl-C ended the run."""
+        return self.stopped in _RESUMABLE
+
+
+_RESUMABLE = ("time limit", "interrupt")
 
 
 def drive(
@@ -56,94 +68,146 @@ def drive(
     every: int,
     evaluate: Callable[[TrainState], Record] | None = None,
     key: jax.Array | None = None,
-    log: str | Path | None = None,
-    tags: Record | None = None,
-    progress: bool = False,
+    settings: Record | None = None,
     until: Callable[[Record], bool] | None = None,
     patience: int | None = None,
-    checkpoint: str | Path | Checkpoints | None = None,
-    checkpoint_every: int = 1,
+    run: RunOptions = RunOptions(),
 ) -> Run:
-    """Advance a state until it has taken its steps; `fit` and sweeps are made of this.
+    """Advance a state until it has taken its steps: the loop of `fit`, sweeps and all recipes.
 
     Args:
-        advance: `state -> (state, loss)`, `every` steps; what it does depends on the state alone.
-        state: where to begin. For a sweep its leaves are stacked over the members, `step` too.
-        steps: how many, rounded up to a multiple of `every`.
-        every: steps between two records.
-        evaluate: `state -> dict` of numbers, or of arrays with one number a member.
+        advance: `state -> (state, loss)`, `every` steps or, at the end, those that are missing.
+            What it does depends on the state alone. The loss may be a dict of numbers, one of them
+            "loss".
+        state: Where to begin. The leaves of a sweep are stacked over its members, `step` too.
+        steps: Number of steps; the last call of `advance` may exceed it.
+        every: Steps between two records.
+        evaluate: `state -> dict` of numbers, or of arrays with one number for each member.
         key: PRNG key of the run; a checkpoint of another key is refused.
-        log: JSONL file for the records; in a job of several processes the first one writes it.
-        tags: added to every record.
-        progress: show a progress bar (needs the "progress" extra).
-        until: stop as soon as it holds for a record.
-        patience: stop after that many records without a smaller loss.
-        checkpoint: folder, or `Checkpoints` to choose what is kept; if it holds a checkpoint, the run
-            goes on from there, and if it holds a finished run, that is returned.
-        checkpoint_every: records between two checkpoints; the end of a run is always saved.
+        settings: JSON that describes the run; a checkpoint with other settings is refused.
+        until: Stop as soon as it returns true for a record.
+        patience: Stop after that many records without a smaller loss.
+        run: Log, progress, checkpoints and time limit. If the checkpoint folder holds an unfinished
+            run, it is resumed; if it holds a finished one, that is returned. In a job of several
+            processes the first one writes the log.
 
     Returns:
-        `Run(state, history)`.
+        `Run(state, history, stopped)`.
 
     Raises:
-        ValueError: a checkpoint of another key, or of a state that is not like `state`.
-        OSError: a log or a checkpoint cannot be written.
+        ValueError: A checkpoint of another key, of other settings or tags, or of a state that is
+            not like `state`.
+        OSError: The log or a checkpoint cannot be written.
+        KeyboardInterrupt: Ctrl-C, unless `run.on_interrupt` is "return" and there is a record.
 
     Example:
         >>> from jax import numpy as jnp
         >>> state = TrainState(jnp.zeros(()), (), jnp.zeros((), jnp.int32))
         >>> double = lambda s: (TrainState(s.params + 2, (), s.step + 2), s.params)
-        >>> run = drive(double, state, steps=4, every=2)
-        >>> float(run.state.params), [record["loss"] for record in run.history]
+        >>> done = drive(double, state, steps=4, every=2)
+        >>> float(done.state.params), [record["loss"] for record in done.history]
         (4.0, [0.0, 2.0])
     """
-    about = {"key": None if key is None else jax.random.key_data(key).tolist(), "tags": tags or {}}
-    with _opened(checkpoint) as checkpoints:
-        history: list[Record] = []
-        notes = {**about, "history": history, "log": _begin_log(log), "stopped": False}
-        found = None if checkpoints is None else checkpoints.restore(state)
-        if found is not None:
-            notes, state = found.notes, found.state
-            _same(found, about)
-            history = notes["history"]
-        elif checkpoints is not None:  # waited for: from now on the log can be cut back
-            checkpoints.save(0, state, notes=notes, metrics=_nothing(checkpoints))
-            checkpoints.wait()
-        left = 0 if notes["stopped"] else max(0, -(-(steps - _step(state)) // every))
-        if found is not None and left:  # of a finished run nothing is torn, and others may follow
-            _cut(log, notes["log"])
+    about = {
+        "key": None if key is None else jax.random.key_data(key).tolist(),
+        "tags": run.tags or {},
+        "settings": settings or {},
+    }
+    with _opened(run.checkpoint) as checkpoints:
+        state, history, stopped = _begin(state, checkpoints, about, steps, run)
         before = history[-1]["seconds"] if history else 0.0
         start = time.perf_counter()
-        for number in _bar(range(left), every, progress):
-            state, loss = advance(state)
-            record = {**(tags or {}), "step": _step(state), "loss": _number(loss)}
-            if evaluate is not None:
-                record |= {name: _number(v) for name, v in evaluate(state).items()}
-            record["seconds"] = round(before + time.perf_counter() - start, 3)
-            history.append(record)
-            if log is not None and jax.process_index() == 0:
-                append_jsonl(log, record)
-            stop = (until is not None and until(record)) or (
-                patience is not None and _stale(history) >= patience
-            )
-            last = stop or number == left - 1
-            if checkpoints is not None and (last or len(history) % checkpoint_every == 0):
-                notes = {
-                    **about,
-                    "history": list(history),
-                    "log": _size(log),
-                    "stopped": bool(stop),
-                }
-                checkpoints.save(record["step"], state, notes=notes, metrics=record)
-            if stop:
-                break
+        with reporter(steps, first=_step(state), show=run.progress) as report:
+            while stopped is None and _step(state) < steps:
+                try:
+                    state, record = _advance(advance, state, evaluate, run.tags)
+                except KeyboardInterrupt:
+                    if run.on_interrupt == "raise" or not history:
+                        raise
+                    stopped = "interrupt"
+                    break
+                seconds = time.perf_counter() - start
+                record["seconds"] = round(before + seconds, 3)
+                history.append(record)
+                if run.log is not None and jax.process_index() == 0:
+                    append_jsonl(run.log, record)
+                report(record)
+                limit = None if record["step"] >= steps else run.time_limit
+                stopped = _reason_to_stop(history, seconds, until, patience, limit)
+                is_last = stopped is not None or record["step"] >= steps
+                if checkpoints is not None and (
+                    is_last or len(history) % run.checkpoint_every == 0
+                ):
+                    notes = {
+                        **about,
+                        "history": list(history),
+                        "log": _size(run.log),
+                        "stopped": stopped,
+                    }
+                    checkpoints.save(record["step"], state, notes=notes, metrics=record)
         if checkpoints is not None:
             checkpoints.wait()
-    return Run(state, history)
+    return Run(state, history, stopped)
+
+
+def _begin(
+    state: TrainState,
+    checkpoints: Checkpoints | None,
+    about: Record,
+    steps: int,
+    run: RunOptions,
+) -> tuple[TrainState, list[Record], str | None]:
+    """Return the state, records and reason of stopping from which a run begins or is resumed."""
+    log_size = _begin_log(run.log)
+    if checkpoints is None:
+        return state, [], None
+    saved = checkpoints.restore(state)
+    if saved is None:
+        notes = {**about, "history": [], "log": log_size, "stopped": None}
+        checkpoints.save(0, state, notes=notes, metrics=_nothing(checkpoints))
+        checkpoints.wait()  # from now on the log can be cut back
+        return state, [], None
+    _require_same(saved, about)
+    stopped = saved.notes["stopped"]
+    stopped = None if stopped in _RESUMABLE else stopped
+    # The log of a finished run is whole, and other runs may follow in it.
+    if stopped is None and _step(saved.state) < steps:
+        _cut(run.log, saved.notes["log"])
+    return saved.state, saved.notes["history"], stopped
+
+
+def _advance(
+    advance: Callable[[TrainState], tuple[TrainState, Any]],
+    state: TrainState,
+    evaluate: Callable[[TrainState], Record] | None,
+    tags: Record | None,
+) -> tuple[TrainState, Record]:
+    """Return the next state and its record, without the time."""
+    state, loss = advance(state)
+    values = dict(loss) if isinstance(loss, Mapping) else {"loss": loss}
+    if evaluate is not None:
+        values |= evaluate(state)
+    numbers = {name: _number(value) for name, value in values.items()}
+    return state, {**(tags or {}), "step": _step(state), **numbers}
+
+
+def _reason_to_stop(
+    history: list[Record],
+    seconds: float,
+    until: Callable[[Record], bool] | None,
+    patience: int | None,
+    time_limit: float | None,
+) -> str | None:
+    """Return what ends a run after its last record, or None."""
+    if until is not None and until(history[-1]):
+        return "until"
+    if patience is not None and _stale(history) >= patience:
+        return "patience"
+    return "time limit" if time_limit is not None and seconds >= time_limit else None
 
 
 def append_jsonl(path: str | Path, record: Record) -> None:
-    """Append one record to a JSONL file, flushed, so that nothing is lost when a run is killed."""
+    """Append one record to a JSONL file and flush it, so that a killed run loses nothing."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
@@ -157,20 +221,21 @@ def _opened(checkpoint: str | Path | Checkpoints | None) -> Iterator[Checkpoints
         yield checkpoint
 
 
-def _same(found: Saved, about: Record) -> None:
-    """A checkpoint of another run is an error, not a start."""
+def _require_same(saved: Saved, about: Record) -> None:
+    """Refuse the checkpoint of another run."""
+    about = json.loads(json.dumps(about))  # tuples come back as lists
     for name, value in about.items():
-        expected = f"{found.notes[name]} as in the checkpoint (another run wants another folder)"
-        _checks.require(found.notes[name] == value, name, expected, value)
+        expected = f"{saved.notes[name]} as in the checkpoint (use another folder for another run)"
+        _checks.require(saved.notes[name] == value, name, expected, value)
 
 
 def _nothing(checkpoints: Checkpoints) -> Record | None:
-    """No value yet of the metric that ranks checkpoints: never the best."""
+    """Return NaN for the metric that ranks checkpoints, which is never the best."""
     return None if checkpoints.best is None else {checkpoints.best: float("nan")}
 
 
 def _begin_log(log: str | Path | None) -> int:
-    """Cut off the torn line of a killed run; where the log of this run begins."""
+    """Cut off the torn line of a killed run; return the size at which this run begins."""
     if log is not None and Path(log).is_file() and jax.process_index() == 0:
         whole = Path(log).read_bytes().rfind(b"\n") + 1
         _cut(log, whole)
@@ -192,22 +257,12 @@ def _step(state: TrainState) -> int:
 
 
 def _number(value: Any) -> Any:
-    """A Python float, or a list of them, one for each member of a sweep."""
+    """Return a Python float, or a list of them, one for each member of a sweep."""
     return np.asarray(value, float).tolist()
 
 
 def _stale(history: list[Record]) -> int:
-    """Records since the smallest loss (of a sweep, the mean)."""
+    """Return the number of records since the smallest loss (of a sweep, the mean)."""
     losses = [float(np.mean(record["loss"])) for record in history]
     best = min((loss for loss in losses if loss == loss), default=float("nan"))
     return len(losses) - 1 - losses.index(best) if best == best else len(losses)
-
-
-def _bar(chunks: range, every: int, progress: bool) -> Iterable[int]:
-    if not progress:
-        return chunks
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise _checks.extra("tqdm", "progress") from error
-    return tqdm(chunks, unit_scale=every, unit="step")

@@ -1,7 +1,7 @@
-"""Steps of training: one, many in one program, and the metrics that tell how far a run has come.
+"""Steps of training: one step, many steps in one program, and the metrics of a run.
 
-A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; targets have the shape of
-the output. `morphax.training` runs them.
+A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; targets have the shape
+of the output. `morphax.training.fitting` runs them.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from morphax.neurons.nodes import named_nodes
 from morphax.objectives import metrics
 from morphax.objectives.losses import loss_named
 from morphax.training import distributed
-from morphax.training.loop import Record, TrainState
+from morphax.training.loop import TrainState
+from morphax.training.options import Record
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 Data = tuple[jax.Array, jax.Array]
@@ -37,19 +38,26 @@ def make_step(
     loss: str | Loss = "mse",
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
 ) -> Step:
-    """One optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
+    """Make one optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
 
     Args:
         apply: `(params, x) -> prediction`.
-        optimizer: any Optax transformation.
+        optimizer: Any Optax transformation.
         loss: "mse", "bce", "dice", or a function of (prediction, target, x, step), all in [0, 1].
         penalty: `(params, step) -> scalar`, added to the loss.
 
     Returns:
-        The step; x and y are cast to float here, bool ones to {-1, 1} for symmetric neurons.
+        The step; it casts x and y to float, bool ones to {-1, 1} for symmetric neurons.
 
     Raises:
-        ValueError: unknown loss.
+        ValueError: An unknown loss.
+
+    Example:
+        >>> step = make_step(lambda params, x: x * params, optax.sgd(1.0))
+        >>> params, x = jnp.zeros(()), jnp.ones((1, 2, 2, 1))
+        >>> state = TrainState(params, optax.sgd(1.0).init(params), jnp.zeros((), jnp.int32))
+        >>> float(step(state, (x, x))[0].params)
+        2.0
     """
     measure = loss_named(loss) if isinstance(loss, str) else None
 
@@ -71,18 +79,23 @@ def make_step(
 
 
 def is_symmetric(params: Any) -> bool:
-    """Whether the neurons of a params tree work on {-1, 1}."""
+    """Return whether the neurons of a params tree work on {-1, 1}.
+
+    Example:
+        >>> is_symmetric([])
+        False
+    """
     return any(node.spec.symmetric for node in named_nodes(params).values())
 
 
 def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Prediction and target of a real network, both float in [0, 1].
+    """Return prediction and target of a real network, both float in [0, 1].
 
     Args:
         apply: `(params, x) -> prediction`.
-        params: params tree; symmetric neurons get x in [-1, 1].
-        x: images, bool or float.
-        y: targets, bool, or float in the range of the neurons.
+        params: Params tree; symmetric neurons get x in [-1, 1].
+        x: Images, bool or float.
+        y: Targets, bool, or float in the range of the neurons.
 
     Returns:
         (prediction, target), float32 or wider.
@@ -99,18 +112,18 @@ def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.
     return (apply(params, x) + 1) / 2, target
 
 
-def within(images: jax.Array, frame: tuple[int, int]) -> jax.Array:
-    """Images without the pixels along their frame.
+def crop_border(images: Any, frame: tuple[int, int]) -> Any:
+    """Remove rows and columns from each side of images.
 
     Args:
         images: `(N, H, W, ...)`.
-        frame: rows and columns to leave out on either side.
+        frame: Rows and columns to remove on either side.
 
     Returns:
         `(N, H - 2 frame[0], W - 2 frame[1], ...)`.
 
     Example:
-        >>> within(jnp.zeros((1, 7, 5, 1)), (2, 0)).shape
+        >>> crop_border(jnp.zeros((1, 7, 5, 1)), (2, 0)).shape
         (1, 3, 5, 1)
     """
     rows, columns = (
@@ -120,16 +133,24 @@ def within(images: jax.Array, frame: tuple[int, int]) -> jax.Array:
 
 
 def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
-    """Metrics of a params tree on binary images: the three columns that always stand together.
+    """Make the function that measures a params tree on binary images.
 
     Args:
         apply: `(params, x) -> prediction`, for real and binary params alike.
-        method: of `morphax.binarize`.
+        method: Method of `morphax.binarize`. The default is the fastest; recipes choose the method
+            of the network that they return by held-out pairs.
 
     Returns:
         A jitted `(params, (x, y)) -> dict` with "float" and "binary" (Dice), "gap" (share of pixels
         where they differ), "certified" (share of neurons) and "exact" (1 where the whole network is
         certified).
+
+    Example:
+        >>> from morphax import models
+        >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
+        >>> x = jnp.zeros((1, 5, 5, 1), bool)
+        >>> sorted(make_evaluate(models.bimonn)(params, (x, x)))
+        ['binary', 'certified', 'exact', 'float', 'gap']
     """
 
     @jax.jit
@@ -157,16 +178,17 @@ def make_chunk(
     mine_every: int = 50,
     mesh: Mesh | None = None,
 ) -> Chunk:
-    """Many steps in one program: `(key, state, data) -> (state, mean loss)`, jitted.
+    """Make one program of many steps: `(key, state, data) -> (state, mean loss)`, jitted.
 
     Args:
-        step: from `make_step`.
-        batch_size: images a step, drawn with replacement; step i draws from `fold_in(key, i)`.
-        length: steps of one scan.
-        mine: draws the images of the next steps, such as `morphax.recipes._hard_examples.make_mine`.
-        mine_every: steps between two calls of `mine`; divides `length`.
-        mesh: from `morphax.distributed.mesh`: its axis "data" cuts every batch, "neurons" the banks.
-            The batches are those of a single device; only the order of the sums differs.
+        step: Step of `make_step`.
+        batch_size: Images in a step, drawn with replacement; step i draws from `fold_in(key, i)`.
+        length: Steps of one scan.
+        mine: `(key, params, data) -> data`, which draws the images of the next steps: recipes draw
+            images that the network has wrong more often.
+        mine_every: Steps between two calls of `mine`; divides `length`.
+        mesh: Mesh of `morphax.distributed.mesh`: its axis "data" cuts every batch, "neurons" the
+            banks. The batches are those of a single device; only the order of the sums differs.
 
     Returns:
         The program; make it once to train several times.

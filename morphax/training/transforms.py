@@ -1,7 +1,7 @@
-"""Optax transforms that know neurons; each finds the `BiSE` nodes in the updates by type.
+"""Optax transforms for neurons; each finds the `BiSE` nodes in the updates by their type.
 
-The constraints must be last in an `optax.chain`: they turn the update into the one that lands on the
-constraint. Leaves outside nodes pass through.
+Constraints must be last in an `optax.chain`: they replace an update by one that ends on the
+constraint. Leaves outside of nodes are not changed.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from morphax.projection import project
 from morphax.projection.result import INVALID
 
 Schedule = Callable[[Any], Any]
-"""Step -> value, as Optax's schedules."""
+"""Function of the step, as in Optax."""
 
 
 class StepState(NamedTuple):
-    """Number of updates seen, int32 `()`."""
+    """Hold the number of updates so far, int32 `()`."""
 
     step: jax.Array
 
 
 def _on_nodes(function: Callable[[BiSE, BiSE], BiSE]) -> optax.GradientTransformation:
-    """A stateless transform `(update node, params node) -> update node`."""
+    """Make a stateless transform of `(update node, params node) -> update node`."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
@@ -43,10 +43,12 @@ def scale_updates(
 ) -> optax.GradientTransformation:
     """Multiply the updates of each kind of parameter by its own factor.
 
-    A bias lives in units of a sum of n weights, so it may deserve larger steps.
+    A bias is of the size of a sum of n weights, so it may need larger steps.
 
     Args:
-        weight, bias, scale: the factors.
+        weight: Factor of the updates of weights.
+        bias: Factor of the updates of biases.
+        scale: Factor of the updates of scales.
 
     Returns:
         An `optax.GradientTransformation`.
@@ -58,19 +60,20 @@ def scale_updates(
 
 
 def keep_weights_in(low: float = 0.0, high: float = 1.0) -> optax.GradientTransformation:
-    """Constraint: latent weights stay in [low, high]. Must be last in the chain.
+    """Keep latent weights in [low, high]; a constraint, last in the chain.
 
-    With "identity" weights this box is what makes learned structuring elements crisp: pixels outside S
-    reach exactly 0 and no single pixel can outgrow the others.
+    With "identity" weights this box makes learned structuring elements crisp: pixels outside S
+    reach exactly 0, and no pixel can outgrow the others.
 
     Args:
-        low, high: the box.
+        low: Lower end of the box.
+        high: Upper end of the box.
 
     Returns:
         An `optax.GradientTransformation`.
 
     Raises:
-        ValueError: an empty box.
+        ValueError: An empty box.
 
     Example:
         >>> optimizer = optax.chain(optax.adam(1e-2), keep_weights_in(0.0, 1.0))
@@ -84,12 +87,13 @@ def keep_weights_in(low: float = 0.0, high: float = 1.0) -> optax.GradientTransf
 
 
 def set_scale(schedule: Schedule) -> optax.GradientTransformation:
-    """Constraint: |p| of every neuron follows a schedule, its sign is kept. Must come last.
+    """Make |p| of every neuron follow a schedule, with its sign; a constraint, last in the chain.
 
-    Annealing p from soft to hard lets a network settle before its thresholds bite.
+    Annealing p from soft to hard lets the weights move before the thresholds saturate.
 
     Args:
-        schedule: step -> |p| > 0, such as `optax.exponential_decay` with a rate above 1.
+        schedule: Function of the step with |p| > 0, such as `optax.exponential_decay` with a rate
+            above 1.
 
     Returns:
         An `optax.GradientTransformation`.
@@ -112,6 +116,7 @@ def set_scale(schedule: Schedule) -> optax.GradientTransformation:
 
 
 PENALTIES = ("exact", "constant-exact", "constant-uniform", "constant-normal")
+"""Regularisers of `add_regularizer`."""
 
 
 def add_regularizer(
@@ -126,26 +131,29 @@ def add_regularizer(
 ) -> optax.GradientTransformation:
     """Add the gradient of a regulariser to the updates, as `optax.add_decayed_weights` adds decay.
 
-    Put it before the optimizer to have it adapted like the loss, after it to decouple it (with a
-    negative coefficient, as updates are added).
+    Before the optimizer in the chain, it is adapted like the loss. After it, it is decoupled; the
+    coefficient is negative then, as updates are added.
 
     Args:
         penalty: "exact" (L_exact), "constant-exact", "constant-uniform" or "constant-normal".
-        coefficient: a number, or a schedule of the step.
-        delay: steps before it switches on.
-        every: evaluate it only every so many steps, that much stronger.
-        neurons: for "exact": evaluate it on a rotating block of so many neurons of each bank.
-        mask: path of a bank (such as "layers_0/bise") -> whether it is regularised.
-        **options: of `morphax.regularizers.exact` (bias_weight, margin, relative_margin).
+        coefficient: A number, or a schedule of the step.
+        delay: Steps before the penalty begins.
+        every: Evaluate the penalty once in `every` steps and scale its gradient by `every`, so that
+            its average strength is unchanged.
+        neurons: For "exact": evaluate it on a rotating block of so many neurons of each bank.
+        mask: Function of the path of a bank (such as "layers_0/bise") that returns whether the bank
+            is regularised.
+        **options: Options of `morphax.regularizers.exact` (bias_weight, margin, relative_margin).
 
     Returns:
         An `optax.GradientTransformation`; its state counts the steps.
 
     Raises:
-        ValueError: unknown penalty, or `every` below 1.
+        ValueError: An unknown penalty, or `every` below 1.
 
     Example:
-        >>> optimizer = optax.chain(add_regularizer("constant-exact", 1e-3, delay=1000), optax.adam(1e-2))
+        >>> penalty = add_regularizer("constant-exact", 1e-3, delay=1000)
+        >>> optimizer = optax.chain(penalty, optax.adam(1e-2))
     """
     _checks.one_of("penalty", penalty, PENALTIES)
     _checks.require(every >= 1, "every", "1 or more", every)
@@ -179,18 +187,18 @@ def _masked(params: Any, mask: Callable[[str], bool] | None) -> list[Any]:
 def keep_activable(
     *, every: int = 1, relative_margin: float = 1e-3, **options: Any
 ) -> optax.GradientTransformation:
-    """Constraint: every `every` steps, put all neurons onto their nearest activable parameters.
+    """Move all neurons to their nearest activable parameters; a constraint, last in the chain.
 
-    Must be last in the chain. The projection is of the effective parameters; the latent ones are then
-    solved for. Maps that cannot reach it come close: "positive" weights stay above 1e-6 of the largest
-    one, "dual" weights are projected up to the common factor that their sum fixes (weights, bias and
-    1/scale change by it, which keeps the function), and a "positive" bias stays above its offset.
+    The effective parameters are projected, and the latent ones are solved for. Maps that cannot
+    reach the projection come close: "positive" weights stay above 1e-6 of the largest one, "dual"
+    weights are projected up to the common factor that their sum fixes (weights, bias and 1/scale
+    change by it, which keeps the function), and a "positive" bias stays above its offset.
 
     Args:
-        every: steps between projections.
-        relative_margin: kept from the bounds, as a multiple of ||(w, b)||, so that neurons are
+        every: Steps between two projections.
+        relative_margin: Distance to the bounds, as a multiple of ||(w, b)||, so that neurons are
             certified strictly.
-        **options: of `morphax.project` (operation, bias_weight, margin).
+        **options: Options of `morphax.project` (operation, bias_weight, margin).
 
     Returns:
         An `optax.GradientTransformation`.
@@ -203,7 +211,7 @@ def keep_activable(
     """
     _checks.require(every >= 1, "every", "1 or more", every)
 
-    def land(u: BiSE, p: BiSE) -> BiSE:
+    def to_activable(u: BiSE, p: BiSE) -> BiSE:
         moved: BiSE = jax.tree.map(jnp.add, p, u)
         target = _activable(moved, relative_margin, options)
         return jax.tree.map(jnp.subtract, target, p)
@@ -211,16 +219,16 @@ def keep_activable(
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         _checks.require(params is not None, "params", "the params tree (pass it to update)", params)
         step = state.step + 1
-        landed = jax.lax.cond(
-            step % every == 0, lambda u: map_nodes(land, u, params), lambda u: u, updates
+        projected = jax.lax.cond(
+            step % every == 0, lambda u: map_nodes(to_activable, u, params), lambda u: u, updates
         )
-        return landed, StepState(step)
+        return projected, StepState(step)
 
     return optax.GradientTransformation(lambda params: StepState(jnp.zeros((), jnp.int32)), update)
 
 
 def _activable(node: BiSE, relative_margin: float, options: dict[str, Any]) -> BiSE:
-    """The node whose effective parameters are the projection of those of `node`."""
+    """Return the node whose effective parameters are the projection of those of `node`."""
     spec = node.spec
     weights, bias, scale = effective(node)
     near = project(
@@ -231,9 +239,11 @@ def _activable(node: BiSE, relative_margin: float, options: dict[str, Any]) -> B
         relative_margin=relative_margin,
         **options,
     )
-    fine = near.status != INVALID
-    projected = jnp.where(fine[..., None], near.weights, weights)
-    threshold = jnp.where(fine, near.bias, bias)
+    # Neurons that have no projection, such as those with NaN, stay as they are.
+    is_valid = near.status != INVALID
+    projected = jnp.where(is_valid[..., None], near.weights, weights)
+    threshold = jnp.where(is_valid, near.bias, bias)
+    # What a map cannot reach is replaced by what it can, nearby.
     if spec.weight_map != "identity":
         projected = jnp.maximum(projected, 1e-6 * projected.max(-1, keepdims=True) + 1e-30)
     if spec.weight_map == "dual":

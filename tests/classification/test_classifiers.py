@@ -1,6 +1,7 @@
 """Classifiers that are binary to the end: wiring, carriers, certificates, training and its resumption."""
 
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ import pytest
 
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network
-from morphax.classification import clauses, model
-from morphax.classification import train as recipes
+from morphax.classification import ClauseConfig, clauses, learn_classifier, model
+from morphax.classification import train as training
+from morphax.classification.augment import augment
 from morphax.morphology import levelsets
+from morphax.training import RunOptions, loop
 
-TINY = clauses.Recipe(banks=((3, 6), (5, 5)), literals=4.0)
+TINY = ClauseConfig(banks=((3, 6), (5, 5)), literals=4.0)
 
 
 def bank(rng, size, channels, count):
@@ -149,21 +152,22 @@ def shapes(count, size=14):
 THRESHOLDS = np.array([[100.0]], np.float32)
 
 
-@pytest.mark.parametrize("road", clauses.ROADS)
-def test_both_roads_learn_and_lose_nothing(road):
+@pytest.mark.parametrize("how", clauses.TRAININGS)
+def test_both_ways_learn_and_lose_nothing(how):
     images, labels = shapes(400)
     recipe = TINY._replace(
-        road=road, **({"penalty": 1e-3, "sharpness": (4.0, 32.0)} if road == "smooth" else {})
+        training=how, **({"penalty": 1e-3, "sharpness": (4.0, 32.0)} if how == "smooth" else {})
     )
     recipe = recipe._replace(rotation=0.0, shear=0.0, rates=(0.03, 0.02))
-    trained = recipes.fit_classifier(
+    trained = learn_classifier(
         jax.random.key(0),
         (images, labels),
         thresholds=THRESHOLDS,
-        recipe=recipe,
+        config=recipe,
         epochs=12,
         batch_size=40,
     )
+    assert bool(trained.certificate.exact)
     found = certify(trained.params)["erosions"]
     assert all(bool(part.exact.all()) for part in found)
     assert all(bool((part.operation == 0).all()) for part in found)
@@ -177,56 +181,83 @@ def test_both_roads_learn_and_lose_nothing(road):
     assert (np.asarray(binary) == answers[400:]).mean() > 0.9
 
 
-@pytest.mark.parametrize("road", clauses.ROADS)
-def test_training_and_the_shipped_network_agree(road):
+@pytest.mark.parametrize("how", clauses.TRAININGS)
+def test_training_and_the_shipped_network_agree(how):
     images, _ = shapes(60)
-    recipe = TINY._replace(road=road)
-    latent = clauses.start(jax.random.key(3), images, THRESHOLDS, classes=2, recipe=recipe)
+    recipe = TINY._replace(training=how)
+    latent = clauses.init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=recipe)
     levels = levelsets.decompose(images, THRESHOLDS.astype(int)).astype(jnp.float32)
-    least = clauses.violations(latent, levels, recipe=recipe, sharpness=recipe.sharpness[1])
-    params, _, _ = clauses.finish(latent, recipe=recipe)
+    least = clauses.violations(latent, levels, config=recipe, sharpness=recipe.sharpness[1])
+    params, _, _ = clauses.to_network(latent, config=recipe)
     shipped = model.features(params["erosions"], levels)
-    slope = 40.0 if road == "straight-through" else recipe.slope[1]
+    slope = 40.0 if how == "straight-through" else recipe.slope[1]
     trained = [jax.nn.sigmoid(slope * (0.5 - v)).reshape(len(v), -1) for v in least]
     np.testing.assert_allclose(shipped, jnp.concatenate(trained, 1), atol=2e-5)
-    assert 0.01 < float((shipped > 0.5).mean()) < 0.99 or road == "smooth"
+    assert 0.01 < float((shipped > 0.5).mean()) < 0.99 or how == "smooth"
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    """Killed at any record, also within an epoch; the log is cut back to the checkpoint."""
     images, labels = shapes(100)
     options = {
         "thresholds": THRESHOLDS,
-        "recipe": TINY,
+        "config": TINY,
         "epochs": 4,
         "batch_size": 20,
         "log_every": 6,
     }
-    key = jax.random.key(1)
-    whole = recipes.fit_classifier(key, (images, labels), **options)
-    real, seen = recipes._save, []
+    key, pairs = jax.random.key(1), (images, labels)
+    log = tmp_path / "log.jsonl"
+    saved = RunOptions(log=log, checkpoint=tmp_path / "run", checkpoint_every=2)
+    whole = learn_classifier(key, pairs, **options)
 
-    def crash(*given):
-        real(*given)
-        seen.append(given[2])
-        if len(seen) == 2:
-            raise KeyboardInterrupt
+    class Killed(BaseException):
+        pass
 
-    monkeypatch.setattr(recipes, "_save", crash)
-    with pytest.raises(KeyboardInterrupt):
-        recipes.fit_classifier(key, (images, labels), folder=tmp_path, **options)
-    monkeypatch.setattr(recipes, "_save", real)
-    resumed = recipes.fit_classifier(key, (images, labels), folder=tmp_path, **options)
-    assert [r["step"] for r in resumed.history] == [6, 12, 18, 20]
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match=r"^folder: expected"):
-        recipes.fit_classifier(key, (images, labels), folder=tmp_path, **{**options, "epochs": 5})
+    real, seen = loop.append_jsonl, []
+
+    def dies(path, record):
+        real(path, record)
+        seen.append(record["step"])
+        if seen == [6, 12, 18]:
+            raise Killed
+
+    monkeypatch.setattr(loop, "append_jsonl", dies)
+    with pytest.raises(Killed):
+        learn_classifier(key, pairs, run=saved, **options)
+    resumed = learn_classifier(key, pairs, run=saved, **options)
+    assert seen == [6, 12, 18, 18, 20], "only what was missing is made again"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines == resumed.history
+    assert [record["step"] for record in lines] == [6, 12, 18, 20]
+    for a, b in zip(whole.history, lines, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    jax.tree.map(np.testing.assert_array_equal, whole[:2], resumed[:2])
+    np.testing.assert_array_equal(whole.votes, resumed.votes)
+    with pytest.raises(ValueError, match=r"^settings: expected .* as in the checkpoint"):
+        learn_classifier(key, pairs, run=saved, **{**options, "epochs": 5})
+
+
+def test_a_classifier_that_is_trivial_says_so():
+    images, labels = shapes(100)
+    options = {"thresholds": THRESHOLDS, "config": TINY, "batch_size": 20}
+    blank = np.zeros_like(images)
+    learned = learn_classifier(
+        jax.random.key(0), (blank, labels), valid=(blank, labels), epochs=0.2, **options
+    )
+    assert learned.accuracy <= learned.trivial == 0.5
+    assert learned.warning.startswith("No better than a trivial answer: 50.0% of the held-out")
+    cut = learn_classifier(
+        jax.random.key(0), (images, labels), log_every=1, run=RunOptions(time_limit=1e-9), **options
+    )
+    assert len(cut.history) == 1
+    assert "cut short" in cut.warning
 
 
 def test_what_is_not_finite_changes_nothing():
     images, labels = shapes(40)
-    optimizer, step = recipes.make_step(TINY, THRESHOLDS, steps=10)
-    latent = clauses.start(jax.random.key(0), images, THRESHOLDS, classes=2, recipe=TINY)
+    optimizer, step = training.make_step(TINY, THRESHOLDS, steps=10)
+    latent = clauses.init_latent(jax.random.key(0), images, THRESHOLDS, classes=2, config=TINY)
     poisoned = {**latent, "bias": jnp.array([jnp.nan, 0.0])}
     after, _, loss, _ = step(
         poisoned, optimizer.init(latent), images[:20], labels[:20], jax.random.key(0), 0.0
@@ -239,16 +270,14 @@ def test_what_is_not_finite_changes_nothing():
 
 def test_augmentation_moves_images_and_keeps_them_in_range(rng):
     images = jnp.asarray(rng.random((8, 14, 14, 2)), jnp.float32)
-    recipe = clauses.Recipe(flip=True)
-    moved = recipes.augment(jax.random.key(0), images, recipe=recipe)
+    recipe = ClauseConfig(flip=True)
+    moved = augment(jax.random.key(0), images, config=recipe)
     assert moved.shape == images.shape
     assert float(moved.min()) >= 0
     assert float(moved.max()) <= 1 + 1e-6
     still = recipe._replace(shift=0.0, rotation=0.0, scale=0.0, shear=0.0, flip=False)
-    np.testing.assert_allclose(
-        recipes.augment(jax.random.key(0), images, recipe=still), images, atol=1e-5
-    )
-    mirrored = recipes.augment(jax.random.key(0), images, recipe=still._replace(flip=True))
+    np.testing.assert_allclose(augment(jax.random.key(0), images, config=still), images, atol=1e-5)
+    mirrored = augment(jax.random.key(0), images, config=still._replace(flip=True))
     same = np.abs(np.asarray(mirrored - images)).max((1, 2, 3)) < 1e-5
     back = np.abs(np.asarray(mirrored[:, :, ::-1] - images)).max((1, 2, 3)) < 1e-5
     assert (same ^ back).all()
@@ -258,8 +287,8 @@ def test_augmentation_moves_images_and_keeps_them_in_range(rng):
 
 def test_without_rotation_images_move_by_whole_pixels(rng):
     images = rng.integers(-300, 900, (60, 9, 11, 2))
-    recipe = clauses.Recipe(rotation=0.0, scale=0.0, shear=0.0, shift=2.0, flip=True)
-    moved = np.asarray(recipes.augment(jax.random.key(3), jnp.asarray(images), recipe=recipe))
+    recipe = ClauseConfig(rotation=0.0, scale=0.0, shear=0.0, shift=2.0, flip=True)
+    moved = np.asarray(augment(jax.random.key(3), jnp.asarray(images), config=recipe))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     seen = set()
     for image, wide in zip(moved, padded, strict=True):
@@ -273,14 +302,14 @@ def test_without_rotation_images_move_by_whole_pixels(rng):
     assert {dy for dy, _, _ in seen} == {dx for _, dx, _ in seen} == set(range(5))
     assert {side for _, _, side in seen} == {1, -1}
     still = recipe._replace(shift=0.0, flip=False)
-    np.testing.assert_array_equal(recipes.augment(jax.random.key(0), images, recipe=still), images)
+    np.testing.assert_array_equal(augment(jax.random.key(0), images, config=still), images)
 
 
 @pytest.mark.parametrize("shape, stride, regions", [((14, 17), 2, 3), ((10, 10), 3, 3)])
 def test_training_sees_the_windows_of_the_network_region_by_region(rng, shape, stride, regions):
     levels = jnp.asarray(rng.random((2, *shape, 3)), jnp.float32)
     recipe = TINY._replace(stride=stride, regions=regions)
-    seen = np.asarray(clauses._windows(levels, 5, recipe))
+    seen = np.asarray(clauses._region_windows(levels, 5, recipe))
     wanted = np.asarray(model.windows(levels, size=5, stride=stride, regions=regions))
     rows, columns = (n // regions for n in wanted.shape[1:3])
     for i, j in itertools.product(range(regions), repeat=2):

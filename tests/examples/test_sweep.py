@@ -211,12 +211,12 @@ def test_missing_data_is_one_line(example, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("road", ["smooth", "straight-through"])
-def test_dense_neurons_are_erosions_and_complemented_dilations(road, rng):
+@pytest.mark.parametrize("training", ["smooth", "straight-through"])
+def test_dense_neurons_are_erosions_and_complemented_dilations(training, rng):
     """On all images of 6 pixels, against the sets themselves."""
     q = np.where(rng.random((6, 8)) < 0.4, 0.9, -0.9).astype(np.float32)
     q[0] = 0.9  # no empty set
-    node = dense.node(jnp.asarray(q), road=road, sharpness=32.0, slope=16.0)
+    node = dense.node(jnp.asarray(q), training=training, sharpness=32.0, slope=16.0)
     binary = morphax.binarize(node)
     x = (np.arange(64)[:, None] >> np.arange(6) & 1).astype(bool)
     every = np.stack([x[:, q[:, j] > 0].all(1) for j in range(4)], 1)
@@ -232,7 +232,7 @@ def test_dense_neurons_are_erosions_and_complemented_dilations(road, rng):
 def test_dense_counts_are_integer_votes(rng):
     q = rng.normal(size=(6, 8)).astype(np.float32)
     lui = morphax.binarize(
-        dense.node(jnp.asarray(q), road="straight-through", sharpness=1, slope=2.0)
+        dense.node(jnp.asarray(q), training="straight-through", sharpness=1, slope=2.0)
     )
     votes, bias = rng.integers(-3, 4, (8, 10)), rng.integers(-5, 6, 10)
     x = jnp.asarray(rng.random((40, 6)) < 0.5)
@@ -244,7 +244,7 @@ def test_dense_counts_are_integer_votes(rng):
 def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 5, 5, 1)).astype(np.uint8)
-    given = {"road": "smooth", "neurons": 4, "epochs": 2, "batch": 10, "length": 2}
+    given = {"training": "smooth", "neurons": 4, "epochs": 2, "batch": 10, "length": 2}
     train_set = images, rng.integers(0, 10, 40).astype(np.int32)
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
@@ -274,7 +274,7 @@ def test_neurons_without_pixels_become_a_bias(rng):
     latent = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), latent)
     settled, count = dense.settle(latent)
     assert count == 2
-    given = {"road": "straight-through", "sharpness": 1.0, "slope": 40.0}
+    given = {"training": "straight-through", "sharpness": 1.0, "slope": 40.0}
     x = rng.random((20, 6)) < 0.5
     scores = []
     for tree in (latent, settled):

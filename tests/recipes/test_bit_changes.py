@@ -10,7 +10,8 @@ from morphax import BinaryBiSE, Spec
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.recipes import _bit_changes
-from morphax.recipes.bits import train_bits
+from morphax.recipes.bits import learn_bits
+from morphax.training import RunOptions
 
 SPEC = Spec("spatial", "identity", "centred")
 
@@ -96,7 +97,7 @@ def test_ranked_goes_with_what_the_changes_do(rng):
     assert (np.diff(falls) <= 0).all()
     before = loss(layers, x, y)
     real = np.array(
-        [before - loss(_bit_changes.changed(layers, (change,)), x, y) for _, change in found]
+        [before - loss(_bit_changes.with_changes(layers, (change,)), x, y) for _, change in found]
     )
     small = np.abs(real) < 0.02  # first order
     assert small.sum() > 5
@@ -107,7 +108,7 @@ def test_ranked_never_empties_a_set(rng):
     layers = network(rng)
     x = rng.random((2, 9, 9, 2)) < 0.5
     for _, change in _bit_changes.ranked(layers, _bit_changes.slopes(layers, x, x[..., :1])):
-        for layer in _bit_changes.changed(layers, (change,)):
+        for layer in _bit_changes.with_changes(layers, (change,)):
             assert np.asarray(layer["bise"].selem).any((0, 1)).all()
             assert np.asarray(layer["lui"].selem).any(0).all()
 
@@ -138,7 +139,7 @@ def test_realize_is_certified_and_binarize_goes_back(rng):
         np.testing.assert_array_equal(back[i][name].complement, layers[i][name].complement)
 
 
-def test_learns_a_planted_operator_and_never_falls(rng):
+def test_learns_a_planted_operator_and_never_falls(rng, tmp_path):
     """From `the second level` to `the first, where the third is not near`."""
     gray = rng.random((40, 24, 24, 1))
     x = gray >= np.array([0.5, 0.7, 0.97])
@@ -158,30 +159,36 @@ def test_learns_a_planted_operator_and_never_falls(rng):
         },
         {"bise": BinaryBiSE(last, np.zeros((1, 1), bool), np.zeros((1, 1), bool), SPEC)},
     ]
-    seen = []
-    made, rounds = train_bits(
-        jax.random.key(0),
-        layers,
-        (x, y),
-        rounds=12,
-        tries=6,
-        on_round=lambda record, _: seen.append(record),
-    )
-    assert seen == rounds
-    values = [record.train for record in rounds]
+
+    def learn(**more):
+        return learn_bits(
+            jax.random.key(0), (x, y), valid=(x, y), initial=layers, rounds=12, tries=6, **more
+        )
+
+    learned = learn()
+    values = [record["train"] for record in learned.history]
     assert (np.diff(values) >= 0).all()
-    np.testing.assert_array_equal(np.asarray(models.bimonn(made, jnp.asarray(x))), y)
+    np.testing.assert_array_equal(np.asarray(models.bimonn(learned.binary, jnp.asarray(x))), y)
     assert values[-1] == pytest.approx(1.0, abs=1e-6)
-    again, _ = train_bits(jax.random.key(0), layers, (x, y), rounds=12, tries=6)
-    for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(again), strict=True):
-        np.testing.assert_array_equal(a, b)  # a function of its key
+    assert bool(learned.certificate.exact)
+    assert learned.verdict.error == 0
+    assert learned.warning is None
+    same = lambda a, b: np.testing.assert_array_equal(a, b)  # noqa: E731
+    jax.tree.map(same, morphax.binarize(learned.params), learned.binary)
+    # A function of its key, also when it is resumed: the generator and what waits are in the checkpoint.
+    cut = learn(run=RunOptions(checkpoint=tmp_path, time_limit=1e-9))
+    assert len(cut.history) == 1
+    assert "cut short" in cut.warning
+    again = learn(run=RunOptions(checkpoint=tmp_path))
+    jax.tree.map(same, again.binary, learned.binary)
+    assert [r["train"] for r in again.history] == values
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"x": np.zeros((2, 8, 8, 2), np.float32)}, r"train\[0\]: expected bool"),
-        ({"y": np.zeros((3, 8, 8, 1), bool)}, r"train\[1\]: expected 2 targets"),
+        ({"x": np.zeros((2, 8, 8, 2), np.float32)}, r"train\[0\]: expected a bool array"),
+        ({"y": np.zeros((3, 8, 8, 1), bool)}, r"train\[1\]: expected images"),
         ({"rounds": 0}, "rounds, tries: expected 1 or more"),
     ],
 )
@@ -191,7 +198,8 @@ def test_bad_input(rng, changes, message):
         "y": np.zeros((2, 8, 8, 1), bool),
         "rounds": 1,
     } | changes
+    pair = given["x"], given["y"]
     with pytest.raises(ValueError, match=message):
-        train_bits(
-            jax.random.key(0), network(rng), (given["x"], given["y"]), rounds=given["rounds"]
+        learn_bits(
+            jax.random.key(0), pair, valid=pair, initial=network(rng), rounds=given["rounds"]
         )

@@ -93,7 +93,7 @@ def test_targets_along_the_frame_change_nothing():
     ]
     assert bool(found[0].certificate.exact)
     assert bool((models.bimonn(found[0].binary, images) == targets).all())
-    assert [each.restarts for each in found] == [1, 1]
+    assert [each.runs for each in found] == [1, 1]
     same = jax.tree.map(lambda a, b: bool((a == b).all()), found[0].params, found[1].params)
     assert jax.tree.all(same)
 
@@ -113,7 +113,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
         steps=50,
         restarts=1,
         frame=(2, 2),
-        log=tmp_path / "log.jsonl",
+        run=training.RunOptions(log=tmp_path / "log.jsonl"),
     )
     assert '"part": "changed"' in (tmp_path / "log.jsonl").read_text()
 
@@ -189,10 +189,10 @@ def test_starts_go_through_the_known_ones_and_then_vary():
     for params, known in ((one, _starts.ONE_MAP), (several, _starts.SEVERAL_MAPS)):
         count = len(known)
         for round_ in (0, 1):
-            found = [_starts.start_of(params, r + round_ * count) for r in range(count)]
+            found = [_starts.nth_start(params, r + round_ * count) for r in range(count)]
             assert found == [(start, round_) for start in known]
-    assert _starts.start_of(one, 7) == (_starts.Start(None, 0), 1)
-    assert {_starts.start_of(several, r)[0].skip for r in range(12, 18)} == {0, 1, -1}
+    assert _starts.nth_start(one, 7) == (_starts.Start(None, 0), 1)
+    assert {_starts.nth_start(several, r)[0].skip for r in range(12, 18)} == {0, 1, -1}
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -205,7 +205,7 @@ def test_begin_puts_biases_where_it_says(symmetric):
         symmetric=symmetric,
         bias_map="raw" if symmetric else "centred",
     )
-    begun = _starts.begin(jax.random.key(1), params, _starts.Start((0.8, 0.2)), scale=2.0)
+    begun = _starts.initialise(jax.random.key(1), params, _starts.Start((0.8, 0.2)), scale=2.0)
     for layer, quantile in zip(begun, (0.8, 0.2), strict=True):
         weights, bias, scale = effective(layer["bise"])
         total = weights.sum(-1)
@@ -213,8 +213,8 @@ def test_begin_puts_biases_where_it_says(symmetric):
         np.testing.assert_allclose(low / total, quantile, rtol=1e-5)
         np.testing.assert_allclose(scale, 1.0 if symmetric else 2.0)
         np.testing.assert_allclose(weights.mean(), 0.5, rtol=1e-5)
-    drawn = _starts.begin(jax.random.key(1), params, _starts.Start(), scale=2.0)
-    again = _starts.begin(jax.random.key(2), params, _starts.Start(), scale=2.0)
+    drawn = _starts.initialise(jax.random.key(1), params, _starts.Start(), scale=2.0)
+    again = _starts.initialise(jax.random.key(2), params, _starts.Start(), scale=2.0)
     assert (drawn[0]["bise"].bias != again[0]["bise"].bias).all()
 
 
@@ -223,7 +223,9 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     params = models.init_bimonn(
         jax.random.key(0), [1, 2, 1], kernel_size=5, weight_map="identity", bias_map="centred"
     )
-    begun = _starts.begin(jax.random.key(1), params, _starts.Start((0.8, 0.2), skip), scale=2.0)
+    begun = _starts.initialise(
+        jax.random.key(1), params, _starts.Start((0.8, 0.2), skip), scale=2.0
+    )
     first, second = (layer["bise"] for layer in begun)
     for window in (first.weight[..., 0, 0], second.weight[..., 0, 0]):
         around = (window.sum() - window[2, 2]) / 24
@@ -250,14 +252,14 @@ def two_layers(symmetric, first, second, size=3):
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(
     "operation, first, second, kind",
-    [("white_top_hat", 0.95, 0.05, 1), ("black_top_hat", 0.05, 0.95, -1)],
+    [("white_top_hat", 0.95, 0.05, "white"), ("black_top_hat", 0.05, 0.95, "black")],
 )
 def test_a_residue_is_the_top_hat_and_certified(symmetric, operation, first, second, kind):
     images = jax.random.bernoulli(jax.random.key(0), 0.6, (64, 12, 13, 1))
     targets = data.target(images, operation, elements.square(3))
-    assert _residues.kind((images, targets)) == kind
+    assert _residues.top_hat_kind((images, targets)) == kind
     inner = two_layers(symmetric, first, second)
-    _, wanted = _residues.changed((images, targets))
+    _, wanted = _residues.changed_pixels((images, targets))
     assert bool((models.bimonn(binarize(inner), images) == wanted).all())
     like = models.init_bimonn(
         jax.random.key(0),
@@ -293,7 +295,7 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
     targets = data.target(images, "opening", elements.square(3))
     params = hardly_an_erosion(symmetric)
     assert not bool(morphax.certify_network(models.bimonn, params, (1, 12, 13, 1)).exact)
-    settled = _search.settle(params)
+    settled = _search.make_activable(params)
     assert bool(morphax.certify_network(models.bimonn, settled, (1, 12, 13, 1)).exact)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), binarize(settled), binarize(params))
     assert jax.tree.all(same)
@@ -308,7 +310,7 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
     params = hardly_an_erosion(False)
     targets = models.bimonn(binarize(params), images)
     noisy = targets.at[:wrong_images].set(~targets[:wrong_images])
-    programs = operators._programs(50, 50, 4, 1e-2, False, (0, 0))
+    programs = operators._run_config(50, 4, 1e-2, False, (0, 0))
     record = {k: float(v) for k, v in programs.evaluate(params, (images, targets)).items()}
     assert (record["exact"], record["binary"]) == (0, 1)
 
@@ -325,24 +327,25 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
         programs,
         restarts=2,
         goal=1.0,
+        run=training.RunOptions(),
     )
     assert found.history[-1]["exact"] == 1
     assert found.history[-1]["binary"] == record["binary"]
     assert int(found.wrong.sum()) == wrong_images
-    assert found.right == (not wrong_images)
+    assert found.is_right == (not wrong_images)
     assert bool(morphax.certify_network(models.bimonn, found.params, (1, 12, 13, 1)).exact)
 
 
 def test_what_is_no_residue_is_not_taken_for_one():
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))
     moved = jnp.roll(images, 1, 1)
-    assert _residues.kind((images, moved)) == 0
-    assert _residues.kind((images, jnp.zeros_like(images))) == 0  # both would hold
+    assert _residues.top_hat_kind((images, moved)) is None
+    assert _residues.top_hat_kind((images, jnp.zeros_like(images))) is None  # both would hold
     one, two = (models.init_bimonn(jax.random.key(0), [1, maps, 1]) for maps in (1, 2))
-    with pytest.raises(ValueError, match="kind: expected 1 or -1, got 0"):
-        _residues.residue(one, two, 0, scale=20.0)
+    with pytest.raises(ValueError, match="kind: expected one of 'white', 'black', got 'grey'"):
+        _residues.residue(one, two, "grey", scale=20.0)
     with pytest.raises(ValueError, match=r"params: expected channels \[1, 1, 1\]"):
-        _residues.residue(two, one, 1, scale=20.0)
+        _residues.residue(two, one, "white", scale=20.0)
 
 
 @pytest.mark.parametrize(

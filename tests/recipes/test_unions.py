@@ -1,5 +1,7 @@
 """The recipe for unions: its measure, its parts, and a union that is found."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.recipes import unions
 from morphax.recipes._hard_examples import emphasise, make_wrong_images
+from morphax.recipes._map_training import random_map
+from morphax.training import RunOptions
 
 
 def test_f_measure_against_counts(rng):
@@ -52,7 +56,7 @@ def test_a_union_of_openings_is_found_and_proved(learned):
     assert bool(found.certificate.exact)
     assert bool((models.bimonn(found.binary, x) == y).all())
     assert bool(((models.bimonn(found.params, x.astype(jnp.float32)) > 0.5) == y).all())
-    assert [sum(record["steps"] for record in found.history)] == [4 * 300 * found.restarts + 300]
+    assert [sum(record["steps"] for record in found.history)] == [4 * 300 * found.runs + 300]
 
 
 def test_maps_side_by_side_are_their_union(learned, rng):
@@ -63,7 +67,7 @@ def test_maps_side_by_side_are_their_union(learned, rng):
         params = models.init_bimonn(
             jax.random.key(i), (1, 1, 1), kernel_size=3, weight_map="identity", bias_map="centred"
         )
-        maps.append(unions._start(jax.random.key(i), params))
+        maps.append(random_map(jax.random.key(i), params))
     united = unions._united(maps)
     assert united[0]["bise"].spec == node.spec
     x = jnp.asarray(random_images(rng, (16, 9, 11, 1)))
@@ -129,3 +133,32 @@ def test_noisti_is_what_the_recipe_is_for():
     ]
     assert float(metrics.dice(opened[0] | opened[1] | opened[2], clean)) > 0.97
     assert max(float(metrics.dice(one, clean)) for one in opened) < 0.7
+
+
+def test_a_union_goes_on_where_it_stopped(tmp_path):
+    """Cut short after every record, the same union comes out, and the log has each record once."""
+    x, y = pairs_of(jax.random.key(0), 16, size=10)
+    options = {"maps": 2, "kernel_size": 3, "steps": 8, "starts": 2, "retries": 0, "joint_steps": 8}
+
+    def learn(**run):
+        options_of_run = RunOptions(**run)
+        return unions.learn_union(
+            jax.random.key(0), (x, y), valid=(x, y), **options, run=options_of_run
+        )
+
+    whole = learn(log=tmp_path / "whole.jsonl")
+    cut = {"log": tmp_path / "log.jsonl", "checkpoint": tmp_path / "run"}
+    first = learn(**cut, time_limit=1e-9)
+    assert "cut short" in first.warning
+    assert first.params[0]["bise"].weight.shape[-1] == 1  # the union of the maps so far
+    again = learn(**cut)
+    jax.tree.map(np.testing.assert_array_equal, again.params, whole.params)
+    assert again.history == whole.history
+    lines = [
+        [{**json.loads(line), "seconds": 0} for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("log.jsonl", "whole.jsonl")
+    ]
+    assert lines[0] == lines[1]
+    assert [(r["search"], r["step"]) for r in lines[0]] == [
+        (search, step) for search in (0, 1, "joint") for step in (2, 4, 6, 8)
+    ]

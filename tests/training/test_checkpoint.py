@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from helpers.repository import ROOT, run_python
 from morphax import data, training
 from morphax.neurons import models
 from morphax.recipes.operators import learn_operator
+from morphax.training import RunOptions, TrainState
 from morphax.training.checkpoint import Checkpoints
-from morphax.training.loop import TrainState, drive
+from morphax.training.loop import drive
 
 
 @pytest.fixture(scope="module")
@@ -184,14 +186,8 @@ def steps_of(log):
 def test_a_run_goes_on_and_its_log_has_every_step_once(tmp_path, every):
     log = tmp_path / "log.jsonl"
     log.write_text('{"of": "another run"}\n{"torn')
-    options = {
-        "steps": 20,
-        "every": 2,
-        "log": log,
-        "checkpoint": tmp_path / "run",
-        "checkpoint_every": every,
-        "key": jax.random.key(5),
-    }
+    saved = RunOptions(log=log, checkpoint=tmp_path / "run", checkpoint_every=every)
+    options = {"steps": 20, "every": 2, "key": jax.random.key(5), "run": saved}
     for at in (0, 6, 10, 18):
         with pytest.raises(Stop):
             drive(interrupted(at), START, **options)
@@ -211,29 +207,111 @@ def test_a_run_goes_on_and_its_log_has_every_step_once(tmp_path, every):
     same(again.state, whole.state)
     assert again.history == run.history
     assert log.read_text().splitlines()[-1] == '{"of": "the next run"}'
-    longer = drive(count, START, **{**options, "steps": 24, "log": None})
+    longer = drive(count, START, **{**options, "steps": 24, "run": replace(saved, log=None)})
     assert int(longer.state.step) == 24
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path):
-    options = {"steps": 20, "every": 2, "checkpoint": tmp_path, "until": lambda r: r["step"] >= 6}
+    options = {
+        "steps": 20,
+        "every": 2,
+        "until": lambda r: r["step"] >= 6,
+        "run": RunOptions(checkpoint=tmp_path),
+    }
     first = drive(count, START, **options)
     assert int(drive(interrupted(6), START, **options).state.step) == 6 == len(first.history) * 2
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    options = {"steps": 2, "every": 2, "checkpoint": tmp_path}
-    drive(count, START, key=jax.random.key(1), tags={"restart": 0}, **options)
-    with pytest.raises(ValueError, match=r"^key: expected .* as in the checkpoint"):
-        drive(count, START, key=jax.random.key(2), tags={"restart": 0}, **options)
-    with pytest.raises(ValueError, match=r"^tags: expected .* as in the checkpoint"):
-        drive(count, START, key=jax.random.key(1), tags={"restart": 1}, **options)
+    def make(key, restart, settings):
+        run = RunOptions(checkpoint=tmp_path, tags={"restart": restart})
+        options = {"steps": 2, "every": 2, "settings": settings, "run": run}
+        return drive(count, START, key=jax.random.key(key), **options)
+
+    make(1, 0, {"sizes": (3, 5)})
+    make(1, 0, {"sizes": (3, 5)})  # a tuple is a list in JSON
+    for name, given in {
+        "key": (2, 0, {"sizes": (3, 5)}),
+        "tags": (1, 1, {"sizes": (3, 5)}),
+        "settings": (1, 0, {"sizes": (3, 7)}),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{name}: expected .* as in the checkpoint"):
+            make(*given)
 
 
 def test_a_log_that_cannot_be_written(tmp_path):
+    run = RunOptions(log=tmp_path, checkpoint=tmp_path / "run")
     with pytest.raises(OSError):
-        drive(count, START, steps=2, every=2, log=tmp_path, checkpoint=tmp_path / "run")
-    assert int(drive(count, START, steps=2, every=2, checkpoint=tmp_path / "run").state.step) == 2
+        drive(count, START, steps=2, every=2, run=run)
+    run = RunOptions(checkpoint=tmp_path / "run")
+    assert int(drive(count, START, steps=2, every=2, run=run).state.step) == 2
+
+
+def test_a_time_limit_and_control_c_leave_what_can_be_resumed(tmp_path):
+    whole = drive(count, START, steps=8, every=2)
+    limited = RunOptions(checkpoint=tmp_path / "limit", time_limit=1e-9)
+    run = drive(count, START, steps=8, every=2, run=limited)
+    assert (run.stopped, run.is_cut_short, int(run.state.step)) == ("time limit", True, 2)
+    run = drive(count, START, steps=8, every=2, run=replace(limited, time_limit=None))
+    assert (run.stopped, len(run.history)) == (None, 4)
+    same(run.state, whole.state)
+
+    def pressed(state):
+        if int(state.step) == at:
+            raise KeyboardInterrupt
+        return count(state)
+
+    at = 4
+    options = RunOptions(checkpoint=tmp_path / "pressed", on_interrupt="return")
+    with pytest.raises(KeyboardInterrupt):
+        drive(pressed, START, steps=8, every=2)
+    run = drive(pressed, START, steps=8, every=2, run=options)
+    assert (run.stopped, int(run.state.step), len(run.history)) == ("interrupt", 4, 2)
+    same(drive(count, START, steps=8, every=2, run=options).state, whole.state)
+    at = 0
+    with pytest.raises(KeyboardInterrupt):  # there is no record to return
+        drive(pressed, START, steps=8, every=2, run=RunOptions(on_interrupt="return"))
+
+
+def test_progress_is_plain_lines_outside_a_terminal(capsys, monkeypatch):
+    drive(count, START, steps=8, every=2, run=RunOptions(progress=True, tags={"restart": 3}))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["step 2 of 8", "step 8 of 8"]
+    assert "restart 3" in lines[0]
+    monkeypatch.setattr("morphax.training.progress.SECONDS", 0.0)
+    drive(count, START, steps=8, every=2, run=RunOptions(progress=True))
+    assert len(capsys.readouterr().err.splitlines()) == 4
+    drive(count, START, steps=8, every=2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    drive(count, START, steps=8, every=2, run=RunOptions(progress=True))
+    assert "8/8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"checkpoint_every": 0}, "checkpoint_every: expected 1 or more"),
+        ({"time_limit": 0.0}, "time_limit: expected more than 0 seconds"),
+        ({"on_interrupt": "stop"}, "on_interrupt: expected one of"),
+    ],
+)
+def test_bad_run_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        RunOptions(**options)
+
+
+def test_the_runs_of_a_search_have_folders_of_their_own(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        options = RunOptions(checkpoint=checkpoints)
+    with pytest.raises(ValueError, match=r"run\.checkpoint: expected a folder"):
+        options.part("run_0", start=0.0)
+    run = RunOptions(checkpoint=tmp_path, time_limit=9.0, tags={"a": 1}).part("x", start=0.0, b=2)
+    assert (run.checkpoint, run.tags) == (tmp_path / "x", {"a": 1, "b": 2})
+    assert run.time_limit == 1e-3  # what began long ago is over
 
 
 def test_patience_counts_the_same_after_an_interruption(tmp_path):
@@ -245,7 +323,12 @@ def test_patience_counts_the_same_after_an_interruption(tmp_path):
             raise Stop
         return state._replace(step=state.step + 2), losses[int(state.step)]
 
-    options = {"steps": 10, "every": 2, "patience": 2, "checkpoint": tmp_path / "run"}
+    options = {
+        "steps": 10,
+        "every": 2,
+        "patience": 2,
+        "run": RunOptions(checkpoint=tmp_path / "run"),
+    }
     with pytest.raises(Stop):
         drive(advance, START, **options)
     run = drive(advance, START, **options)
@@ -254,7 +337,8 @@ def test_patience_counts_the_same_after_an_interruption(tmp_path):
 
 def test_the_members_of_a_sweep_are_one_state(tmp_path):
     states = jax.vmap(lambda x: START._replace(params=x * START.params))(jnp.arange(1.0, 4.0))
-    options = {"steps": 8, "every": 2, "checkpoint": Checkpoints(tmp_path, best="loss", mode="min")}
+    checkpoints = Checkpoints(tmp_path, best="loss", mode="min")
+    options = {"steps": 8, "every": 2, "run": RunOptions(checkpoint=checkpoints)}
     many = jax.jit(jax.vmap(count))
     evaluate = lambda states: {"norm": jnp.abs(states.params).max(-1)}  # noqa: E731
 
@@ -266,7 +350,7 @@ def test_the_members_of_a_sweep_are_one_state(tmp_path):
     with pytest.raises(Stop):
         drive(until_four, states, evaluate=evaluate, **options)
     run = drive(many, states, evaluate=evaluate, **options)
-    options["checkpoint"].close()
+    checkpoints.close()
     same(run.state, drive(many, states, steps=8, every=2).state)
     assert [record["step"] for record in run.history] == [2, 4, 6, 8]
     assert run.history[0]["norm"] == [1.5, 3.0, 4.5]
@@ -302,7 +386,7 @@ def test_fit_goes_on(tmp_path):
             optimizer=optax.adam(1e-2),
             steps=steps,
             log_every=2,
-            checkpoint=folder,
+            run=RunOptions(checkpoint=folder),
             evaluate=lambda params, data: {},
         )
 
@@ -315,8 +399,8 @@ def test_a_search_goes_on(tmp_path, monkeypatch):
     x = jax.random.uniform(jax.random.key(0), (64, 8, 8, 1)) < 0.4
     y = data.target(x, "dilation", np.ones((1, 3), bool))
     options = {"channels": (1, 1), "kernel_size": 3, "steps": 100, "restarts": 2, "goal": 1.01}
-    learn = lambda **more: learn_operator(  # noqa: E731
-        jax.random.key(1), (x, y), valid=(x, y), **options, **more
+    learn = lambda **run: learn_operator(  # noqa: E731
+        jax.random.key(1), (x, y), valid=(x, y), **options, run=RunOptions(**run)
     )
     whole = learn(log=tmp_path / "whole.jsonl")
     real, seen = training.append_jsonl, []

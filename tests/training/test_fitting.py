@@ -20,7 +20,7 @@ from morphax import training
 from morphax.neurons import models
 from morphax.neurons.nodes import BiSE, Spec
 from morphax.objectives import losses, metrics
-from morphax.training import transforms
+from morphax.training import RunOptions, transforms
 
 SHAPE = (24, 8, 8, 1)
 STEPS = 10
@@ -82,7 +82,7 @@ def test_a_run_is_a_function_of_its_key(params, data, programs):
 
 def test_records_and_log(params, data, programs, tmp_path):
     log = tmp_path / "log.jsonl"
-    run = fit(0, params, data, programs, steps=25, log=log)  # rounded up to 30
+    run = fit(0, params, data, programs, steps=25, run=RunOptions(log=log))  # rounded up to 30
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert lines == run.history
     assert [r["step"] for r in lines] == [10, 20, 30]
@@ -120,7 +120,7 @@ def slow(params, data):
 x = jnp.zeros((2, 3, 3, 1), bool)
 training.fit(jax.random.key(0), lambda p, x: x * p, jnp.ones(()), (x, x), valid=(x, x),
              optimizer=optax.sgd(0.1), steps=10**6, log_every=1, batch_size=2, evaluate=slow,
-             log=sys.argv[1])
+             run=training.RunOptions(log=sys.argv[1]))
 """
 
 

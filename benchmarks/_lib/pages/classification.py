@@ -7,7 +7,7 @@ from _lib.pages.shared import Page, load, made, percent, seconds, table, timings
 
 CLASSES = {
     "dataset": "data",
-    "road": "training",
+    "training": "training",
     "clauses": "clauses",
     "epochs": "epochs",
     "float_accuracy": "float",
@@ -36,11 +36,11 @@ EXPLORED = {
     "made": "made",
 }
 SHORT = (
-    *("dataset", "road", "float_accuracy", "binary_accuracy"),
+    *("dataset", "training", "float_accuracy", "binary_accuracy"),
     *("certified_share", "decisions_that_differ"),
 )
 DENSE = {
-    "road": "training",
+    "training": "training",
     "head": "last layer",
     "neurons": "hidden neurons",
     "float_error": "float error",

@@ -1,0 +1,71 @@
+"""Progress reports of a run on stderr: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from morphax.training.options import Record
+
+SECONDS = 10.0
+"""Time between two plain lines."""
+_HIDDEN = ("step", "seconds")
+
+
+@contextmanager
+def reporter(steps: int, *, first: int, show: bool) -> Iterator[Callable[[Record], None]]:
+    """Open a report and yield the function that takes the records of a run.
+
+    Args:
+        steps: Number of steps of the whole run.
+        first: Steps that were taken before, by a run that is resumed.
+        show: Without it, nothing is written.
+    """
+    if not show:
+        yield lambda record: None
+    elif sys.stderr.isatty() and (tqdm := _tqdm()) is not None:
+        with tqdm(total=steps, initial=first, unit="step") as bar:
+
+            def advance_bar(record: Record) -> None:
+                bar.set_postfix_str(_numbers(record), refresh=False)
+                bar.update(record["step"] - bar.n)
+
+            yield advance_bar
+    else:
+        start = time.perf_counter()
+        previous = -SECONDS  # the first record is always reported
+
+        def write_line(record: Record) -> None:
+            nonlocal previous
+            now = time.perf_counter() - start
+            if now - previous >= SECONDS or record["step"] >= steps:
+                previous = now
+                write(f"step {record['step']} of {steps}: {_numbers(record)}, {now:.0f} s")
+
+        yield write_line
+
+
+def write(line: str) -> None:
+    """Write one line to stderr at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _numbers(record: Record) -> str:
+    shown = {name: value for name, value in record.items() if name not in _HIDDEN}
+    return ", ".join(f"{name} {_text(value)}" for name, value in shown.items())
+
+
+def _text(value: Any) -> str:
+    """Return a number in four digits; of the members of a sweep, the range."""
+    if isinstance(value, list):
+        return f"{_text(min(value))} to {_text(max(value))}" if value else "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm
