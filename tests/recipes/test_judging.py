@@ -28,8 +28,15 @@ def uncertified(seed, channels, size=5):
 
 @pytest.mark.parametrize("channels", [(1, 1), (1, 1, 1), (1, 3, 1)])
 def test_the_best_of_the_four_methods_is_handed_out(channels):
-    images = data.diskorect(jax.random.key(0), 24, size=(24, 24), n_shapes=6, n_holes=4,
-                            max_shape=(10, 10), max_shape_holes=(6, 6))  # fmt: skip
+    images = data.diskorect(
+        jax.random.key(0),
+        24,
+        size=(24, 24),
+        n_shapes=6,
+        n_holes=4,
+        max_shape=(10, 10),
+        max_shape_holes=(6, 6),
+    )
     pairs = images, data.target(images, "opening", elements.disk(5))
     run, chosen = jax.jit(models.bimonn), set()
     for seed in range(3):
@@ -50,9 +57,13 @@ def test_a_run_is_scored_by_the_network_that_is_returned():
     targets = data.target(images, "opening", elements.square(3))
     noisy = targets ^ jax.random.bernoulli(jax.random.key(2), 0.05, targets.shape)
     learned = recipes.learn_operator(
-        jax.random.key(3), (images[32:], noisy[32:]), valid=(images[:32], noisy[:32]), kernel_size=3,
-        steps=50, restarts=1,
-    )  # fmt: skip
+        jax.random.key(3),
+        (images[32:], noisy[32:]),
+        valid=(images[:32], noisy[:32]),
+        kernel_size=3,
+        steps=50,
+        restarts=1,
+    )
     dice = metrics.dice(models.bimonn(learned.binary, images[:32]), noisy[:32])
     assert learned.history[-1]["binary"] == pytest.approx(float(dice), abs=1e-6)
     assert learned.history[-1]["method"] == learned.method
@@ -90,8 +101,10 @@ def table_error(train, valid):
 def test_trivial_answers_by_hand(rng):
     for channels in (1, 2):
         train, valid = (rng.random((3, 9, 8, channels)) < 0.6 for _ in range(2))
-        near = [(x.sum(-1, keepdims=True) > 0) ^ (rng.random((*x.shape[:3], 1)) < 0.2)
-                for x in (train, valid)]  # fmt: skip
+        near = [
+            (x.sum(-1, keepdims=True) > 0) ^ (rng.random((*x.shape[:3], 1)) < 0.2)
+            for x in (train, valid)
+        ]
         errors = recipes.trivial_answers((train, near[0]), (valid, near[1]))
         assert errors["empty"] == pytest.approx(near[1].mean())
         assert errors["full"] == pytest.approx(1 - near[1].mean())
@@ -135,9 +148,14 @@ def test_what_cannot_be_learned_says_so():
     )
     pairs = (images[16:], targets[16:]), (images[:16], targets[:16])
     learned = recipes.learn_operator(
-        jax.random.key(3), pairs[0], valid=pairs[1], kernel_size=3, steps=50, restarts=2,
+        jax.random.key(3),
+        pairs[0],
+        valid=pairs[1],
+        kernel_size=3,
+        steps=50,
+        restarts=2,
         run=training.RunOptions(time_limit=1e-9),
-    )  # fmt: skip
+    )
     assert learned.warning.startswith("No better than a trivial answer: ")
     assert "cut short" in learned.warning
     assert learned.runs == 1
@@ -169,14 +187,27 @@ def test_a_repeated_run_does_not_use_up_the_next_start(monkeypatch):
     monkeypatch.setattr(_search, "initialise", lambda key, params, start, scale: start)
     one = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
     found = _search.search(
-        jax.random.key(0), lambda key: one, (images, targets), (images, targets), config,
-        restarts=9, goal=1.0, run=training.RunOptions(),
-    )  # fmt: skip
+        jax.random.key(0),
+        lambda key: one,
+        (images, targets),
+        (images, targets),
+        config,
+        restarts=9,
+        goal=1.0,
+        run=training.RunOptions(),
+    )
     known = list(_starts.ONE_MAP)
     assert [start for start, _, _ in seen] == [
-        known[0], known[0], known[1], known[2], known[0], known[0], known[1], known[2],
+        known[0],
+        known[0],
+        known[1],
+        known[2],
+        known[0],
+        known[0],
+        known[1],
+        known[2],
         _starts.Start(None, 0),
-    ]  # fmt: skip
+    ]
     assert [round_ for _, round_, _ in seen] == [0, 0, 0, 0, 1, 1, 1, 1, 1]
     assert [whole for _, _, whole in seen] == [True, False, True, True, True, False, *[True] * 3]
     assert found.runs == 9
