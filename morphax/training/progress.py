@@ -21,6 +21,10 @@ def reporter(steps: int, *, first: int, show: bool) -> Iterator[Callable[[Record
         steps: Number of steps of the whole run.
         first: Steps that were taken before, by a run that is resumed.
         show: Without it, nothing is written.
+
+    Example:
+        >>> with reporter(4, first=0, show=False) as report:
+        ...     report({"step": 2, "loss": 0.5})
     """
     if not show:
         yield lambda record: None
