@@ -20,7 +20,7 @@ import morphax
 from morphax import data, elements, models, recipes
 from morphax.binarization import METHODS
 from morphax.objectives import metrics
-from morphax.recipes import operators
+from morphax.recipes.gradients import operators
 from morphax.training import fit, transforms
 
 PLAIN = "plain Adam, mean squared error"

@@ -173,7 +173,7 @@ def denoiser(name: str, path: Path, count: int) -> Net:
 
 def learned(operation: str) -> tuple[Any, Any]:
     """Binary and trained parameters of an operation by the square."""
-    from morphax.recipes.operators import learn_operator
+    from morphax.recipes.gradients.operators import learn_operator
 
     images = data.diskorect(jax.random.key(7), 1280, size=(30, 30))
     targets = data.target(images, operation.replace(" ", "_").replace("-", "_"), SQUARE)
@@ -189,7 +189,7 @@ def learned(operation: str) -> tuple[Any, Any]:
 
 def learned_union() -> tuple[Any, Any]:
     """Binary and trained parameters of the denoiser."""
-    from morphax.recipes.unions import learn_union
+    from morphax.recipes.gradients.unions import learn_union
 
     train, valid = (
         data.noisti(jax.random.key(1000 + i), count, size=(70, 70), n_shapes=30)

@@ -32,7 +32,7 @@ from PIL import Image
 from morphax.data.image_lists import Example, read_pairs, score_answers
 from morphax.data.window_patterns import count_patterns, sample_patterns, see, square_window
 from morphax.recipes import learn_window_union, learn_window_votes
-from morphax.recipes._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 
 GRAY = ("dibco", "drive")
 SETS = ("jung", "staff", "digits", "life", *GRAY)

@@ -37,7 +37,7 @@ from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
-from morphax.recipes import _starts, operators
+from morphax.recipes.gradients import _starts, operators
 from morphax.training import as_unit
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")

@@ -3,7 +3,7 @@
 #
 # Noisti (arXiv 2401.03830): sticks in three directions, drowned in noise; the target is the clean
 # drawing, which is not the output of any operator. A union of three openings by sticks comes close, and
-# is what a BiMoNN of channels [1, 3, 1] can express. `morphax.recipes.unions` learns the three maps one
+# is what a BiMoNN of channels [1, 3, 1] can express. `recipes.learn_union` learns the three maps one
 # after the other; why: docs/notes/learning.md.
 #
 #     python examples/denoise.py                 # five seeds

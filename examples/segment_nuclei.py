@@ -4,7 +4,7 @@
 # Fluorescence images of nuclei (BBBC038, 334 of 256x256) become binary channels: level sets of brightness
 # relative to Otsu's threshold. A BiMoNN (a layer of intersections, a layer that unites them, each input
 # through a learned window) makes the mask. It is trained on its bits along the gradient
-# (`morphax.recipes.bits`), so every network on the way is certified. Choices are made on held-out training
+# (`recipes.learn_bits`), so every network on the way is certified. Choices are made on held-out training
 # images; the test images are looked at once, at the end.
 #
 #     python examples/segment_nuclei.py --data-dir DIR      # or MORPHAX_DATA; about 10 minutes on a core

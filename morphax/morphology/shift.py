@@ -19,7 +19,16 @@ _UNROLLED = 128  # a traced window with more pixels is looped over by rows, to k
 
 
 def shift(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
-    """Return `count` columns of `x` from column `start` on; all of them by default."""
+    """Return some of the columns of an image.
+
+    Args:
+        x: array `(..., W)`.
+        start: first column.
+        count: number of columns; all from `start` on by default.
+
+    Returns:
+        Array `(..., count)`.
+    """
     return x[..., start : None if count is None else start + count]
 
 

@@ -15,22 +15,22 @@ All take `(key, train, *, valid, ...)` and return a tuple that begins with `para
 `verdict` and `warning` compare the binary network with answers that need no learning
 (`trivial_answers`). To write another recipe: check the pairs (`_pairs.require_pairs`), train with
 `morphax.training.drive`, and finish with `_judging.learned_from`, which certifies, chooses the binary
-network and judges it. `unions` is a short example.
+network and judges it. `gradients/unions.py` is a short example.
 """
 
 from morphax.classification.train import LearnedClassifier as LearnedClassifier
 from morphax.classification.train import learn_classifier as learn_classifier
 from morphax.recipes._judging import best_binary as best_binary
 from morphax.recipes._judging import trivial_answers as trivial_answers
-from morphax.recipes.bits import learn_bits as learn_bits
-from morphax.recipes.chains import LearnedChain as LearnedChain
-from morphax.recipes.chains import learn_chain as learn_chain
-from morphax.recipes.operators import learn_operator as learn_operator
+from morphax.recipes.descent.chains import LearnedChain as LearnedChain
+from morphax.recipes.descent.chains import learn_chain as learn_chain
+from morphax.recipes.gradients.bits import learn_bits as learn_bits
+from morphax.recipes.gradients.operators import learn_operator as learn_operator
+from morphax.recipes.gradients.unions import learn_union as learn_union
 from morphax.recipes.results import Learned as Learned
 from morphax.recipes.results import Verdict as Verdict
-from morphax.recipes.unions import learn_union as learn_union
-from morphax.recipes.window_networks import WindowNetwork as WindowNetwork
-from morphax.recipes.window_networks import window_network as window_network
-from morphax.recipes.window_operators import WindowOperator as WindowOperator
-from morphax.recipes.window_unions import learn_window_union as learn_window_union
-from morphax.recipes.window_votes import learn_window_votes as learn_window_votes
+from morphax.recipes.windows.networks import WindowNetwork as WindowNetwork
+from morphax.recipes.windows.networks import window_network as window_network
+from morphax.recipes.windows.operators import WindowOperator as WindowOperator
+from morphax.recipes.windows.unions import learn_window_union as learn_window_union
+from morphax.recipes.windows.votes import learn_window_votes as learn_window_votes

@@ -11,7 +11,7 @@ from fuzz.images import MAGIC, chunk
 from PIL import Image
 
 from morphax import data
-from morphax.recipes.operators import learn_operator
+from morphax.recipes.gradients.operators import learn_operator
 
 
 def pairs(folder):

@@ -11,7 +11,8 @@ from morphax.binarization import METHODS
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.objectives import metrics
-from morphax.recipes import _judging, _search, _starts, operators
+from morphax.recipes import _judging
+from morphax.recipes.gradients import _search, _starts, operators
 
 
 def uncertified(seed, channels, size=5):

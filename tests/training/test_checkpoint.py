@@ -13,7 +13,7 @@ from helpers.repository import ROOT, run_python
 
 from morphax import data, training
 from morphax.neurons import models
-from morphax.recipes.operators import learn_operator
+from morphax.recipes.gradients.operators import learn_operator
 from morphax.training import RunOptions, TrainState
 from morphax.training.checkpoint import Checkpoints
 from morphax.training.loop import drive

@@ -17,7 +17,7 @@ from morphax.neurons import models
 from morphax.neurons.nodes import BiSE
 from morphax.objectives import metrics, regularizers
 from morphax.recipes._pairs import Data
-from morphax.recipes.operators import PULL, SCALES
+from morphax.recipes.gradients.operators import PULL, SCALES
 from morphax.training import transforms
 from morphax.training.loop import Run, TrainState, drive
 from morphax.training.options import Record, RunOptions

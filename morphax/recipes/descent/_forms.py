@@ -1,6 +1,6 @@
 """Make networks of bits from smaller ones: chains, intersections, unions, chains with more layers.
 
-Everything here returns a `Net` (`morphax.recipes._descent`): where descents start, and what is put
+Everything here returns a `Net` (`morphax.recipes.descent._descent`): where descents start, and what is put
 together of their results. Structuring elements are textbook sets; in a `Net` those of dilations are
 reflected.
 """
@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from morphax.morphology import elements
-from morphax.recipes._descent import NEURONS, Net, Problem, count_neighbours
+from morphax.recipes.descent._descent import NEURONS, Net, Problem, count_neighbours
 
 
 def textbook(side: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ pairs is kept.
 At the end the whole network, channels [1, maps, 1], is trained together for F_1, and projected onto
 activable neurons now and then, the last time at the last step, because noisy targets reward weights
 that are neither in nor out. The box, the annealed scale and the pull towards constant sets are
-those of `morphax.recipes.operators`. docs/learning.md has the measurements.
+those of `morphax.recipes.gradients.operators`. docs/learning.md has the measurements.
 """
 
 import time
@@ -26,14 +26,14 @@ from morphax.neurons import models
 from morphax.neurons.nodes import BiSE
 from morphax.objectives import metrics
 from morphax.recipes._judging import learned_from
-from morphax.recipes._map_training import (
+from morphax.recipes._pairs import Data, require_pairs
+from morphax.recipes.gradients._map_training import (
     JOINT_SCALE,
     find_map,
     joint_program,
     search_program,
     train_together,
 )
-from morphax.recipes._pairs import Data, require_pairs
 from morphax.recipes.results import Learned
 from morphax.training.options import Record, RunOptions
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphax.recipes import _literal_moves as moves
-from morphax.recipes._literal_moves import BLOCKED, Table
+from morphax.recipes.windows import _literal_moves as moves
+from morphax.recipes.windows._literal_moves import BLOCKED, Table
 
 _SMALL = 5000  # patterns up to which a cover without wrong patterns is tried, too
 _SEVERE = 1e6  # weight of a wrong pattern there

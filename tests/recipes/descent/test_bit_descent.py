@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 
 from morphax.neurons import models
-from morphax.recipes import _forms
-from morphax.recipes._blocks import pairs_in_words
-from morphax.recipes._descent import (
+from morphax.recipes.descent import _forms
+from morphax.recipes.descent._blocks import pairs_in_words
+from morphax.recipes.descent._descent import (
     Net,
     Problem,
     changed,
@@ -20,8 +20,8 @@ from morphax.recipes._descent import (
     losses,
     moves_of,
 )
-from morphax.recipes._layers_of import layers_of
-from morphax.recipes._residuals import only_flips
+from morphax.recipes.descent._layers_of import layers_of
+from morphax.recipes.descent._residuals import only_flips
 
 SIDE = 3
 

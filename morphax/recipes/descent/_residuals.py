@@ -8,9 +8,9 @@ left to learn.
 
 import numpy as np
 
-from morphax.recipes._bit_errors import output, residual_statistics
-from morphax.recipes._blocks import patterns, unpacked
-from morphax.recipes._descent import Net, Problem, tape_of
+from morphax.recipes.descent._bit_errors import output, residual_statistics
+from morphax.recipes.descent._blocks import patterns, unpacked
+from morphax.recipes.descent._descent import Net, Problem, tape_of
 
 _FAR = 4.0
 """Standard deviations from 0 that flips do not reach."""

@@ -25,11 +25,11 @@ from morphax.data.window_patterns import (
     square_window,
     with_neighbours,
 )
-from morphax.recipes._choice import choose
-from morphax.recipes._gray_planes import GrayPlanes
-from morphax.recipes._levels import Level, next_examples, run_levels
-from morphax.recipes._union_search import search_union
-from morphax.recipes.window_operators import WindowOperator
+from morphax.recipes.windows._choice import choose
+from morphax.recipes.windows._gray_planes import GrayPlanes
+from morphax.recipes.windows._levels import Level, next_examples, run_levels
+from morphax.recipes.windows._union_search import search_union
+from morphax.recipes.windows.operators import WindowOperator
 
 _WINDOWS = (3, 5, 7, 9, 11)
 _GAINS = (1, 3, 10, 30)

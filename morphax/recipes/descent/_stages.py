@@ -1,4 +1,4 @@
-"""Try networks in stages for `morphax.recipes.chains`: which networks are tried, simple ones first.
+"""Try networks in stages for `morphax.recipes.descent.chains`: which networks are tried, simple ones first.
 
 Each stage takes what the search knows (`Search`) and yields networks, each with the name of its
 form, that are worth being judged on all pairs. Descents run on one block of words, some 100 images
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from morphax.recipes import _forms
-from morphax.recipes._bit_errors import Block, output
-from morphax.recipes._blocks import patterns, unpacked
-from morphax.recipes._descent import (
+from morphax.recipes.descent import _forms
+from morphax.recipes.descent._bit_errors import Block, output
+from morphax.recipes.descent._blocks import patterns, unpacked
+from morphax.recipes.descent._descent import (
     LITERALS,
     NEURONS,
     Net,

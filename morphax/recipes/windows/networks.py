@@ -22,7 +22,7 @@ from morphax.classification.model import wires
 from morphax.neurons.forward import apply, complement, concatenate
 from morphax.neurons.heads import group_sum
 from morphax.neurons.nodes import BiSE, Spec
-from morphax.recipes._levels import Level
+from morphax.recipes.windows._levels import Level
 
 _SCALE = 40.0  # |p|: the neurons are almost binary for floats, too
 

@@ -9,9 +9,9 @@ from morphax.data.image_lists import read_pairs, score_answers
 from morphax.data.window_patterns import Patterns, square_window
 from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
-from morphax.recipes._gray_planes import GrayPlanes, gray_planes
-from morphax.recipes._levels import Level, add_planes, count_votes, run_levels
-from morphax.recipes._vote_training import score, train_votes
+from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes.windows._levels import Level, add_planes, count_votes, run_levels
+from morphax.recipes.windows._vote_training import score, train_votes
 
 KEY = jax.random.key(0)
 

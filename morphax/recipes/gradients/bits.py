@@ -1,7 +1,7 @@
 """Recipe for the bits of a network, which is binary throughout: nothing is lost at the end.
 
 In each round the gradient through the binary network ranks all small changes
-(`morphax.recipes._bit_changes`). The first of them are tried on the training images, and those that
+(`morphax.recipes.gradients._bit_changes`). The first of them are tried on the training images, and those that
 raise the mean Dice most are made together, as far as they help each other. The recipe suits unions
 of intersections of many channels, such as level sets, where a real network learns a vote that no
 binary network equals. It reaches what improvements alone can reach, from a network that already
@@ -23,9 +23,16 @@ from morphax.neurons.models import bimonn
 from morphax.neurons.nodes import BinaryBiSE
 from morphax.objectives.metrics import dice
 from morphax.packed.words import pack, unpack
-from morphax.recipes._bit_changes import Change, exchanges, orbits, ranked, slopes, with_changes
 from morphax.recipes._judging import BestBinary, learned_from
 from morphax.recipes._pairs import require_pairs
+from morphax.recipes.gradients._bit_changes import (
+    Change,
+    exchanges,
+    orbits,
+    ranked,
+    slopes,
+    with_changes,
+)
 from morphax.recipes.results import Learned
 from morphax.training.loop import TrainState, drive
 from morphax.training.options import RunOptions

@@ -11,7 +11,7 @@ from morphax.binarization import binarize
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.neurons.nodes import effective
-from morphax.recipes import _hard_examples, _residues, _search, _starts, operators
+from morphax.recipes.gradients import _hard_examples, _residues, _search, _starts, operators
 
 
 def identity(symmetric=False, size=3):

@@ -6,15 +6,15 @@ import numpy as np
 
 from morphax import _checks
 from morphax.data.image_lists import Scores
-from morphax.recipes._gray_planes import GrayPlanes, gray_planes
-from morphax.recipes._levels import Level, run_levels
+from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes.windows._levels import Level, run_levels
 
 
 class WindowOperator(NamedTuple):
     """Hold a learned window operator; `operator(image)` applies it to one image.
 
     Attributes:
-        levels: the levels, see `morphax.recipes._levels.Level`.
+        levels: the levels, see `morphax.recipes.windows._levels.Level`.
         planes: how planes are made of gray images; binary images are taken as they are.
         border: what lies beyond the frame: "constant" (0) or "replicate" (the nearest pixel).
         options: what was given or chosen, by name.

@@ -1,4 +1,4 @@
-"""Write a network of bits (`morphax.recipes._descent.Net`) as the layers of a BiMoNN.
+"""Write a network of bits (`morphax.recipes.descent._descent.Net`) as the layers of a BiMoNN.
 
 Each neuron becomes one output of a BiSEL: one erosion or dilation a slot, and their intersection or
 union. A neuron that only reads complements is a dilation, or a union of dilations. What a later
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from morphax.neurons.nodes import BinaryBiSE, Spec
-from morphax.recipes._descent import Net
+from morphax.recipes.descent._descent import Net
 
 _Slot = tuple[int, bool, np.ndarray]  # plane, complemented, window
 

@@ -15,8 +15,8 @@ from morphax.data.window_patterns import (
     square_window,
     with_neighbours,
 )
-from morphax.recipes import _literal_moves as moves
-from morphax.recipes._union_search import search_union
+from morphax.recipes.windows import _literal_moves as moves
+from morphax.recipes.windows._union_search import search_union
 
 
 def _fits(literals: np.ndarray, bits: np.ndarray) -> np.ndarray:

@@ -24,11 +24,11 @@ from morphax.data.window_patterns import (
     sample_patterns,
     square_window,
 )
-from morphax.recipes._choice import choose
-from morphax.recipes._gray_planes import GrayPlanes, gray_planes
-from morphax.recipes._levels import Level, next_examples, run_levels
-from morphax.recipes._vote_training import train_votes
-from morphax.recipes.window_operators import WindowOperator
+from morphax.recipes.windows._choice import choose
+from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes.windows._levels import Level, next_examples, run_levels
+from morphax.recipes.windows._vote_training import train_votes
+from morphax.recipes.windows.operators import WindowOperator
 
 _WINDOWS = (5, 7, 9)
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees

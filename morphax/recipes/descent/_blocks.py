@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from morphax.recipes._bit_errors import Block
+from morphax.recipes.descent._bit_errors import Block
 
 _WORDS = 11_000
 """Words of a plane: more are slower for each pixel (caches, threads), fewer pay for their loops."""

@@ -9,8 +9,8 @@ import morphax
 from morphax import BinaryBiSE, Spec
 from morphax.morphology import elements
 from morphax.neurons import models
-from morphax.recipes import _bit_changes
-from morphax.recipes.bits import learn_bits
+from morphax.recipes.gradients import _bit_changes
+from morphax.recipes.gradients.bits import learn_bits
 from morphax.training import RunOptions
 
 SPEC = Spec("spatial", "identity", "centred")

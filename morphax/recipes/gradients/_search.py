@@ -2,8 +2,8 @@
 
 A run is scored by the binary network that would be handed out: whether it is certified, its Dice on
 held-out images, how many training images it has wrong. A certified run that is wrong on a few
-images is repeated from the same start with these in sight (`morphax.recipes._hard_examples`);
-otherwise the next start is tried (`morphax.recipes._starts`). The best run is kept.
+images is repeated from the same start with these in sight (`morphax.recipes.gradients._hard_examples`);
+otherwise the next start is tried (`morphax.recipes.gradients._starts`). The best run is kept.
 """
 
 import time
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import optax
 
 from morphax.neurons import models
-from morphax.recipes._hard_examples import emphasise
 from morphax.recipes._judging import BestBinary, best_binary
-from morphax.recipes._starts import initialise, nth_start
+from morphax.recipes.gradients._hard_examples import emphasise
+from morphax.recipes.gradients._starts import initialise, nth_start
 from morphax.training import transforms
 from morphax.training.fitting import fit
 from morphax.training.options import Record, RunOptions

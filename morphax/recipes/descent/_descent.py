@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphax.recipes._bit_errors import Flips, Tape, errors, neighbours
-from morphax.recipes._blocks import Geometry, Loss, Pairs, wrong
+from morphax.recipes.descent._bit_errors import Flips, Tape, errors, neighbours
+from morphax.recipes.descent._blocks import Geometry, Loss, Pairs, wrong
 
 NEURONS, LITERALS = 10, 400
 """Most neurons of a network and most literals of a neuron: the space of the compiled programs."""

@@ -8,7 +8,8 @@ import pytest
 from morphax import binarize, data
 from morphax.morphology import elements
 from morphax.neurons import models
-from morphax.recipes import chains, learn_chain
+from morphax.recipes import learn_chain
+from morphax.recipes.descent import chains
 
 KEY = jax.random.key(1)
 LONG = 1000.0  # seconds: a busy machine changes no result

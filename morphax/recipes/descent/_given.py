@@ -1,4 +1,4 @@
-"""Read pairs of images as users give them to `morphax.recipes.chains`."""
+"""Read pairs of images as users give them to `morphax.recipes.descent.chains`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

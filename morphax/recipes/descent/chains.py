@@ -3,7 +3,7 @@ along.
 
 Nothing is relaxed and nothing is rounded: the network consists of bits from the start, and what is
 minimised is the number of wrong pixels itself (or 1 - F1, 1 - IoU, weighted errors). Simple forms
-come first, and each form is tried from many starts (`morphax.recipes._stages`); a descent takes the
+come first, and each form is tried from many starts (`morphax.recipes.descent._stages`); a descent takes the
 best of all neighbours, thousands of which are counted in words in some milliseconds (`_descent`,
 `_bit_errors`). Held-out pairs decide between networks. The search ends when no pixel is wrong, when
 what is wrong looks like independent flips of the targets (`_residuals`), or when nothing improves:
@@ -28,12 +28,12 @@ from morphax.binarization import realize
 from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.data.possible import LabelNoise
 from morphax.neurons import models
-from morphax.recipes import _forms, _given
-from morphax.recipes._blocks import Loss, one_minus_f1, one_minus_iou, pairs_in_words, wrong
-from morphax.recipes._descent import Net, Problem, descend, losses
-from morphax.recipes._layers_of import layers_of
-from morphax.recipes._residuals import only_flips
-from morphax.recipes._stages import STAGES, Search, perturbed
+from morphax.recipes.descent import _forms, _given
+from morphax.recipes.descent._blocks import Loss, one_minus_f1, one_minus_iou, pairs_in_words, wrong
+from morphax.recipes.descent._descent import Net, Problem, descend, losses
+from morphax.recipes.descent._layers_of import layers_of
+from morphax.recipes.descent._residuals import only_flips
+from morphax.recipes.descent._stages import STAGES, Search, perturbed
 
 LOSSES = {"wrong": wrong, "f1": one_minus_f1, "iou": one_minus_iou}
 """What can be minimised: the share of wrong pixels, 1 - F1 or 1 - IoU of all pixels together."""

@@ -12,9 +12,9 @@ from morphax import binarize, certify, data
 from morphax.morphology import elements, operators
 from morphax.neurons import models
 from morphax.objectives import metrics
-from morphax.recipes import unions
-from morphax.recipes._hard_examples import emphasise, make_wrong_images
-from morphax.recipes._map_training import random_map
+from morphax.recipes.gradients import unions
+from morphax.recipes.gradients._hard_examples import emphasise, make_wrong_images
+from morphax.recipes.gradients._map_training import random_map
 from morphax.training import RunOptions
 
 

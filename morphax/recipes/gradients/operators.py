@@ -9,14 +9,14 @@ The recipe is the same for every operator:
 - The loss is the logarithm of a squared error that counts the pixels which the operator changes as
   much as those it leaves (in the second pass over the known starts, each of the four pairs of
   values as much as the others). The logarithm keeps the weight of the last wrong pixels. Half of
-  the images are drawn by their error (`morphax.recipes._hard_examples`).
+  the images are drawn by their error (`morphax.recipes.gradients._hard_examples`).
 - In the second half of a run, a pull towards constant sets grows; it decides the pixels that the
   data leave open.
 - Training may end in a poor minimum, which is seen on the pairs. The run is then repeated from
-  another start (`morphax.recipes._search`), or, where it is wrong on a few training images only,
+  another start (`morphax.recipes.gradients._search`), or, where it is wrong on a few training images only,
   from the same one with these images in sight.
 - Top-hats are learned as residues where the targets allow it: first the pixels that change, then
-  the image beside them (`morphax.recipes._residues`).
+  the image beside them (`morphax.recipes.gradients._residues`).
 
 docs/learning.md has the measurements.
 """
@@ -33,11 +33,11 @@ import optax
 from morphax import _checks
 from morphax.neurons import models
 from morphax.objectives import regularizers
-from morphax.recipes import _residues
-from morphax.recipes._hard_examples import make_mine, make_wrong_images
 from morphax.recipes._judging import learned_from
 from morphax.recipes._pairs import require_pairs
-from morphax.recipes._search import RunConfig, ScoredRun, rescore, search
+from morphax.recipes.gradients import _residues
+from morphax.recipes.gradients._hard_examples import make_mine, make_wrong_images
+from morphax.recipes.gradients._search import RunConfig, ScoredRun, rescore, search
 from morphax.recipes.results import Learned
 from morphax.training import transforms
 from morphax.training.options import RunOptions

@@ -7,8 +7,8 @@ import pytest
 import morphax
 from morphax.data.window_patterns import square_window
 from morphax.program import build, run
-from morphax.recipes._levels import Level, count_votes, run_levels
-from morphax.recipes.window_networks import window_network
+from morphax.recipes.windows._levels import Level, count_votes, run_levels
+from morphax.recipes.windows.networks import window_network
 
 
 def _level(seed: int, planes: int, *, votes: bool = False, maps: int = 5) -> Level:
