@@ -43,9 +43,21 @@ def test_damaged_pixels_are_not_read(tmp_path):
 
 
 # Which of the seven passes of an interlaced PNG each pixel of a square of 8 x 8 is in (PNG, section 8).
-PASSES = np.array([[int(c) for c in row] for row in (
-    "16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777",
-)])  # fmt: skip
+PASSES = np.array(
+    [
+        [int(c) for c in row]
+        for row in (
+            "16462646",
+            "77777777",
+            "56565656",
+            "77777777",
+            "36463646",
+            "77777777",
+            "56565656",
+            "77777777",
+        )
+    ]
+)
 
 
 def gray_png(image, depth, *, interlaced=False, less=0):

@@ -30,8 +30,7 @@ def test_reads_each_split(tmp_path, rng, inside, kind, monkeypatch):
     save(tmp_path / inside, content)
     monkeypatch.setenv("MORPHAX_DATA", str(tmp_path))
     for split, rows in (("train", [0, 2, 4]), ("test", [1, 3])):
-        for images, masks in (data.load_nuclei(split),
-                              data.load_nuclei(split, data_dir=tmp_path)):  # fmt: skip
+        for images, masks in (data.load_nuclei(split), data.load_nuclei(split, data_dir=tmp_path)):
             assert images.dtype == np.uint8
             assert masks.dtype == bool
             np.testing.assert_array_equal(images, content["images"][rows][..., None])

@@ -24,10 +24,17 @@ def test_nothing_is_said_of_operators(name):
     assert check_pairs(images, getattr(ndimage, name)(images, BOX)) == []
 
 
-@pytest.mark.parametrize("name, density", [
-    ("binary_erosion", 0.9), ("binary_dilation", 0.1), ("binary_opening", 0.9),
-    ("binary_opening", 0.6), ("binary_closing", 0.1), ("binary_closing", 0.4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, density",
+    [
+        ("binary_erosion", 0.9),
+        ("binary_dilation", 0.1),
+        ("binary_opening", 0.9),
+        ("binary_opening", 0.6),
+        ("binary_closing", 0.1),
+        ("binary_closing", 0.4),
+    ],
+)
 def test_complemented_targets(name, density):
     images = np.random.default_rng(0).random((3, 40, 50, 1)) < density
     targets = getattr(ndimage, name)(images, BOX[:, :1])  # a line of three
@@ -91,14 +98,17 @@ def test_ragged_and_gray_pairs():
     assert "constant" in check_pairs(gray, [x & False for x in inputs])[0]
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(targets=IMAGES[:2]), r"^inputs: expected 2 images, got 3"),
-    (dict(targets=IMAGES[:0]), r"^targets: expected one image or more"),
-    (dict(targets=IMAGES * 1), r"^targets: expected bool"),
-    (dict(targets=IMAGES[:, :9]), r"^inputs and masks: expected the size of the target"),
-    (dict(masks=IMAGES[:1]), r"^masks: expected 3 images or None, got 1"),
-    (dict(masks=IMAGES[:, 1:]), r"^inputs and masks: expected the size of the target"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(targets=IMAGES[:2]), r"^inputs: expected 2 images, got 3"),
+        (dict(targets=IMAGES[:0]), r"^targets: expected one image or more"),
+        (dict(targets=IMAGES * 1), r"^targets: expected bool"),
+        (dict(targets=IMAGES[:, :9]), r"^inputs and masks: expected the size of the target"),
+        (dict(masks=IMAGES[:1]), r"^masks: expected 3 images or None, got 1"),
+        (dict(masks=IMAGES[:, 1:]), r"^inputs and masks: expected the size of the target"),
+    ],
+)
 def test_refused(change, message):
     with pytest.raises(ValueError, match=message):
         check_pairs(**(dict(inputs=IMAGES, targets=IMAGES, masks=None) | change))
