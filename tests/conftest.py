@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-# Compile two to four times faster; what is compiled runs slower. CI runs all tests without.
+# Compile two to four times faster; what is compiled runs slower. CI runs what is about rounding,
+# and about equal bits, without them too (--optimized).
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 
 # Needs eight devices in float64, which it sets up when it is imported.
@@ -20,6 +21,9 @@ collect_ignore = ["helpers/on_devices.py"]
 def pytest_addoption(parser):
     parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
     parser.addoption(
+        "--optimized", action="store_true", help="let XLA optimize, as it does for users"
+    )
+    parser.addoption(
         "--strict-promotion",
         action="store_true",
         help="raise where JAX would promote two dtypes silently",
@@ -28,7 +32,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Set JAX up for this process, its workers, and the processes that tests start."""
-    if not config.getoption("--runslow") and not hasattr(config, "workerinput"):
+    if not config.getoption("--optimized") and not hasattr(config, "workerinput"):
         compile_quickly()
     if hasattr(config, "cache") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Compiled programs are kept on disk: a second run compiles nothing.
