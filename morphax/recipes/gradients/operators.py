@@ -18,7 +18,7 @@ The recipe is the same for every operator:
 - Top-hats are learned as residues where the targets allow it: first the pixels that change, then
   the image beside them (`morphax.recipes.gradients._residues`).
 
-docs/learning.md has the measurements.
+docs/notes/learning.md has the measurements.
 """
 
 import time

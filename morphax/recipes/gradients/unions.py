@@ -11,7 +11,7 @@ pairs is kept.
 At the end the whole network, channels [1, maps, 1], is trained together for F_1, and projected onto
 activable neurons now and then, the last time at the last step, because noisy targets reward weights
 that are neither in nor out. The box, the annealed scale and the pull towards constant sets are
-those of `morphax.recipes.gradients.operators`. docs/learning.md has the measurements.
+those of `morphax.recipes.gradients.operators`. docs/notes/learning.md has the measurements.
 """
 
 import time
