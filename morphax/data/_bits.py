@@ -17,7 +17,7 @@ from morphax.data._image_files import Picture
 
 
 class Rule(NamedTuple):
-    """How the files of a side become bits.
+    """Say how the files of a side become bits.
 
     Attributes:
         side: "input", "target" or "mask".
@@ -42,8 +42,8 @@ def thresholds_of(
     for side, value in each.items():
         fits = value is None or 0 < value < np.inf
         _checks.require(fits, f"{side}threshold", "a positive level or None", value)
-    return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in
-            ("input", "target", "mask")}  # fmt: skip
+    sides = ("input", "target", "mask")
+    return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in sides}
 
 
 def rule_of(

@@ -34,7 +34,7 @@ _COPY = "read it and write a copy, 8-bit gray or 1 bit, into another folder of p
 
 
 class Picture(NamedTuple):
-    """One image file.
+    """Hold one image file.
 
     Attributes:
         path: of the file.
@@ -149,8 +149,8 @@ def _interpreted(path: Path, image: Any) -> tuple[np.ndarray, str, str]:
     if mode in ("I", "F") or mode.startswith("I;16"):
         values = np.asarray(image)
         if transparent or not (np.isfinite(values) & (values >= 0)).all():
-            raise _refused(path, f"gray of mode {mode} with negative, infinite or transparent values",
-                           _COPY)  # fmt: skip
+            what = f"gray of mode {mode} with negative, infinite or transparent values"
+            raise _refused(path, what, _COPY)
         if mode != "F" and values.max() < 2**16:
             values = values.astype(np.uint16)
         return values, "32-bit gray" if values.itemsize == 4 else "16-bit gray", "gray"
@@ -192,9 +192,9 @@ def _with_alpha(path: Path, rgba: np.ndarray, mode: str) -> tuple[np.ndarray, st
     two = all(len(each) == 2 and each[0] == 0 for each in levels)
     if two and ((values > 0) == (alpha > 0)).all():
         return alpha, f"the alpha of {mode}", "alpha"
-    raise _refused(path, f"{mode} in which both the colours and alpha tell pixels apart",
-                   "write a copy of the one that is meant, as 8-bit gray or 1 bit, into another "
-                   "folder of pairs")  # fmt: skip
+    what = f"{mode} in which both the colours and alpha tell pixels apart"
+    advice = "write a copy of the one that is meant, as 8-bit gray or 1 bit, into another folder of pairs"
+    raise _refused(path, what, advice)
 
 
 def _with_palette(path: Path, image: Any) -> tuple[np.ndarray, str, str]:

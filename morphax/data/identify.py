@@ -1,4 +1,4 @@
-"""Which pixels of a structuring element a set of images can tell: decided by computation.
+"""Decide by computation which pixels of a structuring element a set of images determines.
 
 A pixel of the window is *undetermined* when putting it in or out of S, alone and in one layer, changes
 no output on the whole set: no training on that set can then find it. For one erosion or dilation the
@@ -21,7 +21,7 @@ _LAYERS: dict[str, tuple[Callable, ...]] = {
     "dilation": (operators.dilation,),
     "opening": (operators.erosion, operators.dilation),
     "closing": (operators.dilation, operators.erosion),
-    # A top-hat and the image tell the opening or closing: what tells a pixel of one tells the other.
+    # A top-hat and its image give the opening or closing, so both determine the same pixels.
     "white_top_hat": (operators.erosion, operators.dilation),
     "black_top_hat": (operators.dilation, operators.erosion),
 }
@@ -35,7 +35,7 @@ def undetermined(
     border: str = "ignore",
     batch: int = 1024,
 ) -> np.ndarray:
-    """The pixels of each layer's window that the images do not determine.
+    """Return the pixels of each layer's window that the images do not determine.
 
     Args:
         images: bool `(N, H, W, 1)`, the whole set.
@@ -76,7 +76,7 @@ def evidence(
     border: str = "ignore",
     batch: int = 1024,
 ) -> np.ndarray:
-    """How many images tell each pixel of each layer's window: those whose output it changes.
+    """Count, for each pixel of each layer's window, the images whose output it changes.
 
     Args:
         images, operation, selem, border: as for `undetermined`.
@@ -103,7 +103,7 @@ def evidence(
 
 
 def _one_pixel_changed(operation: str, selem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (candidates, layers, kh, kw) that differ in a pixel, and which are not empty."""
+    """Return windows (candidates, layers, kh, kw) that differ in a pixel, and which are not empty."""
     _checks.one_of("operation", operation, _LAYERS)
     layers, pixels = len(_LAYERS[operation]), selem.size
     flips = np.zeros((layers, pixels, layers, *selem.shape), bool)
@@ -117,7 +117,7 @@ def _one_pixel_changed(operation: str, selem: np.ndarray) -> tuple[np.ndarray, n
 def _told(
     images: jax.Array, windows: jax.Array, selem: jax.Array, operation: str, border: str
 ) -> jax.Array:
-    """For each candidate, the number of images on which it differs from the true operator."""
+    """Return, for each candidate, the number of images on which it differs from the operator."""
     planes = jnp.moveaxis(images, -1, 1)
 
     def run(windows: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ save them with numpy.savez_compressed as {FILE}: images uint8 (N, H, W), masks 0
 
 
 def load_nuclei(split: str, *, data_dir: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images and masks of one split.
+    """Load images and masks of one split.
 
     Args:
         split: "train" or "test".
@@ -70,7 +70,7 @@ def load_nuclei(split: str, *, data_dir: str | Path | None = None) -> tuple[np.n
 def draw_nuclei(
     rng: np.random.Generator, count: int, *, side: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stand-ins for nuclei: four blurred bright disks of many brightnesses on noise.
+    """Draw stand-ins for nuclei: four blurred bright disks of several brightnesses on noise.
 
     Args:
         rng: a numpy generator; its state says which images.

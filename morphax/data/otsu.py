@@ -10,7 +10,7 @@ from morphax import _checks
 
 
 def otsu(image: np.ndarray) -> int:
-    """Otsu's threshold: the foreground is `image >= otsu(image)`.
+    """Return Otsu's threshold: the foreground is `image >= otsu(image)`.
 
     Args:
         image: uint8, any shape, not empty.
@@ -31,7 +31,9 @@ def otsu(image: np.ndarray) -> int:
 
 
 def root_otsu(image: np.ndarray) -> float:
-    """Otsu's threshold of the square roots, as a gray value: roots even out the noise of photons.
+    """Return Otsu's threshold of the square roots of the levels, as a gray value.
+
+    The noise of photons grows with the brightness; square roots make it even.
 
     Args:
         image: uint8, any shape, not empty.
@@ -48,7 +50,7 @@ def root_otsu(image: np.ndarray) -> float:
 
 
 def local_threshold(image: np.ndarray, *, window: int = 64) -> np.ndarray:
-    """`root_otsu` of overlapping square tiles, interpolated between their centres.
+    """Compute `root_otsu` of overlapping square tiles, interpolated between their centres.
 
     Args:
         image: uint8 `(H, W)`, no side below `window`.
@@ -65,8 +67,8 @@ def local_threshold(image: np.ndarray, *, window: int = 64) -> np.ndarray:
     _checks.require(fits, "image", f"(H, W), sides of {window} or more", image.shape)
     half = window // 2
     centres = [np.arange(half, side - half + 1, half) for side in image.shape]
-    tiles = [[root_otsu(image[r - half : r + half, c - half : c + half]) for c in centres[1]]
-             for r in centres[0]]  # fmt: skip
+    rows = [image[r - half : r + half] for r in centres[0]]
+    tiles = [[root_otsu(row[:, c - half : c + half]) for c in centres[1]] for row in rows]
 
     def weights(side: int, points: np.ndarray) -> np.ndarray:
         return np.stack(
@@ -78,7 +80,7 @@ def local_threshold(image: np.ndarray, *, window: int = 64) -> np.ndarray:
 
 
 def relative_brightness(images: np.ndarray) -> np.ndarray:
-    """How bright each pixel is relative to its image, and to its place.
+    """Compute how bright each pixel is relative to its image, and to its place.
 
     Args:
         images: uint8 `(N, H, W, 1)`, no side below 64.

@@ -84,8 +84,8 @@ def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, se
     for x, y, mask in ((np.asarray(part) for part in each) for each in images):
         _checks.require(y.dtype == bool, "targets", "bool", y.dtype)
         fits = x.shape[:2] == y.shape[:2] and mask.shape == y.shape
-        _checks.require(fits, "inputs and masks", f"the size of the target, {y.shape}",
-                       (x.shape, mask.shape))  # fmt: skip
+        expected = f"the size of the target, {y.shape}"
+        _checks.require(fits, "inputs and masks", expected, (x.shape, mask.shape))
         binary = binary and x.dtype == bool and x.shape == y.shape
         values |= {bool(x.min()), bool(x.max())} if binary else {False, True}
         x = x if binary else np.zeros_like(y)

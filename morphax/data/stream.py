@@ -1,4 +1,4 @@
-"""Sets larger than memory: any source that gives a record by its number, as batches in a fixed order.
+"""Streams of batches, in a fixed order, from sets that are larger than memory.
 
 A source is anything with `len(source)` and `source[i]`: `tfds_source`, `PairFiles`, `DiskorectBlocks`,
 a list, an array of records on disk. Grain shuffles the numbers, reads ahead in threads and hands out
@@ -45,7 +45,7 @@ def batches(
     threads: int = 2,
     ahead: int = 4,
 ) -> Iterator[Any]:
-    """The batches of a source, endlessly, from number `start` on.
+    """Yield the batches of a source, endlessly, from number `start` on.
 
     Args:
         source: records by number; they are shuffled anew for each pass.
@@ -57,8 +57,8 @@ def batches(
         start: number of the first batch; a run that goes on gives the steps it has taken.
         process: number of this process, whose rows are wanted; JAX's own by default.
         processes: how many share a batch.
-        threads: that read.
-        ahead: batches that are read ahead, at most; memory holds a few times as many.
+        threads: number of threads that read.
+        ahead: number of batches that are read ahead, at most; memory holds a few times as many.
 
     Yields:
         What `transform` gives, stacked: numpy arrays `(batch_size / processes, ...)`.
@@ -100,7 +100,7 @@ def batches(
 
 
 class PairFiles:
-    """A folder of pairs (`morphax.data.load_pairs`), read when a pair is asked for.
+    """Read the pairs of a folder (`morphax.data.load_pairs`) one at a time, when they are asked for.
 
     Files are read by the rules of `load_pairs`; masks are not read.
 
@@ -154,7 +154,7 @@ class PairFiles:
 
 
 class DiskorectBlocks:
-    """Diskorect by number: record i is a block of images and their targets, always the same ones.
+    """Generate Diskorect by number: record i is a block of images and targets, always the same.
 
     Args:
         blocks: how many.

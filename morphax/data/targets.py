@@ -21,7 +21,7 @@ OPERATIONS = tuple(_OPERATORS)
 def target(
     images: ArrayLike, operation: str, selem: ArrayLike, *, border: str = "ignore"
 ) -> jax.Array:
-    """`operation` by `selem` on every channel of every image.
+    """Apply `operation` by `selem` to every channel of every image.
 
     Args:
         images: bool `(batch, H, W, channels)`.

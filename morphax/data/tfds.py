@@ -28,7 +28,7 @@ def load(
     data_dir: str | Path | None = None,
     limit: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split of a prepared data set.
+    """Load images and labels of one split of a prepared data set.
 
     Args:
         name: name of the data set, such as `"mnist"`.
@@ -66,7 +66,9 @@ def load(
 
 
 def tfds_source(name: str, split: str, *, data_dir: str | Path | None = None) -> Any:
-    """The records of one split by their number, for `morphax.data.stream.batches`; reads none yet.
+    """Return the records of one split by their number, for `morphax.data.stream.batches`.
+
+    No record is read before it is asked for.
 
     Args:
         name, split, data_dir: as for `load`.
@@ -101,7 +103,7 @@ def binary_images(
     size: tuple[int, int] | None = None,
     invert: bool = False,
 ) -> np.ndarray:
-    """Grey images as binary ones, resized first: the papers' treatment of MNIST.
+    """Turn gray images into binary ones, resized first: the papers' treatment of MNIST.
 
     They use `size=(50, 50)` and the threshold 30, and `invert` for "inverted MNIST" (Aouad &
     Talbot, ICIP 2022; DGMM 2022, arXiv 2204.08768; arXiv 2401.03830). Resizing is Pillow's bicubic
@@ -139,7 +141,7 @@ def binary_images(
 
 
 def _folder(name: str, data_dir: str | Path | None) -> Path:
-    """The folder that holds the data set's own folder."""
+    """Return the folder that holds the data set's own folder."""
     chosen = data_dir or os.environ.get("MORPHAX_DATA")
     argument = "data_dir" if data_dir else "MORPHAX_DATA"
     hint = _PREPARE.format(name=name)
