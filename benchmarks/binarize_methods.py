@@ -4,8 +4,8 @@
     python benchmarks/binarize_methods.py --smoke
 
 Networks of several kinds are trained too briefly, or on too noisy pairs, to be certified. Each is
-binarized by all four methods; the Dice coefficient on unseen pairs says which method is best, and what is
-lost by one method for all networks, or by the choice on held-out pairs that recipes make.
+binarized by all four methods; the Dice coefficient on unseen pairs says which method is best, and
+what is lost by one method for all networks, or by the choice on held-out pairs that recipes make.
 """
 
 import argparse

@@ -3,13 +3,13 @@
     python benchmarks/equality.py [--smoke] [--network FILE ...] [--data-dir DIR] [--dataset mnist]
                                   [--images N] [--verilog SECONDS] [--out DIR]
 
-`--network`: the `network.npz` of `examples/classify.py`, run on the whole test set of `--dataset` (in
-`--data-dir` or MORPHAX_DATA); or an archive of `morphax.save` of a `models.bimonn` of one channel, such as
-the `model.npz` of `examples/denoise.py` (bits only: the form on floats is missing). Beside them, learned
-here: an opening and a white top-hat by a 3 x 3 square (`morphax.recipes.learn_operator`), and the union of
-three openings of `examples/denoise.py`, its first seed (`morphax.recipes.learn_union`). Operators run
-on 500 images of five odd sizes, whose widths are no multiples of 32. Under `--smoke` all networks are made by
-hand: nothing is trained.
+`--network`: the `network.npz` of `examples/classify.py`, run on the whole test set of `--dataset`
+(in `--data-dir` or MORPHAX_DATA); or an archive of `morphax.save` of a `models.bimonn` of one
+channel, such as the `model.npz` of `examples/denoise.py` (bits only: the form on floats is
+missing). Beside them, learned here: an opening and a white top-hat by a 3 x 3 square
+(`morphax.recipes.learn_operator`), and the union of three openings of `examples/denoise.py`, its
+first seed (`morphax.recipes.learn_union`). Operators run on 500 images of five odd sizes, whose
+widths are no multiples of 32. Under `--smoke` all networks are made by hand: nothing is trained.
 
 | form | |
 |---|---|
@@ -22,9 +22,10 @@ hand: nothing is trained.
 | C, C rows | compiled by the system's compiler: 64 images, or 64 pixels of a row, in each word |
 | Verilog | simulated (Icarus; large ones: Verilator) for at most `--verilog` CPU seconds: the first images |
 
-A row for each: `images` that were run, and how many of them differ from the reference in any of their
-bits (`bits_differ`: of a classifier, what its head counts), counts or labels; `null` where a form does
-not tell. `right`: labels that are true. A run that was interrupted goes on: give the same `--out`.
+A row for each: `images` that were run, and how many of them differ from the reference in any of
+their bits (`bits_differ`: of a classifier, what its head counts), counts or labels; `null` where a
+form does not tell. `right`: labels that are true. A run that was interrupted goes on: give the same
+`--out`.
  Not a timing benchmark: it has its own columns.
 """
 

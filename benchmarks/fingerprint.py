@@ -3,8 +3,8 @@
     python benchmarks/fingerprint.py before.json      # at one commit
     python benchmarks/fingerprint.py after.json --compare before.json
 
-The script learns two operators, certifies and binarizes them, projects a bank, exports C and an archive,
-and trains a small classifier. Every result is hashed; equal hashes mean equal bits.
+The script learns two operators, certifies and binarizes them, projects a bank, exports C and an
+archive, and trains a small classifier. Every result is hashed; equal hashes mean equal bits.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""How many images a second does a binary network do on one core, in each form that morphax gives it?
+"""How many images a second does a binary network do on one core, in each form that morphax gives
+it?
 
     python benchmarks/inference.py [--smoke] [--budget SECONDS] [--network FILE ...] [--dense FILE]
                                    [--out DIR]
@@ -9,24 +10,25 @@
 | "dense" | 784 inputs, 4000 erosions and dilations, a popcount head of 10 classes |
 | "convolutional" | `classification.model` on 28 x 28: 512 clauses of 7 x 7, 512 of 11 x 11, votes |
 
-Wiring is random unless files are given: `--network` takes the `network.npz` that `examples/classify.py`
-writes, `--dense` an npz with `selem` (784, n) and `erosion` (n,). Random dense sets have 12 inputs on
-average; a random clause holds 20 literals, on average, of a window of one of the images. Mean |S| and
-the plain bit operations an image (`morphax.program.cost`, of the simplified program) are in
-`metadata["networks"]`, for every network (`total`; the counts of a head are `additions`, beside them);
-`operations a ns` in the printed table divides by them.
+Wiring is random unless files are given: `--network` takes the `network.npz` that
+`examples/classify.py` writes, `--dense` an npz with `selem` (784, n) and `erosion` (n,). Random
+dense sets have 12 inputs on average; a random clause holds 20 literals, on average, of a window of
+one of the images. Mean |S| and the plain bit operations an image (`morphax.program.cost`, of the
+simplified program) are in `metadata["networks"]`, for every network (`total`; the counts of a head
+are `additions`, beside them); `operations a ns` in the printed table divides by them.
 
-Contenders: the float network in JAX (hard weights: the sets), the same model on bool and on words, the
-model specialised, generated C, and the float network in plain PyTorch. "float" forms run in chunks
-that fit the caches. Outputs (bits, or counts by class) are compared with those on bool before anything is
-timed; `error` is the share that differs. `ratio` is to float JAX; seconds are per image. "with packing"
-starts at bool and ends at bool or counts. C: "words" runs from words to words, and to labels where
-there are classes; "bytes" from a byte a pixel to labels, or to a byte a pixel.
+Contenders: the float network in JAX (hard weights: the sets), the same model on bool and on words,
+the model specialised, generated C, and the float network in plain PyTorch. "float" forms run in
+chunks that fit the caches. Outputs (bits, or counts by class) are compared with those on bool
+before anything is timed; `error` is the share that differs. `ratio` is to float JAX; seconds are
+per image. "with packing" starts at bool and ends at bool or counts. C: "words" runs from words to
+words, and to labels where there are classes; "bytes" from a byte a pixel to labels, or to a byte a
+pixel.
 
 One core: XLA_FLAGS and OMP_NUM_THREADS are set, and the process is bound to one core, before jax is
-imported (the flags alone left XLA 1.2 to 1.8 cores); PyTorch is told. Where a process cannot be bound,
-JAX is not held to one core: see `cores_used` in the metadata for what happened.
-What was compiled how long is in `build_s`.
+imported (the flags alone left XLA 1.2 to 1.8 cores); PyTorch is told. Where a process cannot be
+bound, JAX is not held to one core: see `cores_used` in the metadata for what happened. What was
+compiled how long is in `build_s`.
 """
 
 import os

@@ -6,8 +6,9 @@ A training run (an opening, batches drawn from memory) and a sweep over learning
 checkpoint for all members) are each made once without interruption, and once while SIGKILL strikes
 `--kills` times: at random steps all over the run, and while the process starts. Each time the same
 command is started again. At the end params, optimizer state, records and log are compared bit by
-bit. A checkpoint is written every few steps, so that many kills fall into the writing of one: those that
-left a half-written folder behind are counted. Writes `kill_resume.json`; exits with 1 if any bit differs.
+bit. A checkpoint is written every few steps, so that many kills fall into the writing of one: those
+that left a half-written folder behind are counted. Writes `kill_resume.json`; exits with 1 if any
+bit differs.
 """
 
 import argparse
@@ -138,7 +139,8 @@ def finished(process: subprocess.Popen, folder: Path) -> dict:
 
 
 def strike(kind: str, folder: Path, steps: int, target: float, rng: random.Random) -> dict:
-    """Start, wait until the log says `target` steps and then a random while, kill; where it struck."""
+    """Start, wait until the log says `target` steps and then a random while, kill; where it
+    struck."""
     left = half_written(folder)
     process = start(kind, folder, steps)
     log, early = folder / "metrics.jsonl", rng.random() < 0.2

@@ -2,12 +2,13 @@
 
     python benchmarks/operations.py [--smoke] [--network FILE ...] [--dense FILE] [--out DIR]
 
-The networks of `inference.py`, with its options. On paper: ANDs, ORs and NOTs of `morphax.program.cost`, of
-the network as it is (`plain`) and simplified, without the additions of a head. Run: the operations on words
-in the jaxpr of a form, heads included, one for each word and bitwise operation (and, or, xor, not, shifts,
-population counts, joins of reductions), divided by the words of the batch: one on a word does for 32 images
-what one on paper does for one. Moves, gathers and arithmetic on indices are not counted, but cost time:
-compare `inference.json`. Not a timing benchmark.
+The networks of `inference.py`, with its options. On paper: ANDs, ORs and NOTs of
+`morphax.program.cost`, of the network as it is (`plain`) and simplified, without the additions of a
+head. Run: the operations on words in the jaxpr of a form, heads included, one for each word and
+bitwise operation (and, or, xor, not, shifts, population counts, joins of reductions), divided by
+the words of the batch: one on a word does for 32 images what one on paper does for one. Moves,
+gathers and arithmetic on indices are not counted, but cost time: compare `inference.json`. Not a
+timing benchmark.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     python benchmarks/operators.py [--smoke] [--budget SECONDS] [--out DIR]
 
-Erosions and an opening by several elements, on 256 images of 256 x 256 and on one image of 4096 x 4096
-(the same pixels): smoothed noise above its median, so that erosions neither lose nor keep everything.
-Every result is compared with scipy's, bit for bit, before anything is timed; `error` is the share of
-pixels that differ (0 in every row that is timed). `ratio` is to OpenCV in the same case.
+Erosions and an opening by several elements, on 256 images of 256 x 256 and on one image of 4096 x
+4096 (the same pixels): smoothed noise above its median, so that erosions neither lose nor keep
+everything. Every result is compared with scipy's, bit for bit, before anything is timed; `error` is
+the share of pixels that differ (0 in every row that is timed). `ratio` is to OpenCV in the same
+case.
 
 One core: XLA_FLAGS and OMP_NUM_THREADS are set, and the process is bound to one core, before jax is
 imported (the flags alone left XLA 1.3 to 1.9 cores); OpenCV and PyTorch are told. Where a process
@@ -13,11 +14,11 @@ cannot be bound, morphax is not held to one core. `cores_used` in the
 metadata is the largest CPU time a second of each contender: what it says is what happened.
 
 Contenders get what they work on: bool, bytes or words, on the device before the clock starts. "with
-packing" starts and ends at bool. OpenCV has a row for images one by one, as it is meant to be called,
-and one for images as the channels of a single one, which is faster for small elements; goals are given
-against both. PyTorch joins shifted views (no operator of its own takes an element), in blocks that fit
-the cache. scipy visits fewer pixels where images are empty: its time depends on the images, the others'
-does not.
+packing" starts and ends at bool. OpenCV has a row for images one by one, as it is meant to be
+called, and one for images as the channels of a single one, which is faster for small elements;
+goals are given against both. PyTorch joins shifted views (no operator of its own takes an element),
+in blocks that fit the cache. scipy visits fewer pixels where images are empty: its time depends on
+the images, the others' does not.
 """
 
 import os

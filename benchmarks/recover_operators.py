@@ -1,20 +1,20 @@
 """Does one fixed recipe recover known operators from image pairs, exactly and with a proof?
 
-Erosion, dilation, opening, closing, white and black top-hat by disk, hstick and dcross of size 7, on
-Diskorect, MNIST and inverted MNIST, several seeds; the first four also with symmetric neurons on
-{-1, 1}: `morphax.recipes.learn_operator` with its defaults, nothing tuned by row, the channels those of
-the operator.
+Erosion, dilation, opening, closing, white and black top-hat by disk, hstick and dcross of size 7,
+on Diskorect, MNIST and inverted MNIST, several seeds; the first four also with symmetric neurons on
+{-1, 1}: `morphax.recipes.learn_operator` with its defaults, nothing tuned by row, the channels
+those of the operator.
 
     python benchmarks/recover_operators.py [--datasets diskorect,mnist,inverted_mnist] [--seeds 3]
                                            [--operations opening,closing] [--data-dir DIR] [--out DIR]
                                            [--smoke]
 
-Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified share,
-whether the structuring elements are the target's (up to a translation that cancels; of top-hats:
-whether `morphax.explain` reads the target off the binary network), steps to convergence, and how many
-pixels of the window the training set leaves undetermined (`morphax.data.identify`). Finished rows are
-kept in `recover_operators.jsonl`: a run that was stopped goes on from there. Not a timing benchmark:
-seconds are only a hint.
+Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified
+share, whether the structuring elements are the target's (up to a translation that cancels; of
+top-hats: whether `morphax.explain` reads the target off the binary network), steps to convergence,
+and how many pixels of the window the training set leaves undetermined (`morphax.data.identify`).
+Finished rows are kept in `recover_operators.jsonl`: a run that was stopped goes on from there. Not
+a timing benchmark: seconds are only a hint.
 """
 
 import argparse
@@ -106,8 +106,8 @@ def identifiable(images: jax.Array, operation: str, element: str) -> dict[str, A
 def same_up_to_translation(found: list[np.ndarray], selem: np.ndarray) -> bool:
     """Whether every layer has the target's shape, moved by translations that cancel.
 
-    Textbook elements of a composition cancel when all are moved alike: an erosion by S + t followed by
-    a dilation by S + t is the opening by S.
+    Textbook elements of a composition cancel when all are moved alike: an erosion by S + t followed
+    by a dilation by S + t is the opening by S.
     """
 
     def pixels(s: np.ndarray) -> np.ndarray:

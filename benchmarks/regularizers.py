@@ -1,11 +1,12 @@
 """What does L_exact cost in training? The 784-4096-10 classifier, batch 64, a plain step against
-steps with the exact regulariser on every neuron every step, every k steps, or on a rotating block of
-neurons a step, and with the constant-set penalties.
+steps with the exact regulariser on every neuron every step, every k steps, or on a rotating block
+of neurons a step, and with the constant-set penalties.
 
     python benchmarks/regularizers.py [--smoke] [--out DIR]
 
-One row a variant, under the contract of README.md; `ratio` is to the plain step. Every variant runs for
-a turn of many steps in one program, as in training, so that what a call copies in and out is shared.
+One row a variant, under the contract of README.md; `ratio` is to the plain step. Every variant runs
+for a turn of many steps in one program, as in training, so that what a call copies in and out is
+shared.
 """
 
 import argparse

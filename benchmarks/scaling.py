@@ -4,13 +4,14 @@
 
 Four tables in `scaling.json`, told apart by the column "table":
 
-- "curves": `examples/train_distributed.py` in float64 on 1, 2, 4, 8 virtual devices of one CPU and in 2
-  processes: the largest difference of a loss from that of 1 device, whether the binary network is the
-  same, and the time of a step. Virtual devices share the cores there are: beyond their number they
-  cannot be faster, and what is measured is the overhead.
+- "curves": `examples/train_distributed.py` in float64 on 1, 2, 4, 8 virtual devices of one CPU and
+  in 2 processes: the largest difference of a loss from that of 1 device, whether the binary network
+  is the same, and the time of a step. Virtual devices share the cores there are: beyond their
+  number they cannot be faster, and what is measured is the overhead.
 - "banks": `project` and `certify_neurons` of a bank on 1 and on 8 devices: the same bits?
-- "steps": one training step of a dense classifier, its batch or its neurons cut over 8 devices: seconds,
-  and the bytes of all collectives in the compiled program, beside what the model on paper says.
+- "steps": one training step of a dense classifier, its batch or its neurons cut over 8 devices:
+  seconds, and the bytes of all collectives in the compiled program, beside what the model on paper
+  says.
 - "model": that model on paper (docs/guides/distributed.md), up to 1000 devices.
 """
 
@@ -184,8 +185,9 @@ def collectives(program: str) -> int:
 def paper(cut: str, devices: int, batch: int, widths: tuple[int, ...]) -> dict:
     """The model on paper: what a device holds, and what it sends in a step, in bytes (float32).
 
-    `batch` is that of the whole step. Weights, bias and scale of a layer are n m + 2 m numbers, held four
-    times (value, gradient, two moments of Adam); a device keeps its inputs and outputs of every layer.
+    `batch` is that of the whole step. Weights, bias and scale of a layer are n m + 2 m numbers,
+    held four times (value, gradient, two moments of Adam); a device keeps its inputs and outputs of
+    every layer.
     """
     layers = list(itertools.pairwise(widths))
     numbers = [4 * (n * m + 2 * m) for n, m in layers]
@@ -204,8 +206,8 @@ def paper(cut: str, devices: int, batch: int, widths: tuple[int, ...]) -> dict:
             "result_bytes": result,
             "sent_bytes": 2 * (devices - 1) * result // devices,
         }
-    # A layer after one that is cut wants all its inputs, and gives their gradients back; one that is
-    # held whole, and narrow, adds up the partial sums of its outputs instead.
+    # A layer after one that is cut wants all its inputs, and gives their gradients back; one that
+    # is held whole, and narrow, adds up the partial sums of its outputs instead.
     result = 0
     for (n, m), before, cuts in zip(layers[1:], divides[:-1], divides[1:], strict=True):
         if before:

@@ -2,17 +2,17 @@
 
     python benchmarks/soundness.py [--smoke] [--out DIR] [--cases 30000000] [--seed 0]
 
-Each neuron (float32 and float64, n from 1 to 4096, every weight map, bias map and threshold, both signs of
-the scale, binary and almost binary inputs, symmetric or not) is certified by one program; its float
-forward pass runs in another, on the inputs that attain its bounds, or on all inputs of small neurons; the
-result is compared with the binary neuron. Writes `soundness.json`: a row for each dtype, n, role and
-parametrisation.
+Each neuron (float32 and float64, n from 1 to 4096, every weight map, bias map and threshold, both
+signs of the scale, binary and almost binary inputs, symmetric or not) is certified by one program;
+its float forward pass runs in another, on the inputs that attain its bounds, or on all inputs of
+small neurons; the result is compared with the binary neuron. Writes `soundness.json`: a row for
+each dtype, n, role and parametrisation.
 
 `wrong` must be 0: certified neurons that gave one wrong output, left their promised dead zone, or
-whose binary twin differs. `largest error` says how much of the allowance rounding really took: among the
-neurons that truly lie inside their bounds, the farthest inside, in units of the allowance, that was
-wrong in floats (none is certified). Beside it, what docs/numerics.md assumes of the elementary functions,
-measured. Not a timing benchmark: it has its own columns.
+whose binary twin differs. `largest error` says how much of the allowance rounding really took:
+among the neurons that truly lie inside their bounds, the farthest inside, in units of the
+allowance, that was wrong in floats (none is certified). Beside it, what docs/numerics.md assumes of
+the elementary functions, measured. Not a timing benchmark: it has its own columns.
 """
 
 import argparse
@@ -259,7 +259,8 @@ def unlay(row: dict, array: np.ndarray, m: int, n: int) -> np.ndarray:
 def depth(row: dict, weights, selem, operation, zone, bias) -> np.ndarray:
     """How far inside its bounds each neuron is, in units of the allowance.
 
-    In longdouble for float64, where float64 sums are as good as what is judged; NaN for many of them.
+    In longdouble for float64, where float64 sums are as good as what is judged; NaN for many of
+    them.
     """
     about = cases.limits(np.dtype(row["dtype"]).type)
     kind = np.float64 if row["dtype"] == "float32" else np.longdouble

@@ -2,11 +2,12 @@
 
     python benchmarks/streaming.py [--smoke] [--out DIR] [--gigabytes 20] [--limit 2]
 
-Trains a dilation by 3x3 on generated Diskorect, read by number through `morphax.data.stream`: bool pairs
-of 50x50 images, 5 kB a pair, none of them twice. `--limit` (in GB of resident memory) is enforced while
-it runs: a thread looks at the process ten times a second and ends it at once when it is above. The limit
-is on resident memory because XLA and threads reserve address space that they never use, which a limit on
-addresses would count. Writes `streaming.json`: what had been streamed and what was resident, in rows.
+Trains a dilation by 3x3 on generated Diskorect, read by number through `morphax.data.stream`: bool
+pairs of 50x50 images, 5 kB a pair, none of them twice. `--limit` (in GB of resident memory) is
+enforced while it runs: a thread looks at the process ten times a second and ends it at once when it
+is above. The limit is on resident memory because XLA and threads reserve address space that they
+never use, which a limit on addresses would count. Writes `streaming.json`: what had been streamed
+and what was resident, in rows.
 """
 
 import argparse

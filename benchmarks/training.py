@@ -2,17 +2,17 @@
 
     python benchmarks/training.py [--smoke] [--out DIR]
 
-Two networks: "opening", two BiSE neurons of 7x7 on 64 images of 50x50, MSE; and "classifier", DenseLUI
-784-4096-10, batch 64, cross-entropy on the outputs. Adam, float32, softplus weights and biases, tanh
-thresholds, scales learned. The PyTorch twins do the same arithmetic with `conv2d` and `linear` (zero
-padding instead of the frame rule, which saves them work). `ratio` is to morphax on the same network;
-morphax runs whole turns of steps in one program, PyTorch one step a call, as each is used, on one thread
-and on all. PyTorch is optional: `pip install torch`. XLA takes all cores that it is given: `taskset -c 0`
-for one.
+Two networks: "opening", two BiSE neurons of 7x7 on 64 images of 50x50, MSE; and "classifier",
+DenseLUI 784-4096-10, batch 64, cross-entropy on the outputs. Adam, float32, softplus weights and
+biases, tanh thresholds, scales learned. The PyTorch twins do the same arithmetic with `conv2d` and
+`linear` (zero padding instead of the frame rule, which saves them work). `ratio` is to morphax on
+the same network; morphax runs whole turns of steps in one program, PyTorch one step a call, as each
+is used, on one thread and on all. PyTorch is optional: `pip install torch`. XLA takes all cores
+that it is given: `taskset -c 0` for one.
 
-The classifier again with 256 hidden neurons, alone and as 16 members of one program, each with parameters
-and batches of its own, all at once (vmapped) and four at a time (`lax.map`): the `ratio` of those rows is
-the cost of 16 members over the cost of one.
+The classifier again with 256 hidden neurons, alone and as 16 members of one program, each with
+parameters and batches of its own, all at once (vmapped) and four at a time (`lax.map`): the `ratio`
+of those rows is the cost of 16 members over the cost of one.
 
 Where the time of the classifier's step goes, and what was tried: docs/notes/classification.md.
 """

@@ -1,9 +1,10 @@
-"""morphax: binary morphological neural networks with a proof that the binary network equals the trained one.
+"""Binary morphological neural networks, proved to equal the networks they were trained as.
 
-`import morphax` needs jax and numpy only. It brings the functions below and these modules: `elements`,
-`operators`, `levelsets`, `models`, `initializers`, `metrics`, `regularizers`, `packed` and `program`.
-Everything else is loaded when it is first used, as in `from morphax import data, recipes, transforms` or
-`from morphax.layers import nnx`, because it may need an optional dependency.
+`import morphax` needs jax and numpy only. It brings the functions below and these modules:
+`elements`, `operators`, `levelsets`, `models`, `initializers`, `metrics`, `regularizers`, `packed`
+and `program`. Everything else is loaded when it is first used, as in `from morphax import data,
+recipes, transforms` or `from morphax.layers import nnx`, because it may need an optional
+dependency.
 """
 
 import importlib

@@ -1,4 +1,5 @@
-"""Shared set-up: the option --runslow, a cache of compiled programs, and real data skipped loudly."""
+"""Shared set-up: the option --runslow, a cache of compiled programs, and real data skipped
+loudly."""
 
 import os
 import subprocess
@@ -91,7 +92,8 @@ def data_dir(tfds: None) -> Path:
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_memory_maps():
-    """Forget compiled programs when there are many: each holds memory maps, and Linux allows 65 530."""
+    """Forget compiled programs when there are many: each holds memory maps, and Linux allows 65
+    530."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 25_000:

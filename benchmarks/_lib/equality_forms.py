@@ -1,7 +1,9 @@
-"""One binary network in each form that morphax gives it: `form(net, x)` is what it makes of bool images.
+"""One binary network in each form that morphax gives it: `form(net, x)` is what it makes of bool
+images.
 
-A form gives `Output`s of the first n images, all of them where nothing else is said. The networks of
-`equality.py` are `Net`s. Programs of other languages are made in a temporary folder and run there.
+A form gives `Output`s of the first n images, all of them where nothing else is said. The networks
+of `equality.py` are `Net`s. Programs of other languages are made in a temporary folder and run
+there.
 """
 
 import ctypes
@@ -71,7 +73,8 @@ class Absent(Exception):
 
 
 def in_turns(function: Callable[[jax.Array], Any], x: np.ndarray, turn: int) -> Any:
-    """A jitted function on `turn` images at a time; the last turn is filled up with the first images."""
+    """A jitted function on `turn` images at a time; the last turn is filled up with the first
+    images."""
     turn = min(turn, len(x))
     filled = np.concatenate([x, x[: -len(x) % turn]])
     parts = [

@@ -1,7 +1,7 @@
 """Forms of `equality_forms.py` in Verilog: as many images as a budget of CPU seconds allows.
 
-Icarus interprets a module, and starts at once; Verilator makes a program of it, which takes minutes and pays
-for a large one (if it is not installed, Icarus does that too).
+Icarus interprets a module, and starts at once; Verilator makes a program of it, which takes minutes
+and pays for a large one (if it is not installed, Icarus does that too).
 """
 
 import math
@@ -159,7 +159,8 @@ def verilator() -> tuple[list[str], list[str]]:
 
 
 def limited(seconds: float, command: list[str], folder: Path) -> bool:
-    """Run a command with a limit of CPU seconds (a busy machine changes nothing); was it done by then?"""
+    """Run a command with a limit of CPU seconds (a busy machine changes nothing); was it done by
+    then?"""
     shell = ["sh", "-c", 'ulimit -t "$0" && exec "$@"', str(math.ceil(seconds)), *command]
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(shell, cwd=folder, capture_output=True, text=True)

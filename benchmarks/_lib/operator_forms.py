@@ -1,7 +1,7 @@
 """Implementations that `operators.py` times: morphax, scipy, scikit-image, OpenCV and PyTorch.
 
-A function takes bool images `(N, H, W)`, an operation and an element, and returns what is timed with a
-function that turns its result into bool images, or several of them by name.
+A function takes bool images `(N, H, W)`, an operation and an element, and returns what is timed
+with a function that turns its result into bool images, or several of them by name.
 """
 
 import warnings

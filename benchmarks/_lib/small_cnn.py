@@ -1,4 +1,5 @@
-"""A small convolutional network, a baseline for masks, with as many parameters as what it is compared to."""
+"""A small convolutional network, a baseline for masks, with as many parameters as what it is
+compared to."""
 
 from typing import Any
 
@@ -13,7 +14,8 @@ from morphax.training import fit
 
 
 class CNN(nn.Module):
-    """Convolutions 3x3 with ReLU (dilated by 1, 2, 4, so that it sees 15x15), then a probability."""
+    """Convolutions 3x3 with ReLU (dilated by 1, 2, 4, so that it sees 15x15), then a
+    probability."""
 
     widths: tuple[int, ...]
 
@@ -34,8 +36,9 @@ def parameters(inputs: int, widths: tuple[int, ...]) -> int:
 def train(count: int, cut: tuple, valid: tuple, *, most: int) -> dict[str, Any]:
     """A `CNN` of about `count` parameters, trained until the held-out Dice no longer rises.
 
-    `cut` and `valid` are (images, masks); `most` steps at most. Of the dict, "run" makes masks
-    of images; the rest is what to report: where "step", the best one, is the last of "steps", it still rose.
+    `cut` and `valid` are (images, masks); `most` steps at most. Of the dict, "run" makes masks of
+    images; the rest is what to report: where "step", the best one, is the last of "steps", it still
+    rose.
     """
     inputs = cut[0].shape[-1]
     choices = [(a, b, c) for a in range(2, 30) for b in (a, a + 1) for c in (b, b + 1)]

@@ -1,8 +1,9 @@
 """Neurons at the edge of their bounds: what `soundness.py` draws.
 
-A neuron is drawn as effective weights and a bias a few rounding errors, or a few rounding allowances,
-inside or outside the bounds L and U; then the latent parameters that make it under a reparametrisation.
-Weights are `(m, n)`, as `morphax.neurons.nodes.bank` lays them out; everything is float64 until it is stored.
+A neuron is drawn as effective weights and a bias a few rounding errors, or a few rounding
+allowances, inside or outside the bounds L and U; then the latent parameters that make it under a
+reparametrisation. Weights are `(m, n)`, as `morphax.neurons.nodes.bank` lays them out; everything
+is float64 until it is stored.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 
 EROSION, DILATION = 0, 1
 KINDS = ("plain", "spread", "ties", "half ulps", "subnormal", "Gaussian")
-# In units of the allowance: how far inside a bound. Most are just beyond it, where a proof must hold.
+# In units of the allowance: how far inside a bound. Most are just beyond it, where a proof must
+# hold.
 STEPS = np.array(
     [0, 0.02, 0.2, 1, 1.0001, 1.001, 1.003, 1.01, 1.02, 1.03, 1.05, 1.1, 1.3, 2, 5, 30]
 )
@@ -40,7 +42,8 @@ def zones(rng, m: int, n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_weights(rng, m: int, n: int, dtype, *, positive: bool):
-    """Weights, and the (operation, S) they were drawn for: float `(m, n)`, int `(m,)`, bool `(m, n)`."""
+    """Weights, and the (operation, S) they were drawn for: float `(m, n)`, int `(m,)`, bool `(m,
+    n)`."""
     about = limits(dtype)
     kind = rng.integers(0, len(KINDS), (m, 1))
     operation = rng.integers(0, 2, m)
@@ -71,7 +74,8 @@ def draw_weights(rng, m: int, n: int, dtype, *, positive: bool):
 
 
 def bounds(weights, selem, operation, v1, v2) -> tuple[np.ndarray, np.ndarray]:
-    """L and U of the module docstring of `morphax.certificates.neuron`, in the dtype of the weights."""
+    """L and U of the module docstring of `morphax.certificates.neuron`, in the dtype of the
+    weights."""
     plus, minus = np.maximum(weights, 0), np.maximum(-weights, 0).sum(1)
     dilation = operation == DILATION
     low = np.where(selem & dilation[:, None], v1 * plus, plus)
@@ -106,8 +110,8 @@ def draw_bias(rng, weights, selem, operation, zone, about: Limits, *, sums: int,
 def worst_inputs(weights, selem, operation, v1, v2):
     """The inputs that attain L and U, `(m, 2, n)`, and the bits that they stand for.
 
-    Dilation: nothing of S and all that weighs outside; one pixel of S, the lightest, against all that
-    weighs less than nothing. Erosion: the same with foreground and background exchanged.
+    Dilation: nothing of S and all that weighs outside; one pixel of S, the lightest, against all
+    that weighs less than nothing. Erosion: the same with foreground and background exchanged.
     """
     rows = np.arange(len(weights))
     dilation = (operation == DILATION)[:, None]

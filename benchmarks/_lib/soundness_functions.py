@@ -11,7 +11,8 @@ from morphax.neurons.reparam import effective_weights
 
 
 def functions() -> dict[str, dict[str, float]]:
-    """Largest errors, in unit roundoffs: of softplus relative, of thresholds (onto ]-1, 1[) absolute."""
+    """Largest errors, in unit roundoffs: of softplus relative, of thresholds (onto ]-1, 1[)
+    absolute."""
     rng, found = np.random.default_rng(0), {}
     for name in ("float32", "float64"):
         with jax.enable_x64(True):

@@ -1,8 +1,8 @@
 """Decide which pixels of gray files are set: one rule for all files of a side of a folder of pairs.
 
-Without a threshold a side must be binary. Files with the levels 0 and 1, or 0 and full scale, are taken
-as they are, with a threshold too. Else all files share two levels, and the upper one is set; the first
-file that is not constant says which they are.
+Without a threshold a side must be binary. Files with the levels 0 and 1, or 0 and full scale, are
+taken as they are, with a threshold too. Else all files share two levels, and the upper one is set;
+the first file that is not constant says which they are.
 """
 
 import math
@@ -19,12 +19,10 @@ from morphax.data._image_files import Picture
 class Rule(NamedTuple):
     """Say how the files of a side become bits.
 
-    Attributes:
-        side: "input", "target" or "mask".
-        threshold: a pixel of a gray file is set when it is at least this; None: files are binary.
-        levels: the two levels of the first file that is neither constant nor of 1 bit; None without it.
-        source: where the values of that file come from, see `Picture`.
-        path: of that file.
+    Attributes: side: "input", "target" or "mask". threshold: a pixel of a gray file is set when it
+        is at least this; None: files are binary. levels: the two levels of the first file that is
+        neither constant nor of 1 bit; None without it. source: where the values of that file come
+        from, see `Picture`. path: of that file.
     """
 
     side: str
@@ -79,7 +77,8 @@ def rule_of(
     if extremes and above != below:
         reached = "every pixel reaches" if above else "no pixel reaches"
         raise ValueError(
-            f"folder: {reached} {side}_threshold={threshold:g} in the gray files of {side}/, whose levels "
+            f"folder: {reached} {side}_threshold={threshold:g} in the gray files of {side}/, "
+            "whose levels "
             f"go from {min(extremes):g} to {max(extremes):g}; give a threshold between these"
         )
     return rule
@@ -88,8 +87,8 @@ def rule_of(
 def bits(picture: Picture, rule: Rule) -> np.ndarray:
     """Return the set pixels of a picture, bool `(H, W)`.
 
-    Raises:
-        ValueError: the picture is not binary and there is no threshold, or it is binary in another way
+    Raises: ValueError: the picture is not binary and there is no threshold, or it is binary in
+        another way
             than the other files of its side, or the threshold would erase it.
     """
     values, levels = picture.values, _levels(picture.values)
@@ -116,7 +115,8 @@ def bits(picture: Picture, rule: Rule) -> np.ndarray:
     if len(levels) == 2 and not levels[0] < rule.threshold <= levels[1] and not picture.lossy:
         raise ValueError(
             f"folder: {picture.path} has two levels, {levels[0]:g} and {levels[1]:g}, which "
-            f"{rule.side}_threshold={rule.threshold:g} does not tell apart; give a threshold between "
+            f"{rule.side}_threshold={rule.threshold:g} does not tell apart; give a threshold "
+            "between "
             "them, or write a copy of 1 bit into another folder of pairs"
         )
     return values >= rule.threshold
@@ -154,7 +154,8 @@ def _require_one_colour(picture: Picture, levels: np.ndarray, rule: Rule) -> Non
         shown = ", ".join(f"#{int(level):06x}" for level in levels[:4])
         raise ValueError(
             f"folder: {picture.path} is {picture.kind}, {len(levels)} colours ({shown}"
-            f"{', ...' if len(levels) > 4 else ''}), expected gray, or black and one colour, the same "
+            f"{', ...' if len(levels) > 4 else ''}), expected gray, or black and one colour, the "
+            "same "
             "in all files; write gray copies into another folder of pairs"
         )
 
@@ -164,9 +165,12 @@ def _not_binary(picture: Picture, levels: np.ndarray, rule: Rule) -> ValueError:
     if len(levels) <= 2 and not picture.lossy and rule.levels is not None:
         low, high = rule.levels
         return ValueError(
-            f"folder: {picture.path} has the level(s) {', '.join(f'{each:g}' for each in levels)}, but "
-            f"{rule.path} {low:g} and {high:g}: these may be labels of several classes, or masks of "
-            f"several kinds; give the least level that is set as {_option(rule.side, max(low + 1, 1))}"
+            f"folder: {picture.path} has the level(s) "
+            f"{', '.join(f'{each:g}' for each in levels)}, but "
+            f"{rule.path} {low:g} and {high:g}: these may be labels of several classes, or masks "
+            "of "
+            f"several kinds; give the least level that is set as "
+            f"{_option(rule.side, max(low + 1, 1))}"
         )
     return ValueError(
         f"folder: {picture.path} is not binary: {picture.kind}, {len(levels)} level(s) from "

@@ -36,11 +36,9 @@ _COPY = "read it and write a copy, 8-bit gray or 1 bit, into another folder of p
 class Picture(NamedTuple):
     """Hold one image file.
 
-    Attributes:
-        path: of the file.
-        values: bool, or levels of any other dtype, `(H, W)`.
-        kind: the file in words, for messages.
-        source: where the values come from: "gray", "opaque" (gray, beside an alpha channel that is 255
+    Attributes: path: of the file. values: bool, or levels of any other dtype, `(H, W)`. kind: the
+        file in words, for messages. source: where the values come from: "gray", "opaque" (gray,
+        beside an alpha channel that is 255
             everywhere), "alpha", "palette" (indices) or "colour" (codes of colours; black is 0).
         lossy: whether the levels are only nearly those that were saved.
     """
@@ -72,7 +70,8 @@ def require_size(picture: Picture, like: Picture) -> None:
     """Refuse a picture of another size than `like`."""
     if picture.values.shape != like.values.shape:
         raise ValueError(
-            f"folder: expected images of one size, got {_size(like.values.shape)} in {like.path} and "
+            f"folder: expected images of one size, got {_size(like.values.shape)} in {like.path} "
+            "and "
             f"{_size(picture.values.shape)} in {picture.path}; crop or pad them to one size, in "
             "another folder of pairs"
         )
@@ -92,7 +91,7 @@ def pillow() -> Any:
 
 
 def _opened(path: Path) -> tuple[Any, int, int]:
-    """Return the image of Pillow, all pixels read, the number of pages, and the EXIF orientation."""
+    """Return the image of Pillow, fully read, the number of pages, and the EXIF orientation."""
     Image = pillow()
     too_large = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
@@ -112,8 +111,10 @@ def _opened(path: Path) -> tuple[Any, int, int]:
             return image, pages, turned
     except too_large as error:
         raise ValueError(
-            f"folder: {path} is too large for Pillow, which reads it ({error}); cut it into images of "
-            f"at most {Image.MAX_IMAGE_PIXELS} pixels, and its partner alike, in another folder of pairs"
+            f"folder: {path} is too large for Pillow, which reads it ({error}); cut it into "
+            "images of "
+            f"at most {Image.MAX_IMAGE_PIXELS} pixels, and its partner alike, in another folder "
+            "of pairs"
         ) from error
     except Exception as error:  # of many kinds for damaged and absurd files; not all name the file
         name = SUFFIXES.get(path.suffix.lower(), "image")
@@ -129,7 +130,8 @@ def _refuse_several(path: Path, pages: int, turned: int) -> None:
         )
     if turned not in (0, 1):
         raise ValueError(
-            f"folder: {path} has an EXIF tag that turns or mirrors it (orientation {turned}), which "
+            f"folder: {path} has an EXIF tag that turns or mirrors it (orientation {turned}), "
+            "which "
             "some programs ignore; save a copy without such a tag in another folder of pairs"
         )
 
@@ -193,7 +195,10 @@ def _with_alpha(path: Path, rgba: np.ndarray, mode: str) -> tuple[np.ndarray, st
     if two and ((values > 0) == (alpha > 0)).all():
         return alpha, f"the alpha of {mode}", "alpha"
     what = f"{mode} in which both the colours and alpha tell pixels apart"
-    advice = "write a copy of the one that is meant, as 8-bit gray or 1 bit, into another folder of pairs"
+    advice = (
+        "write a copy of the one that is meant, as 8-bit gray or 1 bit, "
+        "into another folder of pairs"
+    )
     raise _refused(path, what, advice)
 
 
@@ -222,7 +227,7 @@ def _refused(path: Path, what: str, way: str) -> ValueError:
 
 
 def _require_possible_size(path: Path, start: bytes) -> None:
-    """Refuse a PNG header that claims more pixels than the file can hold, before memory is taken."""
+    """Refuse a PNG header that claims more pixels than its file can hold."""
     width, height = struct.unpack(">II", start[16:24])
     # Deflate makes at most 1032 bytes, of 8 pixels each, of one.
     if width * height > 8 * 1032 * path.stat().st_size:

@@ -1,7 +1,7 @@
 """List the image files of the folders of a set of pairs, and match them by name.
 
-Files match by their stem in Unicode form NFC, whatever their format. Names that begin with a dot are
-hidden files, and no images.
+Files match by their stem in Unicode form NFC, whatever their format. Names that begin with a dot
+are hidden files, and no images.
 """
 
 import difflib
@@ -68,7 +68,7 @@ def _files(folder: Path, side: str) -> dict[str, Path]:
 
 
 def _refuse_other_formats(place: Path) -> None:
-    """Refuse images in formats that are not read: left out in silence, they would be missed later."""
+    """Refuse images in formats that are not read, instead of leaving them out in silence."""
     Image = _image_files.pillow()
     Image.init()
     for path in sorted(place.iterdir()):
@@ -83,7 +83,7 @@ def _refuse_other_formats(place: Path) -> None:
 
 
 def _require_partners(place: Path, files: dict[str, Path], other: str, others: set[str]) -> None:
-    """Refuse files in `place` that have no partner on the other side, and say which names are near."""
+    """Refuse files in `place` without a partner on the other side; name the nearest ones."""
     alone = sorted(files.keys() - others)
     if alone:
         free = sorted(others - files.keys())
@@ -95,7 +95,7 @@ def _require_partners(place: Path, files: dict[str, Path], other: str, others: s
 
 
 def _nearest(name: str, others: list[str]) -> str:
-    """Say in brackets which name of the other side without a partner is near, and how it differs."""
+    """Say in brackets which unpaired name of the other side is near, and how it differs."""
     folded = {_folded(other): other for other in others}
     if _folded(name) in folded:
         other = folded[_folded(name)]

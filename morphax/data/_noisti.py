@@ -29,7 +29,7 @@ def noisti(
     p_invert: float = 0.0,
     border: tuple[int, int] = (0, 0),
 ) -> tuple[jax.Array, jax.Array]:
-    """Pairs (noisy, clean) of images of sticks.
+    """Draw pairs (noisy, clean) of images of sticks.
 
     Args:
         key: a PRNG key; the same key gives the same images.
@@ -37,7 +37,8 @@ def noisti(
         size: rows and columns of an image, rows at least 3.
         angles: degrees a stick may have: 0 points down, 90 right, 45 down and right.
         n_shapes: number of sticks in each image.
-        lengths, widths: least and largest value, both included; a stick of length L and width W
+        lengths: least and largest length, both included.
+        widths: least and largest width, both included; a stick of length L and width W
             covers (L + 1) x (W + 1) pixels at 0 and 90 degrees.
         noise: probability in [0, 1] of setting a pixel of the noisy image to 1.
         p_invert: probability in [0, 1] of inverting both images of a pair.

@@ -19,7 +19,7 @@ _MOST = 3000  # most frequent patterns of each kind in the bound of increasing o
 
 
 class WindowBounds(NamedTuple):
-    """Hold errors that anything learned should be compared with, as shares of the pixels that count.
+    """Hold the errors that anything learned should be compared with, as shares of pixels.
 
     Attributes:
         copy: of the input as answer; None where inputs have several planes.

@@ -1,9 +1,10 @@
 """Decide by computation which pixels of a structuring element a set of images determines.
 
-A pixel of the window is *undetermined* when putting it in or out of S, alone and in one layer, changes
-no output on the whole set: no training on that set can then find it. For one erosion or dilation the
-test is complete (the operators are monotone in S, so if another S' gives the same outputs, so does S
-with a single pixel changed); for two layers it is complete in each layer while the other is kept.
+A pixel of the window is *undetermined* when putting it in or out of S, alone and in one layer,
+changes no output on the whole set: no training on that set can then find it. For one erosion or
+dilation the test is complete (the operators are monotone in S, so if another S' gives the same
+outputs, so does S with a single pixel changed); for two layers it is complete in each layer while
+the other is kept.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,8 @@ def undetermined(
         ValueError: unknown operation.
 
     Example:
-        >>> bool(undetermined(jnp.zeros((1, 9, 9, 1), bool), "erosion", np.ones((3, 3), bool)).all())
+        >>> images, square = jnp.zeros((1, 9, 9, 1), bool), np.ones((3, 3), bool)
+        >>> bool(undetermined(images, "erosion", square).all())
         True
     """
     candidates, valid = _one_pixel_changed(operation, selem)
@@ -79,7 +81,10 @@ def evidence(
     """Count, for each pixel of each layer's window, the images whose output it changes.
 
     Args:
-        images, operation, selem, border: as for `undetermined`.
+        images: as for `undetermined`.
+        operation: as for `undetermined`.
+        selem: as for `undetermined`.
+        border: as for `undetermined`.
         batch: images at a time.
 
     Returns:
@@ -103,7 +108,7 @@ def evidence(
 
 
 def _one_pixel_changed(operation: str, selem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return windows (candidates, layers, kh, kw) that differ in a pixel, and which are not empty."""
+    """Return windows (candidates, layers, kh, kw) that differ in a pixel; which are not empty."""
     _checks.one_of("operation", operation, _LAYERS)
     layers, pixels = len(_LAYERS[operation]), selem.size
     flips = np.zeros((layers, pixels, layers, *selem.shape), bool)

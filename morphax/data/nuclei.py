@@ -1,4 +1,4 @@
-"""Gray fluorescence images of cell nuclei with their masks, from a folder (BBBC038, 256x256 subset).
+"""Gray fluorescence images of cell nuclei with masks, from a folder (BBBC038, 256x256 subset).
 
 Images are uint8 `(N, H, W, 1)`, bright nuclei on dark; masks are bool `(N, H, W, 1)`. The file is
 `nuclei256.npz` with the arrays `images` (uint8 `(N, H, W)`), `masks` (0 or 1, same shape) and
@@ -16,9 +16,9 @@ FILE = "nuclei256.npz"
 _PLACE = Path("biomedical") / "dsb2018_nuclei256"
 _GET = f"""
 Get the images of stage 1 (train) of BBBC038 at the Broad Bioimage Benchmark Collection
-(https://bbbc.broadinstitute.org/BBBC038), keep the gray ones of one size, merge the masks of each, and
-save them with numpy.savez_compressed as {FILE}: images uint8 (N, H, W), masks 0 or 1 (N, H, W), split
-"train" or "test" (N,). Then give its folder, or set MORPHAX_DATA to the folder that holds
+(https://bbbc.broadinstitute.org/BBBC038), keep the gray ones of one size, merge the masks of each,
+and save them with numpy.savez_compressed as {FILE}: images uint8 (N, H, W), masks 0 or 1 (N, H, W),
+split "train" or "test" (N,). Then give its folder, or set MORPHAX_DATA to the folder that holds
 {_PLACE.as_posix()}/{FILE}."""
 
 

@@ -10,7 +10,7 @@ from morphax import _checks
 
 
 def otsu(image: np.ndarray) -> int:
-    """Return Otsu's threshold: the foreground is `image >= otsu(image)`.
+    """Return Otsu's threshold, the least level of the foreground.
 
     Args:
         image: uint8, any shape, not empty.
@@ -85,9 +85,9 @@ def relative_brightness(images: np.ndarray) -> np.ndarray:
     Args:
         images: uint8 `(N, H, W, 1)`, no side below 64.
 
-    Returns:
-        float32 `(N, H, W, 2)`: the image over its `root_otsu`, and over its `local_threshold`, which is
-        taken as half of the former where it is less (a tile of noise has no say). `ValueError` for others.
+    Returns: float32 `(N, H, W, 2)`: the image over its `root_otsu`, and over its `local_threshold`,
+        which is taken as half of the former where it is less (a tile of noise has no say).
+        `ValueError` for others.
 
     Example:
         >>> relative_brightness(np.full((1, 64, 64, 1), 200, np.uint8)).shape

@@ -18,12 +18,13 @@ def check_pairs(inputs: Any, targets: Any, *, masks: Any = None) -> list[str]:
     """Return what is odd about pairs, one line each; no line where nothing is.
 
     Said are: masks that let no pixel count, constant inputs and targets, targets equal to their
-    inputs, targets that look complemented (they differ from the inputs on 70 % of the pixels or more, and
-    the two are anticorrelated), and a class on fewer than one pixel in ten thousand.
+    inputs, targets that look complemented (they differ from the inputs on 70 % of the pixels or
+    more, and the two are anticorrelated), and a class on fewer than one pixel in ten thousand.
 
     Args:
-        inputs, targets: bool, N images each; of one pair, the same rows and columns. Where the
-            inputs are not bool, or have several channels, only the targets are looked at.
+        inputs: N images, bool. Where they are not bool, or have several channels, only the
+            targets are looked at.
+        targets: N bool images; the two images of a pair have the same rows and columns.
         masks: bool, of the shape of the targets; None: all pixels count.
 
     Returns:
@@ -57,8 +58,10 @@ def check_pairs(inputs: Any, targets: Any, *, masks: Any = None) -> list[str]:
     anticorrelated = int(count[0, 0]) * int(count[1, 1]) < int(count[0, 1]) * int(count[1, 0])
     if binary and anticorrelated and differ >= _COMPLEMENTED * total:
         lines.append(
-            f"targets look complemented: they differ from the inputs on {differ / total:.1%} of the "
-            "pixels; if white means the object on one side and the ground on the other, complement one"
+            f"targets look complemented: they differ from the inputs on {differ / total:.1%} of "
+            "the "
+            "pixels; if white means the object on one side and the ground on the other, "
+            "complement one"
         )
     for name, pixels in (("set", on), ("clear", total - on)):
         if pixels < _RARE * total:
@@ -70,8 +73,12 @@ def check_pairs(inputs: Any, targets: Any, *, masks: Any = None) -> list[str]:
 
 
 def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, set[bool]]:
-    """Return how many pixels have which (input, target), int64 (2, 2), whether the inputs are bits,
-    and which values they have; a mask hides none of these, since a pixel's neighbours matter too."""
+    """Count pairs of values.
+
+    Returns:
+        The number of pixels for each (input, target), int64 (2, 2); whether the inputs are bits; and
+        their values. A mask hides no value of an input, since the neighbours of a pixel matter too.
+    """
     _checks.require(len(targets) > 0, "targets", "one image or more", "none")
     _checks.require(len(inputs) == len(targets), "inputs", f"{len(targets)} images", len(inputs))
     if masks is not None:

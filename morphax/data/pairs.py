@@ -56,26 +56,26 @@ def load_pairs(
 ) -> Pairs:
     """Return the pairs of a folder, with their masks if it has any.
 
-    A side whose files are binary needs no threshold: levels 0 and 1, or 0 and 255, or any two levels that
-    all its files share. Of an image with an alpha channel and one colour, the alpha is read; of a palette
-    with colours, the indices. Binary files stay as they are when a threshold is given.
+    A side whose files are binary needs no threshold: levels 0 and 1, or 0 and 255, or any two
+    levels that all its files share. Of an image with an alpha channel and one colour, the alpha is
+    read; of a palette with colours, the indices. Binary files stay as they are when a threshold is
+    given.
 
-    Args:
-        folder: holds `input/`, `target/` and perhaps `mask/`; the files of a pair bear one name. The
+    Args: folder: holds `input/`, `target/` and perhaps `mask/`; the files of a pair bear one name.
+        The
             pixels that are set in a mask are those that count.
-        threshold: a pixel of a gray file is set when its level is at least this, on all sides. Levels go
-            to 255, in files of 16 bits to 65535.
+        threshold: a pixel of a gray file is set when its level is at least this, on all sides.
+            Levels go to 255, in files of 16 bits to 65535.
         input_threshold, target_threshold, mask_threshold: the same for one side alone.
         ragged: return lists of images, which may have several sizes.
 
     Returns:
         The pairs, which unpack as `(inputs, targets)`.
 
-    Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
-        ValueError: the folder or a side of it is missing or empty, a name has no partner, an image is
-            damaged, in colour, too large, of another size, or gray without a threshold; or no pixel of a
-            side reaches its threshold. The message names the file and a way out.
+    Raises: ImportError: Pillow (`morphax[data]`) is missing. ValueError: the folder or a side of it
+        is missing or empty, a name has no partner, an image is
+            damaged, in colour, too large, of another size, or gray without a threshold; or no pixel
+            of a side reaches its threshold. The message names the file and a way out.
 
     Example:
         >>> import tempfile
@@ -111,7 +111,8 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
 
     Args:
         folder: made if needed; its `input/` and `target/` must not hold image files yet.
-        inputs, targets: bool `(N, H, W, 1)`, of one shape.
+        inputs: bool `(N, H, W, 1)`.
+        targets: bool, of the same shape.
 
     Raises:
         ImportError: Pillow (`morphax[data]`) is missing.
@@ -143,14 +144,15 @@ def crops(
     size: tuple[int, int],
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Random crops of pairs, the same window from an image and its target.
+    """Draw random crops of pairs, the same window from an image and its target.
 
-    Within the reach of an operator of the frame of a crop, the target depends on pixels that were cut
-    away: `frame=` of `morphax.recipes.learn_operator` leaves them out.
+    Within the reach of an operator of the frame of a crop, the target depends on pixels that were
+    cut away: `frame=` of `morphax.recipes.learn_operator` leaves them out.
 
     Args:
         key: a PRNG key; the same key gives the same crops.
-        images, targets: `(N, H, W, C)` of the same N, H and W.
+        images: `(N, H, W, C)`.
+        targets: `(N, H, W, C)`, of the same N, H and W.
         size: rows and columns of a crop.
         count: number of crops; images and positions are drawn with replacement.
 

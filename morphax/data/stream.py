@@ -1,10 +1,10 @@
 """Streams of batches, in a fixed order, from sets that are larger than memory.
 
-A source is anything with `len(source)` and `source[i]`: `tfds_source`, `PairFiles`, `DiskorectBlocks`,
-a list, an array of records on disk. Grain shuffles the numbers, reads ahead in threads and hands out
-batches. Batch i is a function of (source, seed, i) alone: the position of a stream is that number, so a
-run goes on from its step, and the batches are the same however many processes share them. Each process
-reads its own rows only.
+A source is anything with `len(source)` and `source[i]`: `tfds_source`, `PairFiles`,
+`DiskorectBlocks`, a list, an array of records on disk. Grain shuffles the numbers, reads ahead in
+threads and hands out batches. Batch i is a function of (source, seed, i) alone: the position of a
+stream is that number, so a run goes on from its step, and the batches are the same however many
+processes share them. Each process reads its own rows only.
 
 Needs the extra "stream".
 """
@@ -47,11 +47,9 @@ def batches(
 ) -> Iterator[Any]:
     """Yield the batches of a source, endlessly, from number `start` on.
 
-    Args:
-        source: records by number; they are shuffled anew for each pass.
-        batch_size: rows of a batch, over all processes.
-        seed: of the order.
-        transform: record -> arrays, such as `lambda r: (r["image"] > 127, r["label"])`; it runs in the
+    Args: source: records by number; they are shuffled anew for each pass. batch_size: rows of a
+        batch, over all processes. seed: of the order. transform: record -> arrays, such as `lambda
+        r: (r["image"] > 127, r["label"])`; it runs in the
             threads that read.
         block: rows a record has; with 1, records are single examples without that axis.
         start: number of the first batch; a run that goes on gives the steps it has taken.
@@ -100,7 +98,7 @@ def batches(
 
 
 class PairFiles:
-    """Read the pairs of a folder (`morphax.data.load_pairs`) one at a time, when they are asked for.
+    """Read the pairs of a folder, as `load_pairs` does, but each one when it is asked for.
 
     Files are read by the rules of `load_pairs`; masks are not read.
 

@@ -71,7 +71,9 @@ def tfds_source(name: str, split: str, *, data_dir: str | Path | None = None) ->
     No record is read before it is asked for.
 
     Args:
-        name, split, data_dir: as for `load`.
+        name: as for `load`.
+        split: as for `load`.
+        data_dir: as for `load`.
 
     Returns:
         TFDS's `data_source`: `len(source)`, and `source[i]` a dict such as `{"image", "label"}`.

@@ -5,7 +5,7 @@
 | `learn_chain` | a small network, by descent on its bits; the one to try first | `LearnedChain` |
 | `learn_operator` | one operator, such as an opening or a top-hat, by gradients | `Learned` |
 | `learn_union` | a union of openings, one map after the other, by gradients | `Learned` |
-| `learn_window_union` | a union of hit-or-misses, by search on counted patterns | `WindowOperator` |
+| `learn_window_union` | a union of hit-or-misses, by search on patterns | `WindowOperator` |
 | `learn_window_votes` | votes of hit-or-misses, by straight-through steps | `WindowOperator` |
 | `learn_bits` | the bits of a network that already does something | `Learned` |
 | `learn_classifier` | a classifier of images, by gradients | `LearnedClassifier` |
@@ -14,8 +14,8 @@ All take `(key, train, *, valid, ...)` and return a tuple that begins with `para
 `certificate` and `history`; log, progress, checkpoint and time limit are in `run=RunOptions()`.
 `verdict` and `warning` compare the binary network with answers that need no learning
 (`trivial_answers`). To write another recipe: check the pairs (`_pairs.require_pairs`), train with
-`morphax.training.drive`, and finish with `_judging.learned_from`, which certifies, chooses the binary
-network and judges it. `gradients/unions.py` is a short example.
+`morphax.training.drive`, and finish with `_judging.learned_from`, which certifies, chooses the
+binary network and judges it. `gradients/unions.py` is a short example.
 """
 
 from morphax.classification.train import LearnedClassifier as LearnedClassifier

@@ -11,8 +11,8 @@ along which of them an array is cut, and `jit` does the rest. The names of the a
 
 `morphax.project`, `certify` and `binarize` treat every neuron by itself: `per_neuron` and
 `per_device` run them on the neurons of each device, and nothing is moved. With several processes
-(`start`), each runs the same program on the same arguments; docs/guides/distributed.md has the command
-lines.
+(`start`), each runs the same program on the same arguments; docs/guides/distributed.md has the
+command lines.
 """
 
 import math

@@ -1,4 +1,5 @@
-"""Whole networks: what is certified equals its binary twin bit for bit; what is not is not claimed."""
+"""Whole networks: what is certified equals its binary twin bit for bit; what is not is not
+claimed."""
 
 import dataclasses
 

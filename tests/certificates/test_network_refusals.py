@@ -1,4 +1,5 @@
-"""Models whose wiring or parameters no certificate may be given for: each is named, none guessed."""
+"""Models whose wiring or parameters no certificate may be given for: each is named, none
+guessed."""
 
 import dataclasses
 

@@ -86,7 +86,8 @@ def test_one_rule_decides_a_translation():
 
 @pytest.mark.parametrize("border", ["ignore", "constant", "replicate"])
 def test_frame_of_a_tie(border):
-    """At b = P / 2 an off-centre translation reads the frame by a coin toss: only "ignore" minds."""
+    """At b = P / 2 an off-centre translation reads the frame by a coin toss: only "ignore"
+    minds."""
     weights = np.zeros((3, 3, 1, 4), np.float32)
     weights[0, 0, 0, :2] = 1
     weights[1, 1, 0, 2:] = 1
@@ -196,7 +197,8 @@ def test_quotients_of_almost_nothing_are_not_known(latent, factor, exact):
     ],
 )
 def test_each_sum_in_the_parameters_widens_the_allowance(maps, sums):
-    """The bias at which an erosion by n equal weights begins to be certified tells the allowance."""
+    """The bias at which an erosion by n equal weights begins to be certified tells the
+    allowance."""
     n, unit = 64, 2.0**-24
     latent = jnp.full((n, 1), 1.0)
     weights = morphax.neurons.reparam.effective_weights(latent[:, 0], maps[0])

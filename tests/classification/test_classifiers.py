@@ -1,4 +1,5 @@
-"""Classifiers that are binary to the end: wiring, carriers, certificates, training and its resumption."""
+"""Classifiers that are binary to the end: wiring, carriers, certificates, training and its
+resumption."""
 
 import itertools
 import json

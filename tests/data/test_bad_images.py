@@ -42,7 +42,8 @@ def test_damaged_pixels_are_not_read(tmp_path):
         data.load_pairs(tmp_path)
 
 
-# Which of the seven passes of an interlaced PNG each pixel of a square of 8 x 8 is in (PNG, section 8).
+# Which of the seven passes of an interlaced PNG each pixel of a square of 8 x 8 is in (PNG, section
+# 8).
 PASSES = np.array(
     [
         [int(c) for c in row]

@@ -1,4 +1,5 @@
-"""What is said of pairs before training; operators of scipy make the pairs that nothing is said of."""
+"""What is said of pairs before training; operators of scipy make the pairs that nothing is said
+of."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Streams: the same batches for every number of processes and from every start; sets never read whole."""
+"""Streams: the same batches for every number of processes and from every start; sets never read
+whole."""
 
 from collections import Counter
 from itertools import islice

@@ -68,7 +68,8 @@ def test_a_row_says_its_command_and_replaces_its_older_self(script, tmp_path):
     given = options(script, *words, "--out", tmp_path / "x", "--add", tmp_path / "rows.json")
     command = script.told(given)
     assert command == (
-        "python examples/classify.py --dataset cifar10 --epochs 4 --change '{\"levels\": 2}' --hold-out 50"
+        "python examples/classify.py --dataset cifar10 --epochs 4 --change '{\"levels\": 2}' "
+        "--hold-out 50"
     )
     for row in ({"command": command, "n": 1}, {"command": "b"}, {"command": command, "n": 2}):
         script.add(given.add, {"smoke": True}, row)

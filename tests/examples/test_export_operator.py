@@ -1,4 +1,5 @@
-"""`examples/export_operator.py`: from pairs or an archive to a C program that gives the same bits."""
+"""`examples/export_operator.py`: from pairs or an archive to a C program that gives the same
+bits."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""The sweep and the dense classifier of the examples: resumed runs, lost members, networks, heads."""
+"""The sweep and the dense classifier of the examples: resumed runs, lost members, networks,
+heads."""
 
 import json
 from functools import cache

@@ -1,4 +1,5 @@
-"""What a network computes, in words: every claim is read back from its text and compared with the network."""
+"""What a network computes, in words: every claim is read back from its text and compared with the
+network."""
 
 import jax
 import numpy as np
@@ -38,7 +39,8 @@ def trimmed(selem):
 
 
 def same_operator(made, found, kind, selem, border):
-    """The explanation is one operator of the library on x, and that is what the network computes."""
+    """The explanation is one operator of the library on x, and that is what the network
+    computes."""
     (said,) = found.everywhere
     assert (said.kind, said.border, said.args[0].kind) == (kind, border, "input")
     np.testing.assert_array_equal(said.element, trimmed(selem))
@@ -76,7 +78,8 @@ def test_other_elements_are_no_opening(one, other, border, opens):
 
 
 def test_a_window_is_not_a_textbook_set():
-    """The erosion and the dilation of one window are by reflected sets: no opening, unless symmetric."""
+    """The erosion and the dilation of one window are by reflected sets: no opening, unless
+    symmetric."""
     corner = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
     found = ops.checked(ops.chain(("erosion", corner), ("dilation", corner[::-1, ::-1])))
     assert "opening" not in str(found)

@@ -101,7 +101,8 @@ SMALL = [np.array([bits], bool) for bits in itertools.product((0, 1), repeat=3)]
 
 @pytest.mark.parametrize("border", BORDERS)
 def test_two_steps_by_every_small_set(border):
-    """Every pair of sets of three pixels in a row, every pair of operations, on every row of six."""
+    """Every pair of sets of three pixels in a row, every pair of operations, on every row of
+    six."""
     images = (np.arange(64)[:, None] >> np.arange(6) & 1).astype(bool).reshape(64, 1, 6, 1)
     merged = 0
     for one, other in itertools.product(SMALL, SMALL):

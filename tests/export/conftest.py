@@ -30,7 +30,8 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The bytes of the smallest network with an array of each dtype, and what `load` makes of it."""
+    """The bytes of the smallest network with an array of each dtype, and what `load` makes of
+    it."""
     path = tmp_path_factory.mktemp("tiny") / "m.npz"
     arrays = {"offsets": I32([0, 1]), "indices": I32([1])}
     arrays |= {"erosion": np.array([True]), "complement": np.array([False])}

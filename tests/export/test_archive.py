@@ -1,4 +1,5 @@
-"""Archives: what is saved comes back and runs, in the library and in the reader of docs/format.md."""
+"""Archives: what is saved comes back and runs, in the library and in the reader of
+docs/format.md."""
 
 import json
 import os

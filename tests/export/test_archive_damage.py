@@ -1,7 +1,7 @@
 """Archives that are cut, flipped, altered or of another version; and saves that fail half way.
 
-The promise: a clear ValueError (or OSError), never code from a file, never a half-written file, never
-memory that the file has not paid for.
+The promise: a clear ValueError (or OSError), never code from a file, never a half-written file,
+never memory that the file has not paid for.
 """
 
 import re

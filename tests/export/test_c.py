@@ -19,7 +19,8 @@ BORDERS = ("ignore", "constant", "replicate")
 
 
 def batch_run(program, folder, x, *, lanes=2):
-    """What the C of the batch layout gives for images: as `run`, labels too where there are counts."""
+    """What the C of the batch layout gives for images: as `run`, labels too where there are
+    counts."""
     files = c(program, folder, name="net")
     made = library(folder / "net.c", f"-DNET_LANES={lanes}")
     rng = np.random.default_rng(0)

@@ -1,4 +1,5 @@
-"""Networks as C programs: files in, files out, silent sanitizers, other languages, failed writes."""
+"""Networks as C programs: files in, files out, silent sanitizers, other languages, failed
+writes."""
 
 import subprocess
 

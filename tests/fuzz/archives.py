@@ -1,7 +1,8 @@
 """Fuzzed archives: whatever is done to a file, it is refused, or what it holds is whole and runs.
 
-A mutant of the bytes that loads must be the original; one with other contents, sealed again with the
-right sizes and CRCs, must be a valid program that gives what the reader of docs/format.md gives.
+A mutant of the bytes that loads must be the original; one with other contents, sealed again with
+the right sizes and CRCs, must be a valid program that gives what the reader of docs/format.md
+gives.
 """
 
 import copy

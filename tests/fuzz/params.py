@@ -17,8 +17,8 @@ import morphax
 from morphax.neurons.nodes import BiSE, Spec, bank, effective
 from morphax.projection import result
 
-# (spec, shape of the weight, dtype, how it is binarised, what it is projected onto, with weights >= 0):
-# few, because each is compiled. A bank has n inputs a neuron, six neurons or four windows.
+# (spec, shape of the weight, dtype, how it is binarised, what it is projected onto, with weights >=
+# 0): few, because each is compiled. A bank has n inputs a neuron, six neurons or four windows.
 CASES = (
     (Spec("dense", "identity", "raw"), (6, 6), np.float32, "projection", "activable", False),
     (Spec("dense", "identity", "raw"), (3, 6), np.float64, "constant-exact", "activable", True),

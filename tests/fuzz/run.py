@@ -1,12 +1,13 @@
 """Fuzzing, in one command: hostile files, images, level sets and parameters.
 
-    python tests/fuzz/run.py [--inputs 100000] [--seed 0] [--out runs/fuzz] [--only params --start 17]
+    python tests/fuzz/run.py [--inputs 100000] [--seed 0] [--out runs/fuzz] [--only params --start
+    17]
 
 Every input must end in a right answer, checked by an independent oracle, or in the documented
-`ValueError`; a crash, a hang (a limit of CPU time for each input), a wrong answer or any other exception
-is a failure, reported with the number that repeats it (`--only TARGET --start NUMBER --inputs 1`).
-Writes `fuzz.json`: counts for each target, failures, and how much memory the process needed.
-`tests/fuzz/test_fuzz.py` runs a small slice.
+`ValueError`; a crash, a hang (a limit of CPU time for each input), a wrong answer or any other
+exception is a failure, reported with the number that repeats it (`--only TARGET --start NUMBER
+--inputs 1`). Writes `fuzz.json`: counts for each target, failures, and how much memory the process
+needed. `tests/fuzz/test_fuzz.py` runs a small slice.
 """
 
 import argparse

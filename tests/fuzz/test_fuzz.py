@@ -1,4 +1,5 @@
-"""A slice of `python tests/fuzz/run.py`: every target, a few inputs that the full run does not draw."""
+"""A slice of `python tests/fuzz/run.py`: every target, a few inputs that the full run does not
+draw."""
 
 import json
 import sys

@@ -1,4 +1,5 @@
-"""Random programs and params trees for archives, what "the same" means, and a reader made from the docs."""
+"""Random programs and params trees for archives, what "the same" means, and a reader made from the
+docs."""
 
 import io
 import json

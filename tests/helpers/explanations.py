@@ -1,4 +1,5 @@
-"""A reader of explanations, written from the rules at the top of `morphax.explain.wording` and nothing else.
+"""A reader of explanations, written from the rules at the top of `morphax.explain.wording` and
+nothing else.
 
 It takes the text, as a person would, and computes what it says with `scipy.ndimage`.
 """

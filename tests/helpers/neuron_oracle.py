@@ -1,7 +1,7 @@
 """Neurons by brute force, in numpy: every input, every structuring element, both operations.
 
-Nothing here knows the theory: what a neuron is follows from its outputs on all inputs. Sums are taken
-in extended precision, where those of a few float32 weights are exact.
+Nothing here knows the theory: what a neuron is follows from its outputs on all inputs. Sums are
+taken in extended precision, where those of a few float32 weights are exact.
 """
 
 import itertools

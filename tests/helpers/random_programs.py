@@ -1,4 +1,5 @@
-"""Programs that no model wrote: every kind of op, by chance, for the tests of what runs programs."""
+"""Programs that no model wrote: every kind of op, by chance, for the tests of what runs
+programs."""
 
 import numpy as np
 

@@ -149,7 +149,8 @@ def test_correlation_on_cpu_equals_the_convolution_elsewhere(rng):
 
 
 def test_output_is_as_precise_as_the_parameters():
-    """1/2 + 1e-9 survives: a narrower image does not narrow the output (the certificate needs it)."""
+    """1/2 + 1e-9 survives: a narrower image does not narrow the output (the certificate needs
+    it)."""
     with jax.enable_x64(True):
         node = BiSE(
             *(jnp.asarray(v, jnp.float64) for v in ([[1.0]], [0.5], [1e-8])), spec_for("dense")

@@ -74,7 +74,8 @@ def test_gradients_are_finite_from_the_start(weight_map, bias_map):
 
 
 def test_sweeps_by_vmap(x):
-    """A stack of params: apply, certify, binarize and the network's verdict, each in one program."""
+    """A stack of params: apply, certify, binarize and the network's verdict, each in one
+    program."""
     trees = [
         built_bimonn(np.random.default_rng(s), CHANNELS, noise=n)
         for s, n in [(0, 0.01), (1, 0.3), (2, 0.02)]

@@ -280,7 +280,8 @@ def test_planes_and_signals(rng):
 
 
 def test_replicated_frames_do_not_decide(rng):
-    """Of a window of one pixel, erosion and dilation are the same where no frame tells them apart."""
+    """Of a window of one pixel, erosion and dilation are the same where no frame tells them
+    apart."""
     x = rng.random((5, 1, 4, 4)) < 0.5
     for border, same in (("replicate", True), ("constant", True), ("ignore", False)):
         ops = [windows((1, 1), erosion=e, border=border) for e in (True, False)]

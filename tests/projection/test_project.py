@@ -47,7 +47,8 @@ def test_bad_options(options, message):
 
 
 def test_binarize_and_nearest_use_the_projection_of_the_right_kind():
-    """Free sign for identity weights, own coordinates for symmetric ones; certified ones as proved."""
+    """Free sign for identity weights, own coordinates for symmetric ones; certified ones as
+    proved."""
     banks = {
         "free": Spec("dense", "identity", "raw"),
         "symmetric": Spec("dense", "identity", "raw", symmetric=True),

@@ -1,4 +1,5 @@
-"""Specialised networks: the bits of the model, in every layout, unrolled, by tables and in turns."""
+"""Specialised networks: the bits of the model, in every layout, unrolled, by tables and in
+turns."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
-"""Checkpoints: whole or not there, kept as asked, refused when foreign; runs and logs that go on."""
+"""Checkpoints: whole or not there, kept as asked, refused when foreign; runs and logs that go
+on."""
 
 import resource
 

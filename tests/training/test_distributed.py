@@ -58,7 +58,8 @@ def test_words_and_members(verdicts):
 
 @pytest.mark.slow
 def test_two_processes_and_one(tmp_path):
-    """The example, which also saves and logs, as one process with two devices and as two with one."""
+    """The example, which also saves and logs, as one process with two devices and as two with
+    one."""
     results = []
     for name, options in {
         "one": ("--devices", 2),

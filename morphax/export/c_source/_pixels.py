@@ -107,7 +107,8 @@ def usage(program: Program, name: str) -> str:
         f"The program makes {planes[1]} of {one} (P4 or P1), of any size. A pixel "
         "that is set is black in a PBM image and white in the PNG images of "
         "morphax.data.load_pairs: what a converter makes of such a PNG has to be inverted. Planes "
-        f"are images one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm > result.pbm"
+        f"are images one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm "
+        "> result.pbm"
     )
 
 

@@ -1,8 +1,8 @@
 """Make networks of bits from smaller ones: chains, intersections, unions, chains with more layers.
 
-Everything here returns a `Net` (`morphax.recipes.descent._descent`): where descents start, and what is put
-together of their results. Structuring elements are textbook sets; in a `Net` those of dilations are
-reflected.
+Everything here returns a `Net` (`morphax.recipes.descent._descent`): where descents start, and what
+is put together of their results. Structuring elements are textbook sets; in a `Net` those of
+dilations are reflected.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Try networks in stages for `morphax.recipes.descent.chains`: which networks are tried, simple ones first.
+"""Stages of `morphax.recipes.descent.chains`: which networks are tried, simple ones first.
 
 Each stage takes what the search knows (`Search`) and yields networks, each with the name of its
 form, that are worth being judged on all pairs. Descents run on one block of words, some 100 images
@@ -183,8 +183,7 @@ def deeper_chains(search: Search) -> Proposals:
 
 
 def unions(search: Search) -> Proposals:
-    """Try a union of hit-or-misses, erosions or openings, or an intersection: one map after the
-    other."""
+    """Try a union of hit-or-misses, erosions or openings, or an intersection, map by map."""
     for complement in (False, True):
         nets = _maps(search, complement)
         if not nets:
@@ -237,8 +236,7 @@ def _precise(fp: np.ndarray, fn: np.ndarray, pixels: int, positives: int) -> np.
 
 
 def grown(search: Search, problem: Problem) -> list[tuple[float, Net]]:
-    """Grow hit-or-misses that fit the window of some pixel of the targets, each grown from its
-    centre."""
+    """Grow hit-or-misses that fit the window of some pixel of the targets, from its centre."""
     block, geometry = problem.pairs.blocks[0], problem.pairs.geometry
     x = np.stack([unpacked(plane, geometry) for plane in block.x], 1)
     inside = unpacked(block.inside, geometry)[:, None]

@@ -1,13 +1,12 @@
-"""Learn a chain of erosions and dilations, or a small network, by descent on its bits: binary all
-along.
+"""Learn a chain of erosions and dilations, or a small network, by descent on its bits.
 
 Nothing is relaxed and nothing is rounded: the network consists of bits from the start, and what is
 minimised is the number of wrong pixels itself (or 1 - F1, 1 - IoU, weighted errors). Simple forms
-come first, and each form is tried from many starts (`morphax.recipes.descent._stages`); a descent takes the
-best of all neighbours, thousands of which are counted in words in some milliseconds (`_descent`,
-`_bit_errors`). Held-out pairs decide between networks. The search ends when no pixel is wrong, when
-what is wrong looks like independent flips of the targets (`_residuals`), or when nothing improves:
-noise in targets costs nothing.
+come first, and each form is tried from many starts (`morphax.recipes.descent._stages`); a descent
+takes the best of all neighbours, thousands of which are counted in words in some milliseconds
+(`_descent`, `_bit_errors`). Held-out pairs decide between networks. The search ends when no pixel
+is wrong, when what is wrong looks like independent flips of the targets (`_residuals`), or when
+nothing improves: noise in targets costs nothing.
 
 What comes out is handed out as the other recipes do it: a real network with weights in {0, 1},
 certified to equal the binary one.
@@ -167,8 +166,11 @@ def _run(
     patience: int,
     record: "_Records",
 ) -> tuple[_Best, str]:
-    """Go through the stages, then change the best network at random; the best one and why it
-    ended."""
+    """Go through the stages, then change the best network at random.
+
+    Returns:
+        The best network, and why the search ended.
+    """
     few = every._replace(blocks=list(every.blocks)[:_FEW])
 
     def judged(best: _Best, form: str, net: Net) -> _Best:

@@ -6,9 +6,9 @@ when it falls. They are exact, to first order of the loss, for a change that mee
 on its way to the output.
 
 Elements stay symmetric: the pixels of an orbit of the eight rotations and reflections change
-together. `morphax.recipes.gradients.bits` trains with them. Sources: Helwegen et al., "Latent weights do not
-exist" (NeurIPS 2019) for descent on bits without latent weights; Nguyen et al., "BOLD" (NeurIPS
-2024) for variations of Boolean functions.
+together. `morphax.recipes.gradients.bits` trains with them. Sources: Helwegen et al., "Latent
+weights do not exist" (NeurIPS 2019) for descent on bits without latent weights; Nguyen et al.,
+"BOLD" (NeurIPS 2024) for variations of Boolean functions.
 """
 
 from typing import Any, NamedTuple

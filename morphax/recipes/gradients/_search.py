@@ -2,8 +2,9 @@
 
 A run is scored by the binary network that would be handed out: whether it is certified, its Dice on
 held-out images, how many training images it has wrong. A certified run that is wrong on a few
-images is repeated from the same start with these in sight (`morphax.recipes.gradients._hard_examples`);
-otherwise the next start is tried (`morphax.recipes.gradients._starts`). The best run is kept.
+images is repeated from the same start with these in sight
+(`morphax.recipes.gradients._hard_examples`); otherwise the next start is tried
+(`morphax.recipes.gradients._starts`). The best run is kept.
 """
 
 import time

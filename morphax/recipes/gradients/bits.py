@@ -1,11 +1,11 @@
 """Recipe for the bits of a network, which is binary throughout: nothing is lost at the end.
 
 In each round the gradient through the binary network ranks all small changes
-(`morphax.recipes.gradients._bit_changes`). The first of them are tried on the training images, and those that
-raise the mean Dice most are made together, as far as they help each other. The recipe suits unions
-of intersections of many channels, such as level sets, where a real network learns a vote that no
-binary network equals. It reaches what improvements alone can reach, from a network that already
-does something.
+(`morphax.recipes.gradients._bit_changes`). The first of them are tried on the training images, and
+those that raise the mean Dice most are made together, as far as they help each other. The recipe
+suits unions of intersections of many channels, such as level sets, where a real network learns a
+vote that no binary network equals. It reaches what improvements alone can reach, from a network
+that already does something.
 """
 
 from collections.abc import Callable

@@ -13,8 +13,8 @@ The recipe is the same for every operator:
 - In the second half of a run, a pull towards constant sets grows; it decides the pixels that the
   data leave open.
 - Training may end in a poor minimum, which is seen on the pairs. The run is then repeated from
-  another start (`morphax.recipes.gradients._search`), or, where it is wrong on a few training images only,
-  from the same one with these images in sight.
+  another start (`morphax.recipes.gradients._search`), or, where it is wrong on a few training
+  images only, from the same one with these images in sight.
 - Top-hats are learned as residues where the targets allow it: first the pixels that change, then
   the image beside them (`morphax.recipes.gradients._residues`).
 

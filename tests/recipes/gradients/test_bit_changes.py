@@ -1,4 +1,5 @@
-"""Training on bits: the derivatives against every change tried one by one; certified, never worse."""
+"""Training on bits: the derivatives against every change tried one by one; certified, never
+worse."""
 
 import jax
 import jax.numpy as jnp
@@ -175,7 +176,8 @@ def test_learns_a_planted_operator_and_never_falls(rng, tmp_path):
     assert learned.warning is None
     same = lambda a, b: np.testing.assert_array_equal(a, b)  # noqa: E731
     jax.tree.map(same, morphax.binarize(learned.params), learned.binary)
-    # A function of its key, also when it is resumed: the generator and what waits are in the checkpoint.
+    # A function of its key, also when it is resumed: the generator and what waits are in the
+    # checkpoint.
     cut = learn(run=RunOptions(checkpoint=tmp_path, time_limit=1e-9))
     assert len(cut.history) == 1
     assert "cut short" in cut.warning

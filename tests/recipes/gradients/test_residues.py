@@ -81,7 +81,8 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
 
 @pytest.mark.parametrize("wrong_images", [0, 3])
 def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypatch):
-    """A search whose runs are not certified; also one that cannot be right, as some targets are noise."""
+    """A search whose runs are not certified; also one that cannot be right, as some targets are
+    noise."""
     images = jax.random.bernoulli(jax.random.key(0), 0.8, (64, 12, 13, 1))
     params = hardly_an_erosion(False)
     targets = models.bimonn(binarize(params), images)
