@@ -13,14 +13,14 @@ widths are no multiples of 32. Under `--smoke` all networks are made by hand: no
 
 | form | |
 |---|---|
-| float, > 1/2 | the trained parameters on numbers; labels are of graded sums: no certificate is about these |
+| float, > 1/2 | the trained parameters on numbers; labels of graded sums are not certified |
 | bool | the binary parameters, the same model: the reference |
 | packed words | the same model, 32 images in each word |
-| specialised, specialised rows | `morphax.specialize`: 32 images, or 32 pixels of a row, in each word |
+| specialised, specialised rows | `morphax.specialize`: 32 images, or 32 pixels of a row, a word |
 | archive, numpy | saved, loaded, run by numpy; the first 500 images of a classifier |
 | StableHLO | written to a file, loaded, called, on words |
 | C, C rows | compiled by the system's compiler: 64 images, or 64 pixels of a row, in each word |
-| Verilog | simulated (Icarus; large ones: Verilator) for at most `--verilog` CPU seconds: the first images |
+| Verilog | the first images, simulated for at most `--verilog` CPU seconds (Icarus, Verilator) |
 
 A row for each: `images` that were run, and how many of them differ from the reference in any of
 their bits (`bits_differ`: of a classifier, what its head counts), counts or labels; `null` where a

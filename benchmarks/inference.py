@@ -6,7 +6,7 @@ it?
 
 | network | |
 |---|---|
-| "opening" | channels [1, 3, 1], windows 5 x 5, on Noisti 70 x 70: the union of openings by three sticks |
+| "opening" | channels [1, 3, 1], windows 5 x 5, on Noisti 70 x 70: a union of openings by sticks |
 | "dense" | 784 inputs, 4000 erosions and dilations, a popcount head of 10 classes |
 | "convolutional" | `classification.model` on 28 x 28: 512 clauses of 7 x 7, 512 of 11 x 11, votes |
 

@@ -6,8 +6,7 @@ on Diskorect, MNIST and inverted MNIST, several seeds; the first four also with 
 those of the operator.
 
     python benchmarks/recover_operators.py [--datasets diskorect,mnist,inverted_mnist] [--seeds 3]
-                                           [--operations opening,closing] [--data-dir DIR] [--out DIR]
-                                           [--smoke]
+        [--operations opening,closing] [--data-dir DIR] [--out DIR] [--smoke]
 
 Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified
 share, whether the structuring elements are the target's (up to a translation that cancels; of

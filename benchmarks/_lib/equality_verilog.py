@@ -50,7 +50,8 @@ module bench;
   wire ready;
   integer i, seen = 0, out;
   net #(.WIDTH({width}), .HEIGHT({height})) dut
-    (.clk(clk), .rst(rst), .in_valid(valid), .in_pixel(pixel), .out_valid(ready), .out_pixel(result));
+    (.clk(clk), .rst(rst), .in_valid(valid), .in_pixel(pixel),
+     .out_valid(ready), .out_pixel(result));
   initial begin
     $readmemb("in.txt", stimuli);
     out = $fopen("out.txt", "w");

@@ -143,7 +143,8 @@ def test_training_on_a_stream_goes_on_bit_for_bit(tmp_path):
     def fit(steps, checkpoint=None):
         return training.fit_stream(
             models.bimonn, params, stream, valid=source[0], optimizer=optax.adam(1e-2), steps=steps,
-            log_every=3, run=training.RunOptions(checkpoint=checkpoint), evaluate=lambda params, data: {},
+            log_every=3, run=training.RunOptions(checkpoint=checkpoint),
+            evaluate=lambda params, data: {},
         )  # fmt: skip
 
     whole = fit(9)

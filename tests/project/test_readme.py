@@ -18,7 +18,8 @@ PAGES = {
 # These pages train an operator to the last pixel.
 SLOW = {"README.md", "docs/guides/learn.md"}
 BLOCK = re.compile(
-    r"^<!-- setup\n(?P<setup>.*?)-->$|(?P<idle>^<!-- not run: [^\n]+ -->\n+)?^```python\n(?P<code>.*?)```$",
+    r"^<!-- setup\n(?P<setup>.*?)-->$|"
+    r"(?P<idle>^<!-- not run: [^\n]+ -->\n+)?^```python\n(?P<code>.*?)```$",
     re.S | re.M,
 )
 

@@ -146,8 +146,8 @@ def explored() -> str:
     return f"""## Settings tried
 Short runs of `python examples/classify.py` on few training images, judged on other training
 images; the test sets were not read. Commands are written with the option names of today; what they
-do not name is the entry in `DATASETS` of the row's commit. *In training* is the accuracy in the last
-steps, on moved images with features dropped.
+do not name is the entry in `DATASETS` of the row's commit. *In training* is the accuracy in the
+last steps, on moved images with features dropped.
 
 {table(rows, EXPLORED, dataset=_name, **SHARES)}"""
 
