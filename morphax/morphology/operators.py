@@ -72,16 +72,7 @@ def dilation(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> j
 
     For "ignore" and "constant" it equals `scipy.ndimage.binary_dilation(image, selem)`.
 
-    Args:
-        image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
-        border: "ignore", "constant" or "replicate" (module docstring).
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> import numpy as np
@@ -98,16 +89,7 @@ def opening(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
     With "ignore" the opening is anti-extensive (it only removes) and idempotent; with "constant" it
     equals `scipy.ndimage.binary_opening(image, selem)`.
 
-    Args:
-        image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
-        border: "ignore", "constant" or "replicate" (module docstring).
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> import numpy as np
@@ -124,16 +106,7 @@ def closing(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
     With "ignore" the closing is extensive (it only adds) and idempotent; with "constant" it equals
     `scipy.ndimage.binary_closing(image, selem)`.
 
-    Args:
-        image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
-        border: "ignore", "constant" or "replicate" (module docstring).
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> import numpy as np
@@ -147,16 +120,7 @@ def closing(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
 def white_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
     """Compute the white top-hat, the pixels that the opening removes: `image & ~opening(image)`.
 
-    Args:
-        image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
-        border: "ignore", "constant" or "replicate" (module docstring).
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> import numpy as np
@@ -170,16 +134,7 @@ def white_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore")
 def black_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
     """Compute the black top-hat, the pixels that the closing adds: `closing(image) & ~image`.
 
-    Args:
-        image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
-        border: "ignore", "constant" or "replicate" (module docstring).
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> import numpy as np

@@ -33,12 +33,7 @@ def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
 def bce(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Compute the binary cross-entropy; predictions are clipped to [1e-6, 1 - 1e-6].
 
-    Args:
-        prediction: float `(batch, ...)`.
-        target: float, of the same shape.
-
-    Returns:
-        A scalar.
+    Arguments and result are those of `mse`.
 
     Example:
         >>> round(float(bce(jnp.array([0.5]), jnp.array([1.0]))), 3)
@@ -51,12 +46,7 @@ def bce(prediction: jax.Array, target: jax.Array) -> jax.Array:
 def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Compute the soft Dice loss 1 - 2 sum(t p) / (sum t^2 + sum p^2), averaged over images.
 
-    Args:
-        prediction: float `(batch, ...)`.
-        target: float, of the same shape.
-
-    Returns:
-        A scalar.
+    Arguments and result are those of `mse`.
 
     Example:
         >>> round(float(dice(jnp.ones((1, 4)), jnp.ones((1, 4)))), 3)

@@ -33,12 +33,7 @@ def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
 def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Compute the intersection over union (1 where both are empty), averaged over images.
 
-    Args:
-        prediction: bool `(batch, ...)`.
-        target: bool, of the same shape.
-
-    Returns:
-        A float32 scalar in [0, 1].
+    Arguments and result are those of `dice`.
 
     Example:
         >>> float(iou(jnp.array([[True, True]]), jnp.array([[True, False]])))

@@ -105,17 +105,7 @@ def dilation(
 ) -> jax.Array:
     """Dilate images whose rows are packed, as `morphax.dilation` does.
 
-    Args:
-        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: structuring element, as for `morphax.erosion`.
-        width: W, the number of pixels of a row.
-        border: "ignore", "constant" or "replicate" (`morphax.operators`).
-
-    Returns:
-        uint32 words of the shape of `words`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> words = pack_pixels(np.array([[0, 0, 1, 0, 0]], bool))
@@ -128,17 +118,7 @@ def dilation(
 def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
     """Open images whose rows are packed, as `morphax.opening` does.
 
-    Args:
-        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: structuring element, as for `morphax.erosion`.
-        width: W, the number of pixels of a row.
-        border: "ignore", "constant" or "replicate" (`morphax.operators`).
-
-    Returns:
-        uint32 words of the shape of `words`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
@@ -151,17 +131,7 @@ def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ig
 def closing(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
     """Close images whose rows are packed, as `morphax.closing` does.
 
-    Args:
-        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: structuring element, as for `morphax.erosion`.
-        width: W, the number of pixels of a row.
-        border: "ignore", "constant" or "replicate" (`morphax.operators`).
-
-    Returns:
-        uint32 words of the shape of `words`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
@@ -176,17 +146,7 @@ def white_top_hat(
 ) -> jax.Array:
     """Compute `morphax.white_top_hat` of images whose rows are packed.
 
-    Args:
-        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: structuring element, as for `morphax.erosion`.
-        width: W, the number of pixels of a row.
-        border: "ignore", "constant" or "replicate" (`morphax.operators`).
-
-    Returns:
-        uint32 words of the shape of `words`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> words = pack_pixels(np.array([[1, 0, 1, 1, 1]], bool))
@@ -201,17 +161,7 @@ def black_top_hat(
 ) -> jax.Array:
     """Compute `morphax.black_top_hat` of images whose rows are packed.
 
-    Args:
-        words: uint32 `(..., H, ceil(W / 32))`, from `pack_pixels`.
-        selem: structuring element, as for `morphax.erosion`.
-        width: W, the number of pixels of a row.
-        border: "ignore", "constant" or "replicate" (`morphax.operators`).
-
-    Returns:
-        uint32 words of the shape of `words`.
-
-    Raises:
-        ValueError: under the conditions of `erosion`.
+    Arguments, result and errors are those of `erosion`.
 
     Example:
         >>> words = pack_pixels(np.array([[0, 0, 1, 0, 1, 0, 0]], bool))
