@@ -77,7 +77,8 @@ def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, se
 
     Returns:
         The number of pixels for each (input, target), int64 (2, 2); whether inputs are bits;
-        and their values. A mask hides no value of an input, since the neighbours of a pixel matter too.
+        and their values. A mask hides no value of an input, since the neighbours of a pixel
+        matter too.
     """
     _checks.require(len(targets) > 0, "targets", "one image or more", "none")
     _checks.require(len(inputs) == len(targets), "inputs", f"{len(targets)} images", len(inputs))
