@@ -18,6 +18,7 @@ import numpy as np
 
 import morphax
 from morphax import data, elements, export, models, recipes
+from morphax.training import json_text
 
 try:
     from morphax.classification import ClauseConfig, learn_classifier
@@ -106,7 +107,7 @@ def main() -> int:
     parser.add_argument("--compare", type=Path, help="JSON file of another run")
     options = parser.parse_args()
     hashes = projections() | classifier() | operators()
-    options.path.write_text(json.dumps(hashes, indent=1) + "\n")
+    options.path.write_text(json_text(hashes, indent=1) + "\n")
     if options.compare is None:
         return 0
     before = json.loads(options.compare.read_text())

@@ -33,6 +33,7 @@ from morphax import data, training
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.objectives import metrics
+from morphax.training import json_text
 from morphax.training.loop import TrainState, drive
 
 KINDS = ("training run", "sweep")
@@ -103,7 +104,7 @@ def work(kind: str, folder: Path, steps: int) -> None:
     bits = b"".join(leaf.tobytes() for leaf in leaves)
     records = [{k: v for k, v in r.items() if k != "seconds"} for r in run.history]
     end = {"state": hashlib.sha256(bits).hexdigest(), "records": records}
-    (folder / "end.json").write_text(json.dumps(end))
+    (folder / "end.json").write_text(json_text(end) + "\n")
 
 
 def start(kind: str, folder: Path, steps: int) -> subprocess.Popen:

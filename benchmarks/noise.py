@@ -37,6 +37,7 @@ from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.program import build
 from morphax.recipes import learn_chain
+from morphax.training import json_text
 
 Operator = Callable[[np.ndarray], np.ndarray]
 
@@ -229,8 +230,8 @@ def main() -> None:
         rows.append(row)
         if not options.smoke:
             with journal.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        print(json.dumps({k: row[k] for k in COLUMNS}), flush=True)
+                file.write(json_text(row) + "\n")
+        print(json_text({k: row[k] for k in COLUMNS}), flush=True)
     about["summary"] = summary(rows)
     table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
     text = "\n".join([*about["summary"], "", table])

@@ -13,6 +13,7 @@ timing benchmark.
 
 import argparse
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,9 @@ def main() -> None:
     about = common.metadata(
         "operations", unit="bit operations an image", reference="on paper", smoke=options.smoke
     )
-    given = " ".join("/".join(path.parts[-2:]) for path in options.network or [])
-    about["command"] = "python benchmarks/operations.py" + f" --network {given}" * bool(given)
+    given = ["/".join(path.parts[-2:]) for path in options.network or []]
+    words = ["python", "benchmarks/operations.py", *(["--network", *given] if given else [])]
+    about["command"] = shlex.join(words)
     rows = []
     for net in networks(options):
         built = program.build(net.apply, net.binary, (1, *net.x.shape[1:]))

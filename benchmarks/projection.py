@@ -27,6 +27,7 @@ from _lib.common import add_ratios, measure, metadata, result, skip, table, writ
 
 from morphax.projection._exact import project_exact
 from morphax.projection._qp import project_osqp
+from morphax.training import json_text
 
 SIZES = (9, 25, 49, 144, 784, 1568, 4096)
 EXACT = "morphax exact"
@@ -209,7 +210,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.layer:
         regime, count, n = arguments.layer
-        print(json.dumps(layer(regime, int(count), int(n))))
+        print(json_text(layer(regime, int(count), int(n))))
         return
     smoke = arguments.smoke
     sizes = arguments.sizes or ((9,) if smoke else SIZES)

@@ -33,6 +33,7 @@ from morphax.data.image_lists import Example, read_pairs, score_answers
 from morphax.data.window_patterns import count_patterns, sample_patterns, see, square_window
 from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
+from morphax.training import json_text
 
 GRAY = ("dibco", "drive")
 SETS = ("jung", "staff", "digits", "life", *GRAY)
@@ -248,8 +249,8 @@ def main() -> None:
                 rows.append(row)
                 if not options.smoke:
                     with journal.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-                print(json.dumps({k: row.get(k) for k in COLUMNS}), flush=True)
+                        file.write(json_text(row) + "\n")
+                print(json_text({k: row.get(k) for k in COLUMNS}), flush=True)
     about["skipped"] = skipped
     table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
     common.write_rows(options.out / "real_pairs.json", about, rows)

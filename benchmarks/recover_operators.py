@@ -37,7 +37,7 @@ from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
 from morphax.recipes.gradients import _starts, operators
-from morphax.training import as_unit
+from morphax.training import as_unit, json_text
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
 CHANNELS = {
@@ -217,7 +217,7 @@ def finish(rows: list[dict], about: dict[str, Any], options: argparse.Namespace)
     if made < wanted and not options.smoke:
         about["note"] = f"{made} of {wanted} runs made so far; the others are to come"
     document = {"metadata": about, "results": rows}
-    for suffix, content in ((".json", json.dumps(document, indent=1)), (".md", text + "\n")):
+    for suffix, content in ((".json", json_text(document, indent=1) + "\n"), (".md", text + "\n")):
         temporary = options.out / f"recover_operators{suffix}.tmp"
         temporary.write_text(content)
         temporary.replace(options.out / f"recover_operators{suffix}")
@@ -264,7 +264,7 @@ def main() -> None:
             row |= told[operation, element] | {"commit": about["commit"][:7]}
             rows.append(row)
             with journal.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json_text(row) + "\n")
             print(row, flush=True)
     finish(rows, about, options)
 

@@ -35,7 +35,7 @@ from _lib import common
 
 import morphax
 from morphax.neurons import models
-from morphax.training import TrainState, distributed, make_step
+from morphax.training import TrainState, distributed, json_text, make_step
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_distributed.py"
 SETTINGS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 4))
@@ -250,7 +250,7 @@ def main() -> None:
     if options.worker:
         jax.config.update("jax_num_cpu_devices", 8)
         size, batch, width = (64, 64, 64) if options.smoke else (4096, 512, WIDTHS[1])
-        print(json.dumps([*banks(size), *steps(batch, width)]))
+        print(json_text([*banks(size), *steps(batch, width)]))
         return
     about = common.metadata("scaling", unit="", reference="", smoke=options.smoke)
     smoke = ["--smoke"] if options.smoke else []

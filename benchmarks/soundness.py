@@ -16,7 +16,6 @@ the elementary functions, measured. Not a timing benchmark: it has its own colum
 """
 
 import argparse
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from morphax.neurons import thresholds
 from morphax.neurons.forward import apply
 from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, effective
 from morphax.neurons.reparam import effective_weights, latent_bias, latent_weights
+from morphax.training import json_text
 
 MAPS = (
     ("identity", "raw"),
@@ -323,7 +323,7 @@ def main() -> None:
     wanted, rows, start = 4000 if options.smoke else options.cases, [], time.process_time()
     for number, row in enumerate(plan(options.smoke)):
         rows.append(run_row(row, int(wanted * row["share"]), options.seed + number))
-        print(json.dumps(rows[-1]), flush=True)
+        print(json_text(rows[-1]), flush=True)
     about |= {
         "seed": options.seed,
         "functions": functions(),

@@ -37,7 +37,7 @@ import morphax
 from morphax import data
 from morphax.classification import LearnedClassifier, clauses, learn_classifier, model
 from morphax.morphology import contrast, levelsets
-from morphax.training import RunOptions
+from morphax.training import RunOptions, json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -359,7 +359,7 @@ def main() -> None:
         "thresholds": thresholds.tolist(),
     }
     about |= {"morphax": morphax.__version__, "load_end": os.getloadavg()[0]}
-    text = json.dumps({"metadata": about, "results": [row]}, indent=1)
+    text = json_text({"metadata": about, "results": [row]}, indent=1)
     (options.out / "result.json").write_text(text + "\n")
     if options.add:
         add(options.add, about, row)

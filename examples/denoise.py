@@ -14,6 +14,7 @@
 # %%
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -139,7 +140,8 @@ def main(argv: list[str] | None = None) -> int:
     options = {"steps": 20, "starts": 2, "joint_steps": 20} if args.smoke else {}
     about = common.metadata("denoise", unit="Dice", reference="the operator made by hand",
                             smoke=args.smoke)  # fmt: skip
-    about["command"] = f"python examples/denoise.py --seeds {args.seeds}" + " --smoke" * args.smoke
+    words = ["python", "examples/denoise.py", "--seeds", str(args.seeds), *["--smoke"] * args.smoke]
+    about["command"] = shlex.join(words)
     print(
         f"{'seed':>4} {'noisy':>7} {'by hand':>8} {'float':>7} {'binary':>7} {'certified':>9}  sticks"
     )

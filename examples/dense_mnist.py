@@ -16,6 +16,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ import morphax
 from morphax import data, program
 from morphax.classification import clauses, model
 from morphax.classification.augment import augment
+from morphax.training import json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -178,7 +180,7 @@ def fit(key: jax.Array, train: Any, *, training: str, neurons: int, epochs: floa
     optimizer, chunk = make_chunk(training, steps)
     latent = start(key, images, neurons)
     state = (latent, optimizer.init(latent), jnp.zeros((), jnp.int32))
-    name = json.dumps([training, neurons, steps, batch, len(images),
+    name = json_text([training, neurons, steps, batch, len(images),
                        np.asarray(jax.random.key_data(key)).tolist()])  # fmt: skip
     saved, history, spent = folder / f"{training}.npz", [], 0.0
     if saved.exists():
@@ -198,10 +200,10 @@ def fit(key: jax.Array, train: Any, *, training: str, neurons: int, epochs: floa
             {"step": int(state[2]), "loss": float(value), "train_accuracy": float(right)}
         )
         arrays = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-        np.savez(folder / "partial.npz", name=np.str_(name), history=np.str_(json.dumps(history)),
+        np.savez(folder / "partial.npz", name=np.str_(name), history=np.str_(json_text(history)),
                  spent=spent + time.process_time() - begun, **arrays)  # fmt: skip
         os.replace(folder / "partial.npz", saved)
-        print(json.dumps(history[-1]), flush=True)
+        print(json_text(history[-1]), flush=True)
     return state[0], [*history, {"cpu_seconds": round(spent + time.process_time() - begun, 1)}]
 
 
@@ -323,8 +325,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     rows = [{**row, **size, "seed": options.seed, **history[-1]} for row in
             judge(latent, test, options.training)]  # fmt: skip
-    command = (f"python examples/dense_mnist.py --training {options.training} --neurons {size['neurons']} "
-               f"--epochs {size['epochs']:g} --seed {options.seed}")  # fmt: skip
+    words = ["python", "examples/dense_mnist.py", "--training", options.training]
+    words += ["--neurons", str(size["neurons"]), "--epochs", f"{size['epochs']:g}"]
+    command = shlex.join([*words, "--seed", str(options.seed)])
     commands, others = [command], []
     path = options.out / "dense_mnist.json"
     if path.exists():
@@ -335,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     about |= {"commands": commands, "load_end": os.getloadavg()[0]}
     document = {"metadata": about, "results": others + rows, "history": history[:-1], "skipped": []}
     partial = options.out / "partial.json"
-    partial.write_text(json.dumps(document, indent=1) + "\n")
+    partial.write_text(json_text(document, indent=1) + "\n")
     os.replace(partial, path)
     for row in rows:
         print(f"{row['training']}, {row['head']}: float error {row['float_error']:.2%}, binary "

@@ -16,7 +16,8 @@
 # %%
 import argparse
 import importlib.util
-import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from morphax.objectives.metrics import dice
 from morphax.program import Program, from_planes, run, to_planes
 from morphax.recipes import learn_operator
 from morphax.specialized.compiler import specialize_program
-from morphax.training import RunOptions
+from morphax.training import RunOptions, json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from learn_operator import LAYERS, add_thresholds, prepare, thresholds, write
@@ -244,7 +245,8 @@ def main(argv: list[str] | None = None) -> int:
         "bytes": {name: (out / name).stat().st_size for name in FILES if (out / name).exists()},
         "missing": missing, "not_compiled": reason, "status": status,
     }  # fmt: skip
-    write(out / "result.json", lambda path: path.write_text(json.dumps(result, indent=2)))
+    text = json_text(result, indent=2) + "\n"
+    write(out / "result.json", lambda path: path.write_text(text))
     report(out, result)
     if reason:
         print(f"export_operator: {reason} (exit status {status})", file=sys.stderr)
@@ -268,8 +270,10 @@ def report(out: Path, result: dict[str, Any]) -> None:
         result["exact"], "The archive does not tell whether its network is certified."))  # fmt: skip
     if not result["not_compiled"]:
         verdict = "NOT" if result["bits_that_differ"][COMPILED] else "exactly"
-        print(f"The compiled program gives {verdict} the network's bits. Try it:\n  "
-              f"{out / NAME} < {out / 'images/test_0_input.pbm'} > result.pbm")  # fmt: skip
+        # A name without a folder would be looked for on the PATH.
+        program, image = os.path.join(".", out / NAME), out / "images/test_0_input.pbm"
+        print(f"The compiled program gives {verdict} the network's bits. Try it:")
+        print(f"  {shlex.quote(program)} < {shlex.quote(str(image))} > result.pbm")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -18,9 +18,9 @@
 
 # %%
 import argparse
-import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from morphax.explain.describe import describe
 from morphax.morphology import elements, levelsets
 from morphax.neurons import models
 from morphax.recipes import Learned, learn_operator
-from morphax.training import RunOptions
+from morphax.training import RunOptions, json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -259,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     document = {"metadata": about, "results": rows, "skipped": []}
     save(
         args.out / "gray_operator.json",
-        lambda path: path.write_text(json.dumps(document, indent=1)),
+        lambda path: path.write_text(json_text(document, indent=1) + "\n"),
     )
     print(f"\nWritten to {args.out}: {', '.join(figures)}, gray_operator.json, metrics.jsonl")
     for row in rows:
@@ -281,10 +281,11 @@ def say(row: dict[str, Any]) -> None:
 
 def command(args: argparse.Namespace) -> str:
     """The command that repeats the run, without the folders of this machine."""
-    flags = ["--kinds " + " ".join(args.kinds), *(["--smoke"] if args.smoke else [])]
+    words = ["python", "examples/gray_operator.py", "--kinds", *args.kinds]
+    words += ["--smoke"] if args.smoke else []
     for name in ("size", "train_images", "test_images", "steps", "restarts", "seed"):
-        flags.append(f"--{name.replace('_', '-')} {getattr(args, name)}")
-    return "python examples/gray_operator.py " + " ".join(flags)
+        words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return shlex.join(words)
 
 
 def save(path: Path, write: Callable[[Path], object]) -> None:

@@ -15,7 +15,6 @@
 # %%
 import argparse
 import itertools
-import json
 import logging
 import os
 import platform
@@ -37,7 +36,7 @@ from morphax.neurons import models
 from morphax.neurons.nodes import named_nodes
 from morphax.objectives.metrics import dice
 from morphax.recipes import Learned, learn_operator
-from morphax.training import RunOptions
+from morphax.training import RunOptions, json_text
 
 # %% [markdown]
 # ## What there is to learn
@@ -280,7 +279,8 @@ def main(argv: list[str] | None = None) -> int:
         "device": jax.devices()[0].device_kind,
         "metrics": metrics,
     }  # fmt: skip
-    write(args.out / "result.json", lambda path: path.write_text(json.dumps(result, indent=2)))
+    text = json_text(result, indent=2) + "\n"
+    write(args.out / "result.json", lambda path: path.write_text(text))
     print(f"\nWritten to {args.out}: {', '.join(figures)}, model.npz, metrics.jsonl, result.json")
     if args.smoke:
         check(args.out, metrics, images, hard)

@@ -14,7 +14,7 @@
 
 # %%
 import argparse
-import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +35,7 @@ from morphax.neurons.nodes import BinaryBiSE, Spec
 from morphax.objectives import regularizers
 from morphax.program import build
 from morphax.recipes import learn_bits
-from morphax.training import fit, make_evaluate, transforms
+from morphax.training import fit, json_text, make_evaluate, transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common, small_cnn
@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
         found = attempt(cut, (sets[1], held[1]), args)
         about["seconds"] = round(time.perf_counter() - began, 1)
         common.write_rows(args.out / f"segment_nuclei_{args.attempt}.json", about, [found])
-        print(json.dumps(found, indent=1))
+        print(json_text(found, indent=1))
         return 0
     by_hand = hand_made(fitted, few=args.smoke)
     print(f"Training on {len(cut[0])} crops, choosing on {len(held[0])} held-out images")
@@ -341,9 +341,11 @@ def say(each: dict[str, Any]) -> str:
 def command(args: argparse.Namespace) -> str:
     """The command that repeats the run, without the folders of this machine."""
     given = {name: value for name, value in vars(args).items() if name not in ("out", "data_dir")}
-    flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-             for name, value in given.items() if value]  # fmt: skip
-    return "python examples/segment_nuclei.py " + " ".join(flags)
+    words = ["python", "examples/segment_nuclei.py"]
+    for name, value in given.items():
+        if value:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 OPTIONS = {  # name: (smoke, otherwise, what it is)

@@ -12,6 +12,7 @@
 
 # %%
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -155,8 +156,9 @@ def main(argv: list[str] | None = None) -> None:
     records, losses = train(jax.random.key(options.seed), x, y, **sizes)
     options.out.mkdir(parents=True, exist_ok=True)
     given = {**sizes, "seed": options.seed}
-    words = " ".join(f"--{name} {value}" for name, value in given.items())
-    about |= {"command": f"python examples/selem_size.py {words}", **given, "losses": losses}
+    words = ["python", "examples/selem_size.py"]
+    words += [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    about |= {"command": shlex.join(words), **given, "losses": losses}
     rows = [{key: value for key, value in row.items() if key != "sizes"} for row in records]
     common.write_rows(options.out / "selem_size.json", about, rows)
     figure(records).savefig(options.out / "selem_size.png", dpi=120)

@@ -16,6 +16,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from morphax import data, program
 from morphax.certificates.neuron import certify_node
 from morphax.neurons import models, reparam
 from morphax.objectives import regularizers
+from morphax.training import json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -607,7 +609,7 @@ def main(argv: list[str] | None = None) -> int:
     groups = [group for group in groups if not options.only or group[0] in options.only]
     about = common.metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
     count = len(sets["train"][0])
-    name = json.dumps([*settings, options.seed, count, options.smoke])
+    name = json_text([*settings, options.seed, count, options.smoke])
     done = journal(options.out / "journal.jsonl", name)
     steps = max(1, round(settings.epochs * (count // settings.batch)))
     for group in groups:
@@ -619,20 +621,20 @@ def main(argv: list[str] | None = None) -> int:
                                 name=name, bar=bar)  # fmt: skip
         bar.close()
         with (options.out / "journal.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"settings": name, "group": label, "rows": done[label]}) + "\n")
+            file.write(json_text({"settings": name, "group": label, "rows": done[label]}) + "\n")
         (options.out / "group.npz").unlink(missing_ok=True)
         say(done[label])
     for group in groups:
         choose(done[" ".join(group)])
     rows = [row for group in groups for row in done[" ".join(group)]]
-    shown = ["--" + f"{k} {v}" for k, v in given.items() if v is not None]
-    command = " ".join(["python examples/sweep_mnist.py --protocol", options.protocol, *shown,
-                        f"--seed {options.seed}"])  # fmt: skip
-    about |= {"command": command, "protocol": options.protocol, "settings": settings._asdict(),
+    words = ["python", "examples/sweep_mnist.py", "--protocol", options.protocol]
+    words += [part for k, v in given.items() if v is not None for part in (f"--{k}", str(v))]
+    words += ["--seed", str(options.seed)]
+    about |= {"command": shlex.join(words), "protocol": options.protocol, "settings": settings._asdict(),
               "steps": steps, "train_images": count, "seed": options.seed,
               "load_end": os.getloadavg()[0]}  # fmt: skip
     document = {"metadata": about, "results": rows, "skipped": []}
-    write(options.out / "sweep_mnist.json", json.dumps(document, indent=1) + "\n")
+    write(options.out / "sweep_mnist.json", json_text(document, indent=1) + "\n")
     figure(rows).savefig(options.out / "sweep_mnist.png", dpi=120)
     return 0
 

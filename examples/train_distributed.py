@@ -24,7 +24,6 @@
 # %%
 import argparse
 import hashlib
-import json
 import os
 import socket
 import subprocess
@@ -41,7 +40,7 @@ from morphax import training
 from morphax.data.stream import DiskorectBlocks, batches
 from morphax.morphology import elements
 from morphax.neurons import models
-from morphax.training import distributed
+from morphax.training import distributed, json_text
 from morphax.training.checkpoint import Checkpoints
 
 # %% [markdown]
@@ -159,7 +158,7 @@ def main() -> int:
         print(f"train_distributed: {error}", file=sys.stderr)
         return 1
     if jax.process_index() == 0:
-        (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+        (options.out / "result.json").write_text(json_text(result, indent=1) + "\n")
         print(
             f"{result['steps']} steps on {result['devices']} devices of {result['processes']} "
             f"processes: loss {result['loss'][-1]:.6f}, binary Dice {result['dice']:.4f}, "

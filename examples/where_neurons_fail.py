@@ -11,8 +11,8 @@
 
 # %%
 import argparse
-import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from morphax import data
 from morphax.certificates.neuron import certify_node
 from morphax.neurons import models
 from morphax.objectives import regularizers
+from morphax.training import json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib import common
@@ -311,15 +312,13 @@ def main(argv: list[str] | None = None) -> int:
             much = mean_over(ended, "alone", penalty=penalty, strength=STRENGTHS[-1])
             print(f"depth {depth}: certified {none:.1%} without, {much:.1%} with {penalty} "
                   f"{STRENGTHS[-1]:g}", flush=True)  # fmt: skip
-            chosen = [
-                f"--{name} {getattr(options, name)}"
-                for name in ("depth", "seeds", "channels", "steps")
-            ]
-            command = " ".join(["python examples/where_neurons_fail.py", *chosen])
-            about |= {"command": command, "load_end": os.getloadavg()[0]}
+            words = ["python", "examples/where_neurons_fail.py"]
+            for name in ("depth", "seeds", "channels", "steps"):
+                words += [f"--{name}", str(getattr(options, name))]
+            about |= {"command": shlex.join(words), "load_end": os.getloadavg()[0]}
             document = {"metadata": about, "results": rows, "skipped": []}
             partial = options.out / "partial.json"
-            partial.write_text(json.dumps(document) + "\n")
+            partial.write_text(json_text(document) + "\n")
             os.replace(partial, options.out / "where_neurons_fail.json")
     share_figure(rows).savefig(options.out / "where_neurons_fail.png", dpi=110)
     margin_figure(rows).savefig(options.out / "where_neurons_fail_margins.png", dpi=110)

@@ -1,8 +1,12 @@
-"""Writing of files such that a reader never sees half of one."""
+"""Writing of files that no reader sees half of, and of JSON that every reader accepts."""
 
+import json
+import math
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _BINARY = getattr(os, "O_BINARY", 0)  # only Windows has this flag
 
@@ -34,3 +38,34 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
         kept = "; the file that was there is untouched" if os.path.isfile(target) else ""
         reason = f"{error.strerror or error} (nothing was saved{kept})"
         raise OSError(error.errno, reason, str(path)) from error
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON text, where NaN and infinite numbers become null.
+
+    JSON (RFC 8259) has no such numbers; what Python writes for them, `NaN` and `Infinity`, is
+    refused by other readers.
+
+    Args:
+        value: dicts with text as keys, lists, tuples, texts, numbers, bools and None, nested.
+        indent: spaces of each level; None writes one line.
+
+    Returns:
+        The text, without a newline at the end.
+
+    Raises:
+        TypeError: if a value is of another type.
+
+    Example:
+        >>> json_text({"loss": float("nan"), "steps": (1, 2)})
+        '{"loss": null, "steps": [1, 2]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -15,6 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from morphax.training import json_text
 
 PACKAGES = (
     "jax",
@@ -170,7 +171,7 @@ def write_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) ->
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        json.dump(document, file, indent=1)
+        file.write(json_text(document, indent=1) + "\n")
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
 

@@ -6,6 +6,7 @@ evaluations; `checkpoint` saves states; `distributed` lays data and banks out ov
 `transforms` has Optax transforms for neurons.
 """
 
+from morphax._files import json_text as json_text
 from morphax.training.fitting import fit as fit
 from morphax.training.fitting import fit_stream as fit_stream
 from morphax.training.loop import Run as Run

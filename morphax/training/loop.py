@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
+from morphax._files import json_text
 from morphax.training.checkpoint import Checkpoints, Saved
 from morphax.training.options import Record as Record
 from morphax.training.options import RunOptions
@@ -207,9 +208,9 @@ def _reason_to_stop(
 
 
 def append_jsonl(path: str | Path, record: Record) -> None:
-    """Append one record to a JSONL file and flush it, so that a killed run loses nothing."""
+    """Append one record to a JSONL file; numbers that are not finite become null."""
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(json_text(record) + "\n")
 
 
 @contextmanager
@@ -223,10 +224,12 @@ def _opened(checkpoint: str | Path | Checkpoints | None) -> Iterator[Checkpoints
 
 def _require_same(saved: Saved, about: Record) -> None:
     """Refuse the checkpoint of another run."""
-    about = json.loads(json.dumps(about))  # tuples come back as lists
     for name, value in about.items():
-        expected = f"{saved.notes[name]} as in the checkpoint (use another folder for another run)"
-        _checks.require(saved.notes[name] == value, name, expected, value)
+        before = saved.notes[name]
+        expected = f"{before} as in the checkpoint (use another folder for another run)"
+        # As JSON, tuples are equal to lists and NaN to NaN.
+        is_same = json.loads(json_text(before)) == json.loads(json_text(value))
+        _checks.require(is_same, name, expected, value)
 
 
 def _nothing(checkpoints: Checkpoints) -> Record | None:

@@ -12,7 +12,6 @@ needed. `tests/fuzz/test_fuzz.py` runs a small slice.
 
 import argparse
 import collections
-import json
 import resource
 import signal
 import sys
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
+
+from morphax.training import json_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0  # of CPU for one input; the first ones compile
@@ -99,7 +100,7 @@ def main() -> None:
         if options.only in (None, name):
             count = options.inputs if options.only else round(options.inputs * share)
             rows.append(fuzz(name, function, count, seed=options.seed, start=options.start))
-            print(json.dumps(rows[-1], indent=1), flush=True)
+            print(json_text(rows[-1], indent=1), flush=True)
     common.write_rows(options.out / "fuzz.json", {**about, "seed": options.seed}, rows)
     columns = ("target", "inputs", "right", "refused", "failed")
     print(common.table([{"extrapolated": False, "case": {}} | row for row in rows], columns))

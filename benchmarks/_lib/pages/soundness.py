@@ -1,5 +1,6 @@
 """Page: certified neurons at the edge of their bounds, and hostile input."""
 
+import shlex
 from typing import Any
 
 from _lib.pages.shared import Page, load, table, where
@@ -104,7 +105,8 @@ def fuzzing() -> str:
 def _fuzz_command(document: dict[str, Any]) -> str:
     """Return the command of the fuzzer with its seed."""
     about = document["metadata"]
-    return about.get("command") or f"python tests/fuzz/run.py --seed {about['seed']}"
+    words = ["python", "tests/fuzz/run.py", "--seed", str(about["seed"])]
+    return about.get("command") or shlex.join(words)
 
 
 PAGE = Page(

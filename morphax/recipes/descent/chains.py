@@ -12,7 +12,6 @@ What comes out is handed out as the other recipes do it: a real network with wei
 certified to equal the binary one.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
+from morphax._files import json_text
 from morphax.binarization import realize
 from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.data.possible import LabelNoise
@@ -240,7 +240,7 @@ class _Records:
         self.history.append(entry)
         if self.log is not None:
             with Path(self.log).open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(json_text(entry) + "\n")
         if self.progress:
             mark = ", the best so far" if better else ""
             held_out = "" if valid_loss is None else f", held out {valid_loss:.5f}"
