@@ -17,7 +17,10 @@ from morphax.morphology import elements
 
 LEARN = EXAMPLES / "learn_operator.py"
 # Long, or what they do is tested piece by piece beside this file.
-SLOW = {"classify", "denoise", "dense_mnist", "selem_size", "sweep_mnist", "where_neurons_fail"}
+SLOW = {
+    *("classify", "denoise", "export_operator", "gray_operator", "segment_nuclei", "selem_size"),
+    *("sweep_mnist", "where_neurons_fail"),
+}
 OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
 
 
