@@ -142,10 +142,16 @@ def test_training_on_a_stream_goes_on_bit_for_bit(tmp_path):
 
     def fit(steps, checkpoint=None):
         return training.fit_stream(
-            models.bimonn, params, stream, valid=source[0], optimizer=optax.adam(1e-2), steps=steps,
-            log_every=3, run=training.RunOptions(checkpoint=checkpoint),
+            models.bimonn,
+            params,
+            stream,
+            valid=source[0],
+            optimizer=optax.adam(1e-2),
+            steps=steps,
+            log_every=3,
+            run=training.RunOptions(checkpoint=checkpoint),
             evaluate=lambda params, data: {},
-        )  # fmt: skip
+        )
 
     whole = fit(9)
     fit(6, tmp_path)
@@ -162,9 +168,14 @@ def test_a_stream_of_bytes_is_refused():
     params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
     with pytest.raises(ValueError, match=r"^batches\[0\]: expected bool or floats"):
         training.fit_stream(
-            models.bimonn, params, lambda start: iter([(images, images)]), steps=1,
-            valid=(images > 0, images > 0), optimizer=optax.adam(1e-2), log_every=1,
-        )  # fmt: skip
+            models.bimonn,
+            params,
+            lambda start: iter([(images, images)]),
+            steps=1,
+            valid=(images > 0, images > 0),
+            optimizer=optax.adam(1e-2),
+            log_every=1,
+        )
 
 
 @pytest.mark.realdata

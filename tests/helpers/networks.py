@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
+from morphax import data
 from morphax.neurons.nodes import ROLES, BiSE, Spec, bank, unbank
 
 DENSE = Spec("dense", "identity", "raw")
@@ -126,3 +127,9 @@ def dense_bank(weights, bias, scale, dtype=jnp.float32):
     return BiSE(
         jnp.asarray(weights, dtype).T, jnp.asarray(bias, dtype), jnp.asarray(scale, dtype), DENSE
     )
+
+
+def small_pictures(key, count, size):
+    """Diskorect images of a few shapes, bool `(count, *size, 1)`."""
+    few = {"n_shapes": 6, "n_holes": 4, "max_shape": (10, 10), "max_shape_holes": (6, 6)}
+    return data.diskorect(key, count, size=size, **few)

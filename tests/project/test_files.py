@@ -1,4 +1,4 @@
-"""Files that all readers accept: JSON without NaN, one newline at the end, commands that are quoted."""
+"""Files that every reader accepts: JSON without NaN, a newline at the end, quoted commands."""
 
 import ast
 import json

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.networks import small_pictures
 
 import morphax
 from morphax import data, recipes, training
@@ -29,15 +30,7 @@ def uncertified(seed, channels, size=5):
 
 @pytest.mark.parametrize("channels", [(1, 1), (1, 1, 1), (1, 3, 1)])
 def test_the_best_of_the_four_methods_is_handed_out(channels):
-    images = data.diskorect(
-        jax.random.key(0),
-        24,
-        size=(24, 24),
-        n_shapes=6,
-        n_holes=4,
-        max_shape=(10, 10),
-        max_shape_holes=(6, 6),
-    )
+    images = small_pictures(jax.random.key(0), 24, (24, 24))
     pairs = images, data.target(images, "opening", elements.disk(5))
     run, chosen = jax.jit(models.bimonn), set()
     for seed in range(3):

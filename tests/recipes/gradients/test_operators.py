@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.networks import small_pictures
 
 import morphax
 from morphax import data, training
@@ -67,15 +68,7 @@ def test_the_frame_is_not_looked_at():
 @pytest.mark.slow
 def test_targets_along_the_frame_change_nothing():
     """As in crops: what a target is there is not read, to the last bit of the params."""
-    images = data.diskorect(
-        jax.random.key(0),
-        320,
-        size=(24, 20),
-        n_shapes=6,
-        n_holes=4,
-        max_shape=(10, 10),
-        max_shape_holes=(6, 6),
-    )
+    images = small_pictures(jax.random.key(0), 320, (24, 20))
     targets = data.target(images, "opening", elements.square(3))
     noise = jax.random.bernoulli(jax.random.key(1), 0.5, images.shape)
     inside = jnp.zeros((1, 24, 20, 1), bool).at[:, 2:-2, 2:-2].set(True)
@@ -247,15 +240,7 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     ],
 )
 def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
-    images = data.diskorect(
-        jax.random.key(0),
-        768,
-        size=(20, 20),
-        n_shapes=6,
-        n_holes=4,
-        max_shape=(10, 10),
-        max_shape_holes=(6, 6),
-    )
+    images = small_pictures(jax.random.key(0), 768, (20, 20))
     size = 5 if "hat" in operation else 3
     targets = data.target(images, operation, elements.disk(size))
     learned = operators.learn_operator(
