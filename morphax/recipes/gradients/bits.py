@@ -179,6 +179,8 @@ def _scorer(pair: tuple[np.ndarray, np.ndarray]) -> Scorer:
     words, truth = pack(jnp.asarray(pair[0])), jnp.asarray(pair[1])
 
     def score(networks: list[Any], size: int) -> np.ndarray:
+        if not networks:  # every change waits
+            return np.zeros(0, np.float32)
         padded = networks + [networks[0]] * (size - len(networks))
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *padded)
         return np.asarray(_score(stacked, words, truth, len(truth)))[: len(networks)]
