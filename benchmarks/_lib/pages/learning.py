@@ -180,17 +180,19 @@ def methods() -> str:
     rows = [row for row in document["results"] if not row["certified"]]
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in METHODS}
     wins = {name: sum(row["chosen"] == name for row in rows) for name in METHODS}
+    heads = {name: name for name in rows[0] if name != "certified"}
+    styles = dict.fromkeys(("float", *METHODS), dice)
     said = ", ".join(f"`{n}` {dice(mean[n])} (chosen {wins[n]} times)" for n in METHODS)
     return f"""## Binarizing networks without a certificate
 `python benchmarks/binarize_methods.py`
 {where(document)}
 
 Dice on unseen pairs of {len(rows)} networks that are not certified, because they were trained
-briefly, or on noisy inputs. Mean by method: {said}. No method is best for all of them, and the exact
-projection can be far worse than the others. The method that held-out pairs choose, as recipes do, is
-{dice(max(row["lost"] for row in rows))} below the best one at most.
+briefly, or on noisy inputs. Mean by method: {said}. No method is best for all of them, and the
+exact projection can be far worse than the others. The method that held-out pairs choose, as recipes
+do, is {dice(max(row["lost"] for row in rows))} below the best one at most.
 
-{table(rows, {n: n for n in rows[0] if n != "certified"}, float=dice, **dict.fromkeys(METHODS, dice))}"""
+{table(rows, heads, **styles)}"""
 
 
 def in_short() -> str:
