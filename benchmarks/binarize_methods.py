@@ -8,9 +8,6 @@ binarized by all four methods; the Dice coefficient on unseen pairs says which m
 what is lost by one method for all networks, or by the choice on held-out pairs that recipes make.
 """
 
-import argparse
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -107,10 +104,8 @@ def row_of(kind, seed: int, steps: int, counts: tuple[int, int, int]) -> dict:
 
 def main() -> None:
     """Measure all networks and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="two small networks")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--smoke", action="store_true", help="two small networks")
     options = parser.parse_args()
     about = common.metadata("binarize_methods", unit="Dice", reference="", smoke=options.smoke)
     kinds, seeds = (KINDS[:2], 1) if options.smoke else (KINDS, options.seeds)

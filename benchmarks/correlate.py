@@ -6,9 +6,6 @@ Value and gradient with respect to images and windows, batch 64, kernel 7; `rati
 product, `error` the largest relative difference between the two.
 """
 
-import argparse
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 from _lib import common
@@ -20,12 +17,7 @@ FORMS = {"banded": _correlate._correlate_banded, "conv": _correlate._correlate_c
 
 def main() -> None:
     """Time both forms on several sizes and channel counts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--smoke", action="store_true", help="one small case")
-    options = parser.parse_args()
+    options = common.options_parser(__doc__, smoke="one small case").parse_args()
     about = common.metadata("correlate", unit="step", reference="banded", smoke=options.smoke)
     cases = [(50, 1, 1), (50, 1, 3), (50, 3, 3), (28, 1, 16), (256, 1, 1)]
     rows = []

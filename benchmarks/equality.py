@@ -299,16 +299,12 @@ def compare(
 
 def main() -> None:
     """Run every form of every network; a row each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="tiny networks, a few images")
     parser.add_argument("--network", type=Path, nargs="+", default=[], help="npz of networks")
     parser.add_argument("--dataset", default="mnist", help="of the classifiers (mnist)")
     parser.add_argument("--data-dir", help="folder of the data sets (default: MORPHAX_DATA)")
     parser.add_argument("--images", type=int, default=10_000, help="at most so many")
     parser.add_argument("--verilog", type=float, default=600.0, help="CPU seconds of a simulation")
-    parser.add_argument("--smoke", action="store_true", help="tiny networks, a few images")
     options = parser.parse_args()
     equality_verilog.BUDGET = options.verilog
     about = common.metadata("equality", unit="image", reference="bool", smoke=options.smoke)

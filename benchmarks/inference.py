@@ -40,7 +40,6 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several threads
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-import argparse
 import shutil
 import tempfile
 import time
@@ -129,14 +128,10 @@ def contenders(
 
 def main() -> None:
     """Check and time every form of every network."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="narrow networks, short")
     parser.add_argument("--budget", type=float, default=3.0, help="seconds a contender and network")
     parser.add_argument("--network", type=Path, nargs="+", help="npz of a trained classifier")
     parser.add_argument("--dense", type=Path, help="npz of a dense bank")
-    parser.add_argument("--smoke", action="store_true", help="narrow networks, short")
     options = parser.parse_args()
     budget = 0.05 if options.smoke else options.budget
     about = common.metadata("inference", unit="image", reference=REFERENCE, smoke=options.smoke)

@@ -201,14 +201,10 @@ def one(kind: str, root: Path, steps: int, kills: int, rng: random.Random) -> di
 
 def main() -> int:
     """Kill, compare, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="two kills of the training run")
     parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--smoke", action="store_true", help="two kills of the training run")
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

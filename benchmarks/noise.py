@@ -18,12 +18,8 @@ there.
 """
 
 import argparse
-import datetime
-import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -197,47 +193,28 @@ def cases(options: argparse.Namespace) -> list[tuple[Any, ...]]:
 
 def main() -> None:
     """Run the rows that are missing, then write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = common.options_parser(__doc__, smoke="two tiny rows; they mean nothing")
     parser.add_argument("--parts", default="sequential,deeper")
     parser.add_argument("--seeds", type=int, default=3, help="of the sequential operators")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--smoke", action="store_true", help="two tiny rows; they mean nothing")
     options = parser.parse_args()
     about = common.metadata("noise", unit="s", reference="", smoke=options.smoke)
-    options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "noise.jsonl"
-    rows: list[dict[str, Any]] = []
-    if journal.exists() and not options.smoke:
-        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    rows = [] if options.smoke else common.read_journal(journal)
     done = {(r["part"], r["operator"], r["flips"], r["input_noise"], r["seed"]) for r in rows}
     todo = [case for case in cases(options) if case not in done]
     todo = todo[:2] if options.smoke else todo
     counts = {"train": 64, "valid": 32, "test": 32} if options.smoke else COUNTS
     operators = sequential() | deeper()
     for number, (part, name, flips, salt, seed) in enumerate(todo):
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         row = {"part": part, "operator": name, "flips": flips, "input_noise": salt, "seed": seed}
         row |= row_of(*operators[name], flips, salt, seed, counts)
-        row |= {
-            "warm": number > 0,
-            "commit": about["commit"][:7],
-            "date": now,
-            "device": about["device"],
-            "load": round(os.getloadavg()[0], 1),
-        }
+        row |= {"warm": number > 0, **common.row_metadata(about)}
         rows.append(row)
         if not options.smoke:
-            with journal.open("a") as file:
-                file.write(json_text(row) + "\n")
+            common.append_row(journal, row)
         print(json_text({k: row[k] for k in COLUMNS}), flush=True)
     about["summary"] = summary(rows)
-    table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
-    text = "\n".join([*about["summary"], "", table])
-    common.write_rows(options.out / "noise.json", about, rows)
-    (options.out / "noise.json").with_suffix(".md").write_text(text + "\n")
-    print(text)
+    print(common.write_table(options.out / "noise.json", about, rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ gathers and arithmetic on indices are not counted, but cost time: compare `infer
 timing benchmark.
 """
 
-import argparse
 import math
 import shlex
 from pathlib import Path
@@ -75,13 +74,9 @@ def forms(net: Net, simple: program.Program) -> dict[str, float]:
 
 def main() -> None:
     """Count, write `operations.json`, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="narrow networks")
     parser.add_argument("--network", type=Path, nargs="+", help="npz of a trained classifier")
     parser.add_argument("--dense", type=Path, help="npz of a dense bank")
-    parser.add_argument("--smoke", action="store_true", help="narrow networks")
     options = parser.parse_args()
     about = common.metadata(
         "operations", unit="bit operations an image", reference="on paper", smoke=options.smoke

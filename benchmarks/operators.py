@@ -30,11 +30,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several threads
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-import argparse
 import importlib.metadata
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -160,12 +158,8 @@ def goals(rows: list[dict]) -> list[dict]:
 
 def main() -> None:
     """Check and time all contenders on all cases."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="small images, two cases, short")
     parser.add_argument("--budget", type=float, default=2.0, help="seconds a contender and case")
-    parser.add_argument("--smoke", action="store_true", help="small images, two cases, short")
     options = parser.parse_args()
     budget = 0.02 if options.smoke else options.budget
     about = common.metadata("operators", unit="megapixel", reference=REFERENCE, smoke=options.smoke)

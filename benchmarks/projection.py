@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _lib.common import add_ratios, measure, metadata, result, skip, table, write
+from _lib.common import add_ratios, measure, metadata, options_parser, result, skip, table, write
 
 from morphax.projection._exact import project_exact
 from morphax.projection._qp import project_osqp
@@ -202,10 +202,10 @@ def layers(regimes, count: int, n: int, skipped: list[str]) -> tuple[list[dict],
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, seconds; proves it runs")
+    parser = options_parser(
+        __doc__, smoke="tiny sizes, seconds; proves it runs", out="benchmarks/results"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=None, help="numbers of inputs n")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--layer", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.layer:

@@ -15,9 +15,6 @@ less. Finished rows are kept in `real_pairs.jsonl`: a run that was stopped goes 
 without it.
 """
 
-import argparse
-import datetime
-import json
 import os
 import time
 from collections.abc import Callable
@@ -206,24 +203,18 @@ def row_of(name: str, contender: str, seed: int, folder: Path, *, smoke: bool) -
 
 def main() -> None:
     """Run the rows that are missing, then write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = common.options_parser(__doc__, smoke="two images a split; it means nothing")
     parser.add_argument("--data", type=Path, default=os.environ.get("MORPHAX_DATA"))
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--smoke", action="store_true", help="two images a split; it means nothing")
     options = parser.parse_args()
     if options.data is None:
         parser.error("give the folder of the sets: --data DIR, or MORPHAX_DATA")
     folder = options.data / "pairs" if (options.data / "pairs").is_dir() else options.data
     about = common.metadata("real_pairs", unit="%", reference="", smoke=options.smoke)
-    options.out.mkdir(parents=True, exist_ok=True)
-    journal, rows = options.out / "real_pairs.jsonl", []
-    if journal.exists() and not options.smoke:
-        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    journal = options.out / "real_pairs.jsonl"
+    rows = [] if options.smoke else common.read_journal(journal)
     done, skipped = {(r["set"], r["contender"], r["seed"]) for r in rows}, []
     for name in options.sets.split(","):
         for contender in options.contenders.split(","):
@@ -235,27 +226,14 @@ def main() -> None:
                 except ImportError as error:
                     common.skip(skipped, f"{contender} on {name}: {error}")
                     continue
-                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                row = {
-                    "set": name,
-                    "contender": contender,
-                    "seed": seed,
-                    **row,
-                    "date": now,
-                    "commit": about["commit"][:7],
-                    "device": about["device"],
-                    "load": round(os.getloadavg()[0], 1),
-                }
+                row = {"set": name, "contender": contender, "seed": seed, **row}
+                row |= common.row_metadata(about)
                 rows.append(row)
                 if not options.smoke:
-                    with journal.open("a") as file:
-                        file.write(json_text(row) + "\n")
+                    common.append_row(journal, row)
                 print(json_text({k: row.get(k) for k in COLUMNS}), flush=True)
     about["skipped"] = skipped
-    table = common.table([{**row, "extrapolated": False, "case": {}} for row in rows], COLUMNS)
-    common.write_rows(options.out / "real_pairs.json", about, rows)
-    (options.out / "real_pairs.json").with_suffix(".md").write_text(table + "\n")
-    print(table)
+    print(common.write_table(options.out / "real_pairs.json", about, rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,8 @@ a timing benchmark: seconds are only a hint.
 """
 
 import argparse
-import json
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,7 +35,7 @@ from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
 from morphax.recipes.gradients import _starts, operators
-from morphax.training import as_unit, json_text
+from morphax.training import as_unit
 
 SEQUENTIAL = ("erosion", "dilation", "opening", "closing")
 CHANNELS = {
@@ -182,19 +180,13 @@ def row_of(
 
 def arguments() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = common.options_parser(__doc__, smoke="one tiny row; its numbers mean nothing")
     parser.add_argument("--datasets", default=",".join(DATASETS))
     parser.add_argument("--operations", default=",".join(CHANNELS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000, help="of one run")
     parser.add_argument("--data-dir", help="folder of the TFDS sets; or set MORPHAX_DATA")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
     parser.add_argument("--identify", action="store_true", help="recompute what the data can tell")
-    parser.add_argument(
-        "--smoke", action="store_true", help="one tiny row; its numbers mean nothing"
-    )
     return parser.parse_args()
 
 
@@ -211,17 +203,11 @@ def finish(rows: list[dict], about: dict[str, Any], options: argparse.Namespace)
             r["seed"],
         )
     )
-    text = common.table([{**r, "extrapolated": False, "case": {}} for r in rows], COLUMNS)
     wanted = len(ELEMENTS) * options.seeds * (3 * len(CHANNELS) + len(SEQUENTIAL))
     made = sum(row["seed"] < options.seeds for row in rows)
     if made < wanted and not options.smoke:
         about["note"] = f"{made} of {wanted} runs made so far; the others are to come"
-    document = {"metadata": about, "results": rows}
-    for suffix, content in ((".json", json_text(document, indent=1) + "\n"), (".md", text + "\n")):
-        temporary = options.out / f"recover_operators{suffix}.tmp"
-        temporary.write_text(content)
-        temporary.replace(options.out / f"recover_operators{suffix}")
-    print(text)
+    print(common.write_table(options.out / "recover_operators.json", about, rows, COLUMNS))
 
 
 def main() -> None:
@@ -235,11 +221,8 @@ def main() -> None:
         "floors": operators.FLOORS,
         "starts": [_starts.ONE_MAP, _starts.SEVERAL_MAPS],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "recover_operators.jsonl"
-    rows = (
-        [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
-    )
+    rows = common.read_journal(journal)
     names = options.datasets.split(",") if not options.smoke else ["diskorect"]
     seeds = range(options.seeds if not options.smoke else 1)
     for name in names:
@@ -263,8 +246,7 @@ def main() -> None:
             row = row_of(images, name, operation, element, seed, steps)
             row |= told[operation, element] | {"commit": about["commit"][:7]}
             rows.append(row)
-            with journal.open("a") as file:
-                file.write(json_text(row) + "\n")
+            common.append_row(journal, row)
             print(row, flush=True)
     finish(rows, about, options)
 

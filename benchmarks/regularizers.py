@@ -9,9 +9,6 @@ for a turn of many steps in one program, as in training, so that what a call cop
 shared.
 """
 
-import argparse
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -57,14 +54,9 @@ def variants(smoke: bool) -> dict[str, tuple[optax.GradientTransformation, int]]
 
 def main() -> None:
     """Time every variant."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument(
-        "--smoke", action="store_true", help="a narrow layer; the numbers mean nothing"
-    )
-    options = parser.parse_args()
+    options = common.options_parser(
+        __doc__, smoke="a narrow layer; the numbers mean nothing"
+    ).parse_args()
     width = 128 if options.smoke else 4096
     about = common.metadata("regularizers", unit="step", reference=PLAIN, smoke=options.smoke)
     keys = jax.random.split(jax.random.key(0), 4)

@@ -12,6 +12,7 @@ import textwrap
 
 from _lib.pages import (
     classification,
+    formats,
     images,
     inference,
     learning,
@@ -59,6 +60,11 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def conclusion(about: shared.Page) -> str:
+    """Return the sentences of a conclusion whose JSON is there, as one paragraph."""
+    return " ".join(sentence for write in about.conclusion if (sentence := write()))
+
+
 def page(about: shared.Page) -> str:
     """Return the text of one page, empty if none of its JSON is there."""
     sections = [section for write in about.sections if (section := write())]
@@ -66,7 +72,7 @@ def page(about: shared.Page) -> str:
         return ""
     headings = [re.findall(r"^## (.*)$", section, re.M)[0] for section in sections]
     contents = "\n".join(f"- [{heading}](#{anchor(heading)})" for heading in headings)
-    return joined([f"# {about.title}", about.conclusion(), contents, ORIGIN, *sections])
+    return joined([f"# {about.title}", conclusion(about), contents, ORIGIN, *sections])
 
 
 def files() -> dict[str, str]:
@@ -75,8 +81,8 @@ def files() -> dict[str, str]:
     written = {f"{about.name}.md": text for about, text in pages}
     for about, _ in pages:
         tables = {f"{name}.csv": rows() for name, rows in about.csv.items()}
-        written |= {name: shared.csv_text(rows) for name, rows in tables.items() if rows}
-    lines = [f"- [{about.title}]({about.name}.md). {about.conclusion()}" for about, _ in pages]
+        written |= {name: formats.csv_text(rows) for name, rows in tables.items() if rows}
+    lines = [f"- [{about.title}]({about.name}.md). {conclusion(about)}" for about, _ in pages]
     return written | {"README.md": joined(["# Results", ORIGIN, "\n".join(lines)])}
 
 

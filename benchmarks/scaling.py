@@ -240,11 +240,7 @@ def model() -> list[dict]:
 
 def main() -> None:
     """Measure in processes of their own, and write all four tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--smoke", action="store_true", help="small banks, 1 and 2 devices")
+    parser = common.options_parser(__doc__, smoke="small banks, 1 and 2 devices")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

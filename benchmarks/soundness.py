@@ -15,10 +15,8 @@ allowance, that was wrong in floats (none is certified). Beside it, what docs/nu
 the elementary functions, measured. Not a timing benchmark: it has its own columns.
 """
 
-import argparse
 import time
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -313,9 +311,9 @@ def run_row(row: dict, neurons: int, seed: int) -> dict:
 
 def main() -> None:
     """Run all rows, write `soundness.json`, print a line for each dtype and n."""
-    parser = argparse.ArgumentParser(description="Is a certified neuron ever wrong?")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds: does it run?")
-    parser.add_argument("--out", type=Path, default=Path("runs/soundness"))
+    parser = common.options_parser(
+        __doc__, smoke="a few seconds: does it run?", out="runs/soundness"
+    )
     parser.add_argument("--cases", type=int, default=3 * 10**7, help="neurons, about")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -10,7 +10,6 @@ never use, which a limit on addresses would count. Writes `streaming.json`: what
 and what was resident, in rows.
 """
 
-import argparse
 import os
 import sys
 import threading
@@ -46,15 +45,11 @@ def guard(limit: float, peak: list[float]) -> None:
 
 def main() -> None:
     """Stream, train, and write down what was resident."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
+    parser = common.options_parser(__doc__, smoke="50 MB in batches of 256")
     parser.add_argument("--gigabytes", type=float, default=20, help="to stream")
     parser.add_argument("--limit", type=float, default=2, help="GB of resident memory")
     parser.add_argument("--batch", type=int, default=1024, help="pairs a step")
     parser.add_argument("--rows", type=int, default=20, help="of the table")
-    parser.add_argument("--smoke", action="store_true", help="50 MB in batches of 256")
     options = parser.parse_args()
     if options.smoke:
         options.gigabytes, options.batch, options.rows = 0.05, 256, 4

@@ -17,9 +17,7 @@ of those rows is the cost of 16 members over the cost of one.
 Where the time of the classifier's step goes, and what was tried: docs/notes/classification.md.
 """
 
-import argparse
 import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -168,12 +166,7 @@ def plain_torch(name: str, network: dict):
 
 def main() -> None:
     """Time both networks in both libraries."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
-    parser.add_argument("--smoke", action="store_true", help="a narrow classifier, short turns")
-    options = parser.parse_args()
+    options = common.options_parser(__doc__, smoke="a narrow classifier, short turns").parse_args()
     turn, repeats = (5, 2) if options.smoke else (50, 7)
     about = common.metadata("training", unit="step", reference=OURS, smoke=options.smoke)
     rows, skipped = [], []

@@ -1,7 +1,9 @@
-"""The benchmark contract (README.md) as code: timing, metadata, one JSON format, one table."""
+"""The benchmark contract (README.md) as code: options, timing, metadata, one JSON format, table."""
 
+import argparse
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -45,6 +47,18 @@ RESULT = {
     "extrapolated": bool,
     "samples": (int, type(None)),
 }
+
+
+def options_parser(
+    description: str, *, smoke: str, out: str = "out/benchmarks"
+) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark: `--out`, and `--smoke` with its help."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder of the results")
+    parser.add_argument("--smoke", action="store_true", help=smoke)
+    return parser
 
 
 def measure(
@@ -110,7 +124,7 @@ def metadata(benchmark: str, *, unit: str, reference: str, smoke: bool) -> dict[
         "benchmark": benchmark,
         "unit": unit,
         "reference": reference,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": _now(),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
         "smoke": smoke,
@@ -123,6 +137,20 @@ def metadata(benchmark: str, *, unit: str, reference: str, smoke: bool) -> dict[
         "x64": bool(jax.config.read("jax_enable_x64")),
         "load_start": os.getloadavg()[0],
     }
+
+
+def row_metadata(about: dict[str, Any]) -> dict[str, Any]:
+    """Return when, from which commit and where one row of a long benchmark was made."""
+    return {
+        "date": _now(),
+        "commit": about["commit"][:7],
+        "device": about["device"],
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _git(*arguments: str) -> str:
@@ -166,6 +194,34 @@ def write(path: Path, about: dict[str, Any], results: list, skipped: Sequence[st
 def write_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """The same for rows that are no timings, of any columns."""
     _write(path, {"metadata": {**about, "load_end": os.getloadavg()[0]}, "results": rows})
+
+
+def write_table(
+    path: Path, about: dict[str, Any], rows: list[dict[str, Any]], columns: Sequence[str]
+) -> str:
+    """Write such rows as JSON, and as a Markdown table beside it under `about["summary"]`.
+
+    Returns:
+        The text of the Markdown file.
+    """
+    write_rows(path, about, rows)
+    flat = [{**row, "extrapolated": False, "case": {}} for row in rows]
+    above = [*about["summary"], ""] if "summary" in about else []
+    text = "\n".join([*above, table(flat, columns)])
+    path.with_suffix(".md").write_text(text + "\n")
+    return text
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return the rows that a stopped benchmark has finished, from a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Append a finished row to a journal, and make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json_text(row) + "\n")
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from statistics import median
 from typing import Any
 
-from _lib.pages.shared import Page, load, made, percent, seconds, table, timings, where
+from _lib.pages.formats import percent, seconds, table
+from _lib.pages.shared import Page, heading, made, reads, timings, where
 
 CLASSES = {
     "dataset": "data",
@@ -91,34 +92,33 @@ def dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "made": made(row)} for row in rows]
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    sentences = []
-    if document := load("classify"):
-        best: dict[str, float] = {}
-        for row in document["results"]:
-            name = _name(row["dataset"])
-            best[name] = max(best.get(name, 0), row["binary_accuracy"])
-        certified = min(row["certified_share"] for row in document["results"])
-        figures = ", ".join(f"{percent(value)} on {name}" for name, value in best.items())
-        sentences.append(
-            f"Classifiers that are binary to the last count of bits reach {figures}, with "
-            f"{percent(certified)} of their neurons certified and the accuracy of their float "
-            "twins."
-        )
-    if load("sweep_mnist"):
-        sentences.append(
-            "No regulariser alone makes the papers' dense classifier binarize well; biases tied "
-            "to the "
-            "weights and a late penalty on the certificate do."
-        )
-    return " ".join(sentences)
+@reads("classify")
+def accuracies(document: dict[str, Any]) -> str:
+    """Return a sentence on classifiers whose last layer counts bits."""
+    best: dict[str, float] = {}
+    for row in document["results"]:
+        name = _name(row["dataset"])
+        best[name] = max(best.get(name, 0), row["binary_accuracy"])
+    certified = min(row["certified_share"] for row in document["results"])
+    figures = ", ".join(f"{percent(value)} on {name}" for name, value in best.items())
+    return (
+        f"Classifiers that are binary to the last count of bits reach {figures}, with "
+        f"{percent(certified)} of their neurons certified and the accuracy of their float twins."
+    )
 
 
-def binary_to_the_end() -> str:
+@reads("sweep_mnist")
+def searched(_document: dict[str, Any]) -> str:
+    """Return a sentence on regularisers with equal searches."""
+    return (
+        "No regulariser alone makes the papers' dense classifier binarize well; biases tied "
+        "to the weights and a late penalty on the certificate do."
+    )
+
+
+@reads("classify")
+def binary_to_the_end(document: dict[str, Any]) -> str:
     """Write the section on classifiers whose last layer counts bits."""
-    if not (document := load("classify")):
-        return ""
     rows = document["results"]
     commands = "\n".join(row["command"] for row in rows)
     return f"""## Binary to the end
@@ -134,10 +134,9 @@ ORs named, and so many bits to count.
 {table(dated(rows), CLASSES, dataset=_name, epochs=_whole, **SHARES)}"""
 
 
-def explored() -> str:
+@reads("classify_explored")
+def explored(document: dict[str, Any]) -> str:
     """Write the section on the short runs by which settings were chosen."""
-    if not (document := load("classify_explored")):
-        return ""
     prefix = "python examples/classify.py "
     rows = [
         {**row, "tried": f"`{row['command'].removeprefix(prefix)}`".replace("|", "/")}
@@ -152,10 +151,9 @@ last steps, on moved images with features dropped.
 {table(rows, EXPLORED, dataset=_name, **SHARES)}"""
 
 
-def layer_sizes_of_the_papers() -> str:
+@reads("dense_mnist")
+def layer_sizes_of_the_papers(document: dict[str, Any]) -> str:
     """Write the section on the papers' layer sizes, without the gap."""
-    if not (document := load("dense_mnist")):
-        return ""
     commands = "\n".join(document["metadata"]["commands"])
     return f"""## The papers' layer sizes
 {where(document)}
@@ -214,13 +212,10 @@ def _protocol(document: dict[str, Any]) -> str:
     )
 
 
-def regularisers() -> str:
+@reads("sweep_mnist")
+def regularisers(document: dict[str, Any]) -> str:
     """Write the section on regularisers with equal searches."""
-    if not (document := load("sweep_mnist")):
-        return ""
-    return f"""## Regularisers, with equal searches
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("Regularisers, with equal searches", document)}
 
 {_protocol(document)}
 
@@ -233,13 +228,10 @@ least as a binary network; errors on the 10,000 test images. MLP and STE (weight
 ![Float and binary error of every search](../figures/sweep_mnist.png)"""
 
 
-def where_neurons_fail() -> str:
+@reads("where_neurons_fail")
+def where_neurons_fail(document: dict[str, Any]) -> str:
     """Write the section on certified shares and margins through training."""
-    if not (document := load("where_neurons_fail")):
-        return ""
-    return f"""## Where neurons fail
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("Where neurons fail", document)}
 
 What the two figures show is discussed in [the note](../notes/classification.md#where-neurons-fail).
 
@@ -248,13 +240,10 @@ What the two figures show is discussed in [the note](../notes/classification.md#
 ![Margins of each layer, and shares over strengths](../figures/where_neurons_fail_margins.png)"""
 
 
-def training_step() -> str:
+@reads("training")
+def training_step(document: dict[str, Any]) -> str:
     """Write the section on the cost of a training step, against PyTorch."""
-    if not (document := load("training")):
-        return ""
-    return f"""## Cost of a training step
-`python benchmarks/training.py`
-{where(document)}
+    return f"""{heading("Cost of a training step", document)}
 
 Batch 64. For the 16 members in one program, the ratio is the cost of all of them over the cost of
 one.
@@ -262,10 +251,9 @@ one.
 {table(timings(document), STEP, median_s=seconds, iqr_s=seconds)}"""
 
 
-def in_short() -> str:
+@reads("classify")
+def in_short(document: dict[str, Any]) -> str:
     """Write accuracies and certificates for the README."""
-    if not (document := load("classify")):
-        return ""
     heads = {key: CLASSES[key] for key in SHORT}
     return f"""Classifiers that are binary to the end, accuracy on the full test sets
 (`python examples/classify.py`):
@@ -276,7 +264,7 @@ def in_short() -> str:
 PAGE = Page(
     "classification",
     "Classification",
-    conclusion,
+    (accuracies, searched),
     (
         binary_to_the_end,
         explored,

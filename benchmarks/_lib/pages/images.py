@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import Page, dice, load, percent, table, where
+from _lib.pages.formats import dice, percent, table
+from _lib.pages.shared import Page, heading, reads
 
 GRAY = {
     "operator": "operator",
@@ -40,35 +41,33 @@ def _binary(row: dict[str, Any]) -> float:
     return row["binary"]
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    sentences = []
-    if document := load("gray_operator"):
-        rows = document["results"]
-        right = sum(row["exact"] and not row["wrong_images"] for row in rows)
-        sentences.append(
-            f"{right} of {len(rows)} flat operators on gray and colour images were recovered "
-            "through level "
-            "sets, certified and without a wrong pixel on unseen images."
-        )
-    if document := load("segment_nuclei"):
-        otsu, level, chosen, cnn = _nuclei_rows(document)
-        sentences.append(
-            f"On nuclei the certified network reaches a Dice of {dice(chosen['binary'])} "
-            f"(Otsu's threshold: {dice(otsu['binary'])}), but one better threshold alone reaches "
-            f"{dice(level['binary'])} and a CNN of as many parameters {dice(cnn['float'])}."
-        )
-    return " ".join(sentences)
+@reads("gray_operator")
+def recovered(document: dict[str, Any]) -> str:
+    """Return a sentence on operators on gray and colour images that were recovered."""
+    rows = document["results"]
+    right = sum(row["exact"] and not row["wrong_images"] for row in rows)
+    return (
+        f"{right} of {len(rows)} flat operators on gray and colour images were recovered through "
+        "level sets, certified and without a wrong pixel on unseen images."
+    )
 
 
-def gray_and_colour() -> str:
+@reads("segment_nuclei")
+def segmented(document: dict[str, Any]) -> str:
+    """Return a sentence on nuclei, beside a threshold and a CNN."""
+    otsu, level, chosen, cnn = _nuclei_rows(document)
+    return (
+        f"On nuclei the certified network reaches a Dice of {dice(chosen['binary'])} "
+        f"(Otsu's threshold: {dice(otsu['binary'])}), but one better threshold alone reaches "
+        f"{dice(level['binary'])} and a CNN of as many parameters {dice(cnn['float'])}."
+    )
+
+
+@reads("gray_operator")
+def gray_and_colour(document: dict[str, Any]) -> str:
     """Write the section on operators on gray and colour values."""
-    if not (document := load("gray_operator")):
-        return ""
     styles = dict.fromkeys(("float", "binary", "certified"), percent)
-    return f"""## Gray and colour operators
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("Gray and colour operators", document)}
 
 Share of pixels equal to `scipy.ndimage` on gray values, through all level sets.
 
@@ -77,15 +76,12 @@ Share of pixels equal to `scipy.ndimage` on gray values, through all level sets.
 ![Inputs, targets and what the binary operators made](../figures/gray_operator.png)"""
 
 
-def nuclei() -> str:
+@reads("segment_nuclei")
+def nuclei(document: dict[str, Any]) -> str:
     """Write the section on the segmentation of nuclei."""
-    if not (document := load("segment_nuclei")):
-        return ""
     about = document["metadata"]
     styles = dict.fromkeys(("float", "binary", "held_out"), dice)
-    return f"""## Nuclei
-`{about["command"]}`
-{where(document)}
+    return f"""{heading("Nuclei", document)}
 
 Mean Dice on the {about["test_images"]} test images. Everything was fitted on
 {about["split"]["fitted"]} images and chosen on {about["split"]["held_out"]} held-out ones. Read
@@ -96,4 +92,6 @@ Mean Dice on the {about["test_images"]} test images. Everything was fitted on
 ![Test images at fixed quantiles of Dice](../figures/segment_nuclei.png)"""
 
 
-PAGE = Page("images", "Gray, colour and medical images", conclusion, (gray_and_colour, nuclei))
+PAGE = Page(
+    "images", "Gray, colour and medical images", (recovered, segmented), (gray_and_colour, nuclei)
+)

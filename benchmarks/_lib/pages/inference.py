@@ -2,17 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import (
-    Page,
-    left_out,
-    load,
-    number,
-    pivot,
-    seconds,
-    table,
-    timings,
-    where,
-)
+from _lib.pages.formats import number, pivot, seconds, table
+from _lib.pages.shared import Page, heading, left_out, load, reads, results, timings
 
 PARTS = ("bits_differ", "counts_differ", "labels_differ")
 FACTS = {
@@ -48,10 +39,9 @@ def _speeds(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     return speeds
 
 
-def equal() -> str:
+@reads("equality")
+def equal(document: dict[str, Any]) -> str:
     """Return a sentence on the equality of all forms."""
-    if not (document := load("equality")):
-        return ""
     rows = document["results"]
     networks, forms = ({row[key] for row in rows} for key in ("network", "form"))
     return (
@@ -62,34 +52,25 @@ def equal() -> str:
     )
 
 
-def fast() -> str:
+@reads("inference")
+def fast(document: dict[str, Any]) -> str:
     """Return a sentence on the speed of binary networks."""
-    if not (document := load("inference")):
-        return ""
     speeds = [found["specialised"] for found in _speeds(document).values()]
+    low, high = number(min(speeds)), number(max(speeds))
     return (
-        f"On one core, compiled for itself, a binary network is {number(min(speeds))} to "
-        f"{number(max(speeds))} times as fast as the float network in JAX; a convolutional "
-        "classifier gains least."
+        f"On one core, compiled for itself, a binary network is {low} to {high} times as fast as "
+        "the float network in JAX; a convolutional classifier gains least."
     )
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    return f"{equal()} {fast()}".strip()
-
-
-def equal_forms() -> str:
+@reads("equality")
+def equal_forms(document: dict[str, Any]) -> str:
     """Write the section on the equality of all forms of a network."""
-    if not (document := load("equality")):
-        return ""
 
     def cell(row: dict[str, Any]) -> str:
         return f"{_differing(row):,} of {row['images']:,}" if row["images"] else row["note"]
 
-    return f"""## The same network in every form
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("The same network in every form", document)}
 
 Images on which a form differs from the network on bool in any bit, count or label, of the images
 that were run. Operators run on images of five odd sizes, the classifiers on the test set of MNIST;
@@ -107,19 +88,16 @@ def _right(document: dict[str, Any]) -> str:
     return f"Right labels: {', '.join(labels)}. " if labels else ""
 
 
-def networks() -> str:
+@reads("inference")
+def networks(document: dict[str, Any]) -> str:
     """Write the section on the speed of a network in each of its forms."""
-    if not (document := load("inference")):
-        return ""
     facts = [{"network": name, **about} for name, about in document["metadata"]["networks"].items()]
     rows = timings(document)
 
     def cell(row: dict[str, Any]) -> str:
         return f"{seconds(row['median_s'])} ({number(1 / row['ratio'])})"
 
-    return f"""## Speed of a network on one core
-`python benchmarks/inference.py`
-{where(document)}
+    return f"""{heading("Speed of a network on one core", document)}
 
 The networks, with the plain bit operations of the simplified network for one image:
 
@@ -152,13 +130,10 @@ def _goals(document: dict[str, Any]) -> str:
     return pivot(goals, "contender", "column", cell, "form")
 
 
-def work() -> str:
+@reads("operations")
+def work(document: dict[str, Any]) -> str:
     """Write the section on bit operations that run, over those on paper."""
-    if not (document := load("operations")):
-        return ""
-    return f"""## Bit operations, as run and on paper
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("Bit operations, as run and on paper", document)}
 
 Operations on a word of 32 images, relative to those that the network needs for one image on paper.
 Heads are
@@ -170,10 +145,10 @@ counted where they run, not on paper.
 PAGE = Page(
     "inference",
     "Inference and export",
-    conclusion,
+    (equal, fast),
     (equal_forms, networks, work),
     {
-        "equality": lambda: load("equality").get("results", []),
+        "equality": lambda: results("equality"),
         "inference": lambda: timings(load("inference")),
     },
 )

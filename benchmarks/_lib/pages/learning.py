@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import Page, dice, load, note, percent, pivot, table, where
+from _lib.pages.formats import dice, percent, pivot, table
+from _lib.pages.shared import Page, heading, note, reads, results
 
 UNIONS = {
     "seed": "seed",
@@ -66,10 +67,9 @@ def _shares(document: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def found() -> str:
+@reads("recover_operators")
+def found(document: dict[str, Any]) -> str:
     """Return a sentence on known operators that were recovered."""
-    if not (document := load("recover_operators")):
-        return ""
     rows = document["results"]
     return (
         f"One fixed recipe found {sum(map(_success, rows))} of {len(rows)} known operators from "
@@ -78,23 +78,20 @@ def found() -> str:
     )
 
 
-def agreed() -> str:
+@reads("recover_operators")
+def agreed(document: dict[str, Any]) -> str:
     """Return a sentence on certified networks whose float and binary outputs were compared."""
-    if not (document := load("recover_operators")):
-        return ""
     rows = [row for row in document["results"] if row["exact"]]
     wrong = sum(not row["agree"] for row in rows)
     return (
         f"Of {len(rows)} certified networks, {wrong or 'none'} gave a pixel on unseen images in "
-        "which "
-        "the float and the binary network differ."
+        "which the float and the binary network differ."
     )
 
 
-def denoised() -> str:
+@reads("denoise")
+def denoised(document: dict[str, Any]) -> str:
     """Return a sentence on the union that removes noise."""
-    if not (document := load("denoise")):
-        return ""
     rows = document["results"]
     return (
         "A union of openings that removes noise was learned and proved in "
@@ -104,20 +101,13 @@ def denoised() -> str:
     )
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    return " ".join(filter(None, (found(), agreed(), denoised())))
-
-
-def recovered() -> str:
+@reads("recover_operators")
+def recovered(document: dict[str, Any]) -> str:
     """Write the section on known operators, recovered from image pairs."""
-    if not (document := load("recover_operators")):
-        return ""
     missed = [row for row in document["results"] if not _success(row)]
+    command = "python benchmarks/recover_operators.py --data-dir DATA"
     parts = [
-        f"""## Recovering known operators
-`python benchmarks/recover_operators.py --data-dir DATA`
-{where(document)}
+        f"""{heading("Recovering known operators", document, command)}
 
 Operators with elements of side 7. In *diskorect_symmetric* the neurons are symmetric, on {{-1, 1}}.
 A run
@@ -149,15 +139,12 @@ thinnest evidence)."""
     return "\n\n".join(parts)
 
 
-def strokes() -> str:
+@reads("denoise")
+def strokes(document: dict[str, Any]) -> str:
     """Write the section on the denoiser, a union of openings."""
-    if not (document := load("denoise")):
-        return ""
     rows = [{**row, "sticks": ", ".join(row["sticks"])} for row in document["results"]]
     styles = dict.fromkeys(("noisy", "by_hand", "float", "binary"), dice)
-    return f"""## A union of openings that removes noise
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("A union of openings that removes noise", document)}
 
 Mean Dice with the clean drawings on 500 unseen Noisti images. *Made by hand* is the union of the
 openings by
@@ -170,35 +157,9 @@ the three sticks. A stick counts as found when the erosion of a map is by exactl
 ![The learned network](../figures/denoise_network.png)"""
 
 
-METHODS = ("projection", "constant-exact", "constant-uniform", "constant-normal")
-
-
-def methods() -> str:
-    """Write the section on the methods of `binarize` where no certificate holds."""
-    if not (document := load("binarize_methods")):
-        return ""
-    rows = [row for row in document["results"] if not row["certified"]]
-    mean = {name: sum(row[name] for row in rows) / len(rows) for name in METHODS}
-    wins = {name: sum(row["chosen"] == name for row in rows) for name in METHODS}
-    heads = {name: name for name in rows[0] if name != "certified"}
-    styles = dict.fromkeys(("float", *METHODS), dice)
-    said = ", ".join(f"`{n}` {dice(mean[n])} (chosen {wins[n]} times)" for n in METHODS)
-    return f"""## Binarizing networks without a certificate
-`python benchmarks/binarize_methods.py`
-{where(document)}
-
-Dice on unseen pairs of {len(rows)} networks that are not certified, because they were trained
-briefly, or on noisy inputs. Mean by method: {said}. No method is best for all of them, and the
-exact projection can be far worse than the others. The method that held-out pairs choose, as recipes
-do, is {dice(max(row["lost"] for row in rows))} below the best one at most.
-
-{table(rows, heads, **styles)}"""
-
-
-def in_short() -> str:
+@reads("recover_operators")
+def in_short(document: dict[str, Any]) -> str:
     """Write the counts for the README."""
-    if not (document := load("recover_operators")):
-        return ""
     return f"""Operators learned from image pairs by one fixed recipe
 (`python benchmarks/recover_operators.py`{note(document["metadata"])}):
 
@@ -208,7 +169,7 @@ def in_short() -> str:
 PAGE = Page(
     "learning-operators",
     "Learning operators from image pairs",
-    conclusion,
-    (recovered, methods, strokes),
-    {"recovered-operators": lambda: load("recover_operators").get("results", [])},
+    (found, agreed, denoised),
+    (recovered, strokes),
+    {"recovered-operators": lambda: results("recover_operators")},
 )

@@ -2,18 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import (
-    Page,
-    left_out,
-    load,
-    number,
-    pivot,
-    seconds,
-    table,
-    timings,
-    tiny,
-    where,
-)
+from _lib.pages.formats import number, pivot, seconds, table, tiny
+from _lib.pages.shared import Page, heading, left_out, load, reads, timings
 
 CHANNELS = "OpenCV or OpenCV, images as channels"
 GOALS = {
@@ -35,10 +25,9 @@ CORRELATE = {
 }
 
 
-def conclusion() -> str:
+@reads("operators")
+def conclusion(document: dict[str, Any]) -> str:
     """Return the conclusion of the page."""
-    if not (document := load("operators")):
-        return ""
     goals = {(g["contender"], g["peer"]): g["found"] for g in document["metadata"]["goals"]}
     words, pixels = "morphax specialised, 32 images a word", "morphax specialised, 32 pixels a word"
     packing = "morphax, 32 images a word, with packing"
@@ -59,10 +48,9 @@ def conclusion() -> str:
     )
 
 
-def operators() -> str:
+@reads("operators")
+def operators(document: dict[str, Any]) -> str:
     """Write the section on textbook operators on one core."""
-    if not (document := load("operators")):
-        return ""
     parts = []
     groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for row in timings(document):
@@ -75,9 +63,7 @@ def operators() -> str:
         speeds = pivot(rows, "contender", "column", lambda r: number(1 / r["ratio"]), "form")
         parts.append(f"{what}:\n\n{speeds}")
     tables = "\n\n".join(parts)
-    return f"""## Textbook operators on one core
-`python benchmarks/operators.py`
-{where(document)}
+    return f"""{heading("Textbook operators on one core", document)}
 
 Speed relative to {document["metadata"]["reference"]} (larger is faster) for each operation and
 element.
@@ -100,13 +86,10 @@ def _goals(document: dict[str, Any]) -> str:
     return table(goals, GOALS) if goals else "No goal could be judged."
 
 
-def correlation() -> str:
+@reads("correlate")
+def correlation(document: dict[str, Any]) -> str:
     """Write the section on correlating few-channel images."""
-    if not (document := load("correlate")):
-        return ""
-    return f"""## Correlation of images with few channels
-`python benchmarks/correlate.py`
-{where(document)}
+    return f"""{heading("Correlation of images with few channels", document)}
 
 On CPU a spatial neuron multiplies by banded matrices instead of calling XLA's convolution:
 
@@ -116,7 +99,7 @@ On CPU a spatial neuron multiplies by banded matrices instead of calling XLA's c
 PAGE = Page(
     "operators",
     "Speed of operators",
-    conclusion,
+    (conclusion,),
     (operators, correlation),
     {"operators": lambda: timings(load("operators"))},
 )

@@ -2,18 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import (
-    Page,
-    left_out,
-    load,
-    number,
-    percent,
-    pivot,
-    seconds,
-    table,
-    timings,
-    where,
-)
+from _lib.pages.formats import number, percent, pivot, seconds, table
+from _lib.pages.shared import Page, heading, left_out, load, reads, timings
 
 REGIMES = {
     "init": "as initialised, b = sum(w)/2",
@@ -79,40 +69,39 @@ def _per_neuron(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows if not row.get("layer") and not row.get("growth")]
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    sentences = []
-    if document := load("projection"):
-        lines = _layer(document)
-        times = [line["projection"] for line in lines]
-        ratios = [line["ratio"] for line in lines]
-        sentences.append(
-            "A layer of 4096 neurons with 4096 inputs is projected exactly in "
-            f"{number(min(times))} to {number(max(times))} s, {number(min(ratios))} to "
-            f"{number(max(ratios))} times the time of sorting its weights (the papers: 28 days)."
-        )
-    if document := load("regularizers"):
-        costs = {row["contender"]: row["ratio"] for row in document["results"]}
-        sentences.append(
-            "As a penalty at every training step it makes the step "
-            f"{number(costs['exact, every step'])} times as long, and "
-            f"{number(costs['exact, 16 neurons a step'])} times when 16 neurons take their turn."
-        )
-    return " ".join(sentences)
+@reads("projection")
+def large_layer(document: dict[str, Any]) -> str:
+    """Return a sentence on the time that the projection of a large layer takes."""
+    lines = _layer(document)
+    times = [line["projection"] for line in lines]
+    ratios = [line["ratio"] for line in lines]
+    return (
+        "A layer of 4096 neurons with 4096 inputs is projected exactly in "
+        f"{number(min(times))} to {number(max(times))} s, {number(min(ratios))} to "
+        f"{number(max(ratios))} times the time of sorting its weights (the papers: 28 days)."
+    )
 
 
-def projection() -> str:
+@reads("regularizers")
+def penalised(document: dict[str, Any]) -> str:
+    """Return a sentence on the time that the projection adds to a training step."""
+    costs = {row["contender"]: row["ratio"] for row in document["results"]}
+    all_neurons, in_turn = costs["exact, every step"], costs["exact, 16 neurons a step"]
+    return (
+        f"As a penalty at every training step it makes the step {number(all_neurons)} times as "
+        f"long, and {number(in_turn)} times when 16 neurons take their turn."
+    )
+
+
+@reads("projection")
+def projection(document: dict[str, Any]) -> str:
     """Write the section on the large layer and on growth."""
-    if not (document := load("projection")):
-        return ""
     rows = [row for row in _per_neuron(document) if row["regime"] == "init"]
 
     def cell(row: dict[str, Any]) -> str:
         return ("~" if row["extrapolated"] else "") + seconds(row["median_s"])
 
-    return f"""## The cost of the projection
-`python benchmarks/projection.py`
-{where(document)}
+    return f"""{heading("The cost of the projection", document)}
 
 A layer of 4096 neurons with 4096 inputs, float32, all structuring elements, both operations,
 against
@@ -131,30 +120,24 @@ The time for one neuron against its number n of inputs, weights as initialised. 
 reference, and the growth with the number of neurons. {left_out(document)}"""
 
 
-def penalties() -> str:
+@reads("regularizers")
+def penalties(document: dict[str, Any]) -> str:
     """Write the section on the cost of L_exact in training."""
-    if not (document := load("regularizers")):
-        return ""
-    return f"""## The cost of L_exact in training
-`python benchmarks/regularizers.py`
-{where(document)}
+    return f"""{heading("The cost of L_exact in training", document)}
 
 The classifier 784-4096-10, batch 64; the penalty is on its 4096 hidden neurons.
 
 {table(document["results"], PENALTIES, median_s=seconds, iqr_s=seconds)}"""
 
 
-def preferences() -> str:
+@reads("selem_size")
+def preferences(document: dict[str, Any]) -> str:
     """Write the section on the sets that each projection asks for while a classifier is trained."""
-    if not (document := load("selem_size")):
-        return ""
     results = document["results"]
     steps = [min(row["step"] for row in results), max(row["step"] for row in results)]
     rows = sorted((r for r in results if r["step"] in steps), key=lambda row: row["step"])
     styles = dict.fromkeys(("single", "dilations", "alive"), percent)
-    return f"""## What the exact projection prefers
-`{document["metadata"]["command"]}`
-{where(document)}
+    return f"""{heading("What the exact projection prefers", document)}
 
 The nearest activable neuron of each hidden neuron of the papers' classifier on MNIST, before and
 after training. *Alive* neurons take both values on digits. What follows from it: [the
@@ -165,10 +148,9 @@ note](../notes/projection.md).
 ![Size of the structuring elements that each projection asks for](../figures/selem_size.png)"""
 
 
-def in_short() -> str:
+@reads("projection")
+def in_short(document: dict[str, Any]) -> str:
     """Write the large layer for the README."""
-    if not (document := load("projection")):
-        return ""
     return f"""The exact projection of a layer of 4096 neurons with 4096 inputs (the papers: 28
 days), against
 `jnp.sort` of the same matrix in the same run (`python benchmarks/projection.py`):
@@ -179,7 +161,7 @@ days), against
 PAGE = Page(
     "projection",
     "The exact projection",
-    conclusion,
+    (large_layer, penalised),
     (projection, penalties, preferences),
     {"projection": lambda: timings(load("projection"))},
 )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from _lib.pages.shared import Page, load, number, octets, seconds, table, tiny, where
+from _lib.pages.formats import number, octets, seconds, table, tiny
+from _lib.pages.shared import Page, heading, reads, results
 
 BANKS = {
     "function": "function",
@@ -53,42 +54,43 @@ def _rows(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [row for row in document["results"] if row.get("table") == name]
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    sentences = []
-    if document := load("scaling"):
-        curves = _rows(document, "curves")
-        same = all(row["same_binary"] for row in curves)
-        sentences.append(
-            f"Training on 1 to {max(r['devices'] for r in curves)} virtual devices ends in "
-            f"{'the same binary network' if same else 'binary networks that differ'}; on two "
-            "shared "
-            "cores this shows the overhead, not a gain."
-        )
-    if document := load("kill_resume"):
-        rows = document["results"]
-        same = sum(r["same state"] and r["same records"] and r["same log"] for r in rows)
-        sentences.append(
-            f"{same} of {len(rows)} jobs that were killed {rows[0]['kills']} times each ended "
-            "bit for bit like "
-            "the run that was never killed."
-        )
-    if document := load("streaming"):
-        last = document["results"][-1]
-        sentences.append(
-            f"Training on {number(last['streamed_gb'])} GB of images never took more than "
-            f"{number(last['peak_gb'])} GB of memory."
-        )
-    return " ".join(sentences)
+@reads("scaling")
+def divided(document: dict[str, Any]) -> str:
+    """Return a sentence on training on several devices."""
+    curves = _rows(document, "curves")
+    same = all(row["same_binary"] for row in curves)
+    return (
+        f"Training on 1 to {max(r['devices'] for r in curves)} virtual devices ends in "
+        f"{'the same binary network' if same else 'binary networks that differ'}; on two "
+        "shared cores this shows the overhead, not a gain."
+    )
 
 
-def devices() -> str:
+@reads("kill_resume")
+def resumed(document: dict[str, Any]) -> str:
+    """Return a sentence on runs that were killed and resumed."""
+    rows = document["results"]
+    same = sum(r["same state"] and r["same records"] and r["same log"] for r in rows)
+    return (
+        f"{same} of {len(rows)} jobs that were killed {rows[0]['kills']} times each ended "
+        "bit for bit like the run that was never killed."
+    )
+
+
+@reads("streaming")
+def streamed(document: dict[str, Any]) -> str:
+    """Return a sentence on training on a set larger than memory."""
+    last = document["results"][-1]
+    return (
+        f"Training on {number(last['streamed_gb'])} GB of images never took more than "
+        f"{number(last['peak_gb'])} GB of memory."
+    )
+
+
+@reads("scaling")
+def devices(document: dict[str, Any]) -> str:
     """Write the section on several devices."""
-    if not (document := load("scaling")):
-        return ""
-    return f"""## Several devices
-`python benchmarks/scaling.py`
-{where(document)}
+    return f"""{heading("Several devices", document)}
 
 All devices are virtual, on two cores. Functions that treat neurons one by one:
 
@@ -107,25 +109,19 @@ Whole runs:
 {table(_rows(document, "curves"), CURVES, step_s=seconds, loss_difference=tiny)}"""
 
 
-def kills() -> str:
+@reads("kill_resume")
+def kills(document: dict[str, Any]) -> str:
     """Write the section on runs that were killed and resumed."""
-    if not (document := load("kill_resume")):
-        return ""
-    return f"""## Killed and resumed
-`python benchmarks/kill_resume.py`
-{where(document)}
+    return f"""{heading("Killed and resumed", document)}
 
 {table(document["results"])}"""
 
 
-def streams() -> str:
+@reads("streaming")
+def streams(document: dict[str, Any]) -> str:
     """Write the section on a set that does not fit in memory."""
-    if not (document := load("streaming")):
-        return ""
     rows = document["results"]
-    return f"""## A set larger than memory
-`python benchmarks/streaming.py`
-{where(document)}
+    return f"""{heading("A set larger than memory", document)}
 
 A guard ends the process above {document["metadata"]["limit_gb"]} GB of resident memory. Every fifth
 row
@@ -137,7 +133,7 @@ row
 PAGE = Page(
     "running",
     "Devices, kills and streams",
-    conclusion,
+    (divided, resumed, streamed),
     (devices, kills, streams),
-    {"streaming": lambda: load("streaming").get("results", [])},
+    {"streaming": lambda: results("streaming")},
 )

@@ -1,10 +1,8 @@
-"""Parts shared by all pages: reading JSON, provenance, formats of numbers, tables, CSV."""
+"""Parts shared by all pages: what a page is, reading JSON, and provenance."""
 
-import csv
-import io
+import functools
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +16,7 @@ class Page(NamedTuple):
 
     name: str
     title: str
-    conclusion: Callable[[], str]
+    conclusion: tuple[Callable[[], str], ...]
     sections: tuple[Callable[[], str], ...]
     csv: Mapping[str, Callable[[], list[dict[str, Any]]]] = {}
 
@@ -27,6 +25,33 @@ def load(name: str) -> dict[str, Any]:
     """Return one JSON document, or an empty dictionary if it was never made."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def results(name: str) -> list[dict[str, Any]]:
+    """Return the rows of one JSON document, none if it was never made."""
+    return load(name).get("results", [])
+
+
+def timings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a benchmark of speed with their case unfolded, for a CSV file."""
+    return [
+        {**row["case"], **{k: v for k, v in row.items() if k != "case"}}
+        for row in document.get("results", [])
+    ]
+
+
+def reads(name: str) -> Callable[[Callable[[dict[str, Any]], str]], Callable[[], str]]:
+    """Decorate a part of a page, which takes the JSON document `name`: it is "" without that."""
+
+    def decorate(part: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+        @functools.wraps(part)
+        def write() -> str:
+            document = load(name)
+            return part(document) if document else ""
+
+        return write
+
+    return decorate
 
 
 # --- provenance
@@ -53,6 +78,16 @@ def where(document: Mapping[str, Any]) -> str:
     return f"*Made {made(about)}; {machine}{note(about)}.*"
 
 
+def heading(title: str, document: Mapping[str, Any], command: str = "") -> str:
+    """Return the head of a section: title, command and `where`.
+
+    The command is the one that was recorded, or that of the benchmark without options.
+    """
+    about = document["metadata"]
+    command = command or about.get("command") or f"python benchmarks/{about['benchmark']}.py"
+    return f"## {title}\n`{command}`\n{where(document)}"
+
+
 def note(about: Mapping[str, Any]) -> str:
     """Return the remark that a run left in its metadata, if any."""
     return f"; {about['note'].rstrip('.')}" if about.get("note") else ""
@@ -61,117 +96,3 @@ def note(about: Mapping[str, Any]) -> str:
 def left_out(document: Mapping[str, Any]) -> str:
     """Return a sentence on the contenders that a benchmark skipped."""
     return f"Left out: {'; '.join(document['skipped']) or 'nothing'}."
-
-
-# --- numbers
-
-
-def number(value: Any) -> str:
-    """Return a value as tables show it: 12,345 or 0.0123; yes or no; "-" for none."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return _three_digits(value) if isinstance(value, float) else str(value)
-
-
-def _three_digits(value: float) -> str:
-    """Return a float with three significant digits and no exponent."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{max(0, digits)}f}"
-
-
-def percent(value: float | None) -> str:
-    """Return a share as per cent with two decimals."""
-    return "-" if value is None else f"{100 * value:.2f} %"
-
-
-def dice(value: float | None) -> str:
-    """Return a Dice coefficient with four decimals."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def seconds(value: float | None) -> str:
-    """Return a time in the unit that suits it, with three significant digits."""
-    if value is None:
-        return "-"
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
-        if abs(value) >= size or unit == "ns":
-            return f"{_three_digits(value / size)} {unit}"
-    raise AssertionError
-
-
-def octets(value: float | None) -> str:
-    """Return a number of bytes in decimal units, with three significant digits."""
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
-            return f"{_three_digits(value / size)} {unit}"
-    return f"{value:,.0f} bytes"
-
-
-def tiny(value: float | None) -> str:
-    """Return an error as a power of ten with one decimal."""
-    return "-" if value is None else "0" if value == 0 else f"{value:.1e}"
-
-
-# --- tables
-
-
-def table(
-    rows: Sequence[Mapping[str, Any]],
-    heads: Mapping[str, str] | None = None,
-    **styles: Callable[[Any], str],
-) -> str:
-    """Return rows as a Markdown table.
-
-    Args:
-        rows: Rows, at least one.
-        heads: Keys of the columns and what stands above them; all keys of the first row by default.
-        styles: Format of the column of that key; `number` where none is given.
-    """
-    heads = heads or {key: key for key in rows[0]}
-    lines = [list(heads.values()), ["---"] * len(heads)]
-    lines += [[styles.get(key, number)(row.get(key)) for key in heads] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def pivot(
-    rows: Sequence[Mapping[str, Any]], down: str, across: str, cell: Callable[[Any], str], head: str
-) -> str:
-    """Return a table with a line for each `down` and a column for each `across`."""
-    names = dict.fromkeys(row[across] for row in rows)
-    lines: dict[Any, dict[str, Any]] = {}
-    for row in rows:
-        line = lines.setdefault(row[down], {head: row[down], **dict.fromkeys(names)})
-        line[row[across]] = cell(row)
-    return table(list(lines.values()))
-
-
-def timings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a benchmark of speed with their case unfolded, for a CSV file."""
-    return [
-        {**row["case"], **{k: v for k, v in row.items() if k != "case"}}
-        for row in document.get("results", [])
-    ]
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV: all columns of all rows, floats with six digits, lists joined by +."""
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, list):
-            return "+".join(map(str, value))
-        return f"{value:.6g}" if isinstance(value, float) else value
-
-    columns = dict.fromkeys(key for row in rows for key in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()

@@ -3,7 +3,8 @@
 import shlex
 from typing import Any
 
-from _lib.pages.shared import Page, load, table, where
+from _lib.pages.formats import table
+from _lib.pages.shared import Page, heading, reads, results
 
 SUMS = ("neurons", "certified", "inputs", "wrong")
 BOUNDS = {
@@ -29,10 +30,9 @@ def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {key: sum(row[key] for row in rows) for key in SUMS}
 
 
-def at_the_bounds() -> str:
+@reads("soundness")
+def at_the_bounds(document: dict[str, Any]) -> str:
     """Return a sentence on certified neurons at the edge of their bounds."""
-    if not (document := load("soundness")):
-        return ""
     total = _totals(document["results"])
     return (
         f"Of {total['neurons']:,} neurons, most of them within a few roundings of a bound, "
@@ -42,10 +42,9 @@ def at_the_bounds() -> str:
     )
 
 
-def hostile() -> str:
+@reads("fuzz")
+def hostile(document: dict[str, Any]) -> str:
     """Return a sentence on hostile input."""
-    if not (document := load("fuzz")):
-        return ""
     rows = document["results"]
     failed = sum(row["failed"] for row in rows)
     return (
@@ -56,15 +55,9 @@ def hostile() -> str:
     )
 
 
-def conclusion() -> str:
-    """Return the conclusion of the page."""
-    return f"{at_the_bounds()} {hostile()}".strip()
-
-
-def bounds() -> str:
+@reads("soundness")
+def bounds(document: dict[str, Any]) -> str:
     """Write the section on certificates at the edge of their bounds."""
-    if not (document := load("soundness")):
-        return ""
     rows = document["results"]
     lines = []
     for n in sorted({row["n"] for row in rows}):
@@ -75,9 +68,7 @@ def bounds() -> str:
         }
         lines.append({"n": n, **_totals(group), **errors})
     functions = [{"dtype": k, **v} for k, v in document["metadata"]["functions"].items()]
-    return f"""## Neurons at the edge of their bounds
-`python benchmarks/soundness.py`
-{where(document)}
+    return f"""{heading("Neurons at the edge of their bounds", document)}
 
 *Largest error* says how far inside its bounds a neuron was that floats got wrong, in units of the
 rounding allowance t; the proof needs it to be below 1. [soundness.csv](soundness.csv) has all
@@ -91,13 +82,10 @@ Errors of the elementary functions, in unit roundoffs (softplus relative, thresh
 {table(functions)}"""
 
 
-def fuzzing() -> str:
+@reads("fuzz")
+def fuzzing(document: dict[str, Any]) -> str:
     """Write the section on hostile files, images and parameters."""
-    if not (document := load("fuzz")):
-        return ""
-    return f"""## Fuzzing
-`{_fuzz_command(document)}`
-{where(document)}
+    return f"""{heading("Fuzzing", document, _fuzz_command(document))}
 
 {table(document["results"], FUZZ)}"""
 
@@ -112,7 +100,7 @@ def _fuzz_command(document: dict[str, Any]) -> str:
 PAGE = Page(
     "soundness",
     "Soundness and fuzzing",
-    conclusion,
+    (at_the_bounds, hostile),
     (bounds, fuzzing),
-    {"soundness": lambda: load("soundness").get("results", [])},
+    {"soundness": lambda: results("soundness")},
 )
