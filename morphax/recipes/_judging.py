@@ -126,7 +126,8 @@ def trivial_answers(
         errors = {"copy": float((images != targets).mean()), **errors}
     if images.shape[-1] <= TABLE_CHANNELS:
         count = max(1, TABLE_PIXELS // max(1, int(np.prod(train[0].shape[1:3]))))
-        table = _majority_table(*(np.asarray(part[:count]) for part in train), frame)
+        seen, wanted = (np.asarray(part[:count]) for part in train)
+        table = _majority_table(seen, wanted, frame)
         errors["3x3 table"] = float((table[_window_numbers(images)] != targets).mean())
     return errors
 

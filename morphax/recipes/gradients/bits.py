@@ -88,7 +88,7 @@ def learn_bits(
         >>> [record["step"] for record in learned.history]
         [1, 2, 3]
     """
-    train, valid = (tuple(np.asarray(part) for part in pair) for pair in (train, valid))
+    train, valid = (_as_numpy(pair) for pair in (train, valid))
     require_pairs(train, valid)
     _checks.require(min(rounds, tries) >= 1, "rounds, tries", "1 or more", (rounds, tries))
     layers = jax.tree.map(np.asarray, initial)
@@ -107,7 +107,7 @@ def learn_bits(
     advance = _make_round(train, score_train, score_valid, tries=tries, batch_size=batch_size)
     done = drive(
         advance,
-        TrainState(layers, memory, np.int32(0)),
+        TrainState(layers, memory, _step(0)),
         steps=rounds,
         every=1,
         key=key,
@@ -169,7 +169,7 @@ def _make_round(
             "rng": _words_of(rng),
         }
         record = {"train": now, "valid": float(held_out), "changes": changes, "idle": idle}
-        return TrainState(layers, memory, np.int32(number + 1)), {"loss": 1 - now, **record}
+        return TrainState(layers, memory, _step(number + 1)), {"loss": 1 - now, **record}
 
     return advance
 
@@ -179,6 +179,8 @@ def _scorer(pair: tuple[np.ndarray, np.ndarray]) -> Scorer:
     words, truth = pack(jnp.asarray(pair[0])), jnp.asarray(pair[1])
 
     def score(networks: list[Any], size: int) -> np.ndarray:
+        if not networks:  # every change waits
+            return np.zeros(0, np.float32)
         padded = networks + [networks[0]] * (size - len(networks))
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *padded)
         return np.asarray(_score(stacked, words, truth, len(truth)))[: len(networks)]
@@ -259,8 +261,8 @@ def _words_of(rng: np.random.Generator) -> np.ndarray:
 def _rng_of(words: np.ndarray) -> np.random.Generator:
     """Return the generator of such a state."""
     rng = np.random.default_rng(0)
-    *words, has_uint32, uinteger = map(int, words)
-    state, inc = (sum(word << 32 * i for i, word in enumerate(words[j : j + 4])) for j in (0, 4))
+    *halves, has_uint32, uinteger = map(int, words)
+    state, inc = (sum(word << 32 * i for i, word in enumerate(halves[j : j + 4])) for j in (0, 4))
     rng.bit_generator.state = {
         "bit_generator": "PCG64",
         "state": {"state": state, "inc": inc},
@@ -268,3 +270,13 @@ def _rng_of(words: np.ndarray) -> np.random.Generator:
         "uinteger": uinteger,
     }
     return rng
+
+
+def _as_numpy(pair: Any) -> Any:
+    """Return (images, targets) as numpy arrays."""
+    return tuple(np.asarray(part) for part in pair)
+
+
+def _step(number: int) -> Any:
+    """Return the number of a step as checkpoints hold it."""
+    return np.int32(number)

@@ -107,8 +107,7 @@ def learn_operator(
 
     Example:
         >>> from morphax import data, elements
-        >>> x = data.diskorect(jax.random.key(0), 32, size=(16, 16), n_shapes=3, n_holes=1,
-        ...                    max_shape=(6, 6), max_shape_holes=(2, 2))
+        >>> x = jax.random.bernoulli(jax.random.key(0), 0.2, (32, 12, 12, 1))
         >>> pairs = (x, data.target(x, "dilation", elements.square(3)))
         >>> learned = learn_operator(jax.random.key(1), pairs, valid=pairs, channels=(1, 1),
         ...                          kernel_size=3, steps=100, restarts=1)

@@ -43,7 +43,7 @@ def violations(table: Table, literals: np.ndarray) -> np.ndarray:
         counts = np.zeros((len(literals), len(table.rows)), np.int16)
         for violated, literal in zip(counts, literals, strict=True):
             for j in np.flatnonzero(literal):
-                violated += violators(table, j)
+                violated += violators(table, int(j))
         return counts
     n = len(table.columns)
     must, must_not = literals[:, :n].astype(np.float32), literals[:, n:].astype(np.float32)

@@ -172,7 +172,7 @@ def _train(n: int, clauses: int, steps: int, flip: float) -> Any:
                 x ^= jax.random.bernoulli(keys[1], flip, x.shape)
             gradient = jax.grad(loss)(params, x.astype(jnp.float32), target[drawn], weight[drawn])
             updates, opt_state = optimizer.update(gradient, opt_state, params)
-            params = optax.apply_updates(params, updates)
+            params: Any = optax.apply_updates(params, updates)
             return ({**params, "q": jnp.clip(params["q"], -_BOUND, _BOUND)}, opt_state), None
 
         return jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(steps))[0][0]

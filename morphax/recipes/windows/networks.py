@@ -136,7 +136,8 @@ def _bank(
     bias = size - 0.5 if erosion else np.full(size.shape, 0.5)
     scale = np.full(size.shape, -_SCALE if negative else _SCALE)
     spec = Spec(role, "identity", "raw", "sigmoid", border=border)
-    return BiSE(*(jnp.asarray(part, jnp.float32) for part in (selem, bias, scale)), spec)
+    weight, bias, scale = (jnp.asarray(part, jnp.float32) for part in (selem, bias, scale))
+    return BiSE(weight, bias, scale, spec)
 
 
 def _fits(banks: Any, reads: list[int], planes: jax.Array) -> jax.Array:
