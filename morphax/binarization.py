@@ -127,7 +127,8 @@ def _binarize(node: BiSE, method: str) -> BinaryBiSE:
 def realize(binary: Any, *, scale: float = 20.0) -> Any:
     """Return a real network that equals a binary one.
 
-    Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds.
+    Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds. Translations
+    off the centre have it nearer to a bound: it says how they treat the frame of an image.
 
     Args:
         binary: any pytree holding `BinaryBiSE` nodes.
@@ -147,7 +148,11 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
     def one(node: BinaryBiSE) -> BiSE:
         weight = jnp.asarray(node.selem, jnp.float32)
         total = weight.sum(ROLES[node.spec.role])
-        bias = jnp.where(node.erosion, total / 2 - 0.5, 0.5 - total / 2)
+        # A single pixel is an erosion and a dilation at once; they differ along the frame only.
+        centre = tuple(side // 2 for side in weight.shape[:2])
+        is_moved = (total == 1) & ~node.selem[centre] if node.spec.role == "spatial" else False
+        distance = total / 2 - 0.5 + jnp.where(is_moved, 0.25, 0.0)
+        bias = jnp.where(node.erosion, distance, -distance)
         spec = Spec(node.spec.role, "identity", "centred", border=node.spec.border)
         return BiSE(weight, bias, jnp.where(node.complement, -scale, scale), spec)
 

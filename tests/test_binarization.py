@@ -190,3 +190,19 @@ def test_summary_counts(rng):
     assert twin.rows[0].operations == row.operations
     assert twin.rows[0].binary_operations == row.binary_operations
     assert "%" not in str(twin)
+
+
+@pytest.mark.parametrize("erosion", [False, True])
+@pytest.mark.parametrize("pixel", range(9))
+def test_a_translation_is_realized_with_its_frame(erosion, pixel):
+    """One pixel is an erosion and a dilation at once; along the frame the two differ."""
+    selem = jnp.zeros((9, 1, 1), bool).at[pixel].set(True).reshape(3, 3, 1, 1)
+    flags = [jnp.full((1, 1), flag) for flag in (erosion, False)]
+    binary = [{"bise": morphax.BinaryBiSE(selem, *flags, morphax.Spec("spatial"))}]
+    params = morphax.realize(binary)
+    x = jax.random.bernoulli(jax.random.key(0), 0.5, (4, 6, 7, 1))
+    expected = morphax.models.bimonn(binary, x)
+    assert bool(morphax.certify_network(morphax.models.bimonn, params, (1, 6, 7, 1)).exact)
+    assert bool((morphax.models.bimonn(morphax.binarize(params), x) == expected).all())
+    soft = morphax.models.bimonn(params, x.astype(jnp.float32))
+    assert bool(((soft > 0.5) == expected).all())

@@ -2,8 +2,8 @@
 
 | function | learns | returns |
 |---|---|---|
-| `learn_chain` | a small network, by descent on its bits; the one to try first | `LearnedChain` |
-| `learn_operator` | one operator, such as an opening or a top-hat, by gradients | `Learned` |
+| `learn_chain` | a small network of unknown form, by descent on its bits | `LearnedChain` |
+| `learn_operator` | one operator, by descent on bits, else by gradients | `Learned` |
 | `learn_union` | a union of openings, one map after the other, by gradients | `Learned` |
 | `learn_window_union` | a union of hit-or-misses, by search on patterns | `WindowOperator` |
 | `learn_window_votes` | votes of hit-or-misses, by straight-through steps | `WindowOperator` |
@@ -22,12 +22,12 @@ from morphax.classification.train import LearnedClassifier as LearnedClassifier
 from morphax.classification.train import learn_classifier as learn_classifier
 from morphax.recipes._judging import best_binary as best_binary
 from morphax.recipes._judging import trivial_answers as trivial_answers
-from morphax.recipes.descent.chains import LearnedChain as LearnedChain
 from morphax.recipes.descent.chains import learn_chain as learn_chain
 from morphax.recipes.gradients.bits import learn_bits as learn_bits
 from morphax.recipes.gradients.operators import learn_operator as learn_operator
 from morphax.recipes.gradients.unions import learn_union as learn_union
 from morphax.recipes.results import Learned as Learned
+from morphax.recipes.results import LearnedChain as LearnedChain
 from morphax.recipes.results import Verdict as Verdict
 from morphax.recipes.windows.networks import WindowNetwork as WindowNetwork
 from morphax.recipes.windows.networks import window_network as window_network

@@ -128,11 +128,11 @@ def trivial_answers(
         count = max(1, TABLE_PIXELS // max(1, int(np.prod(train[0].shape[1:3]))))
         seen, wanted = (np.asarray(part[:count]) for part in train)
         table = _majority_table(seen, wanted, frame)
-        errors["3x3 table"] = float((table[_window_numbers(images)] != targets).mean())
+        errors["3x3 table"] = float((table[window_numbers(images)] != targets).mean())
     return errors
 
 
-def _window_numbers(images: np.ndarray) -> np.ndarray:
+def window_numbers(images: np.ndarray) -> np.ndarray:
     """Return the number of the 3 x 3 window around each pixel, `(N, H, W)`, 9 bits a channel."""
     height, width, channels = images.shape[1:]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(np.int32)
@@ -148,7 +148,7 @@ def _window_numbers(images: np.ndarray) -> np.ndarray:
 def _majority_table(images: np.ndarray, targets: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
     """Return the most frequent target of each window, bool `(2 ** (9 channels), outputs)`."""
     entries, outputs = 2 ** (9 * images.shape[-1]), targets.shape[-1]
-    numbers = crop_border(_window_numbers(images), frame).ravel()
+    numbers = crop_border(window_numbers(images), frame).ravel()
     targets = crop_border(targets, frame).reshape(-1, outputs)
     count = np.bincount(numbers, minlength=entries)
     ones = [np.bincount(numbers, targets[:, k], entries) for k in range(outputs)]

@@ -1,10 +1,12 @@
 """The check of image pairs that every recipe makes first."""
 
+import warnings
 from typing import Any
 
 import jax
 
 from morphax import _checks
+from morphax.data.pair_checks import check_pairs
 
 Data = tuple[jax.Array, jax.Array]
 
@@ -20,9 +22,13 @@ def require_pairs(train: Any, valid: Any | None = None, *, channels: int | None 
     Raises:
         ValueError: The first array that is not bool, has no images or the wrong shape, by name.
 
+    Warns:
+        UserWarning: Training pairs that little can be learned from, at once.
+
     Example:
-        >>> images = jax.numpy.zeros((2, 8, 8, 1), bool)
-        >>> require_pairs((images, images), (images, images), channels=1)
+        >>> images = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
+        >>> pairs = images, images & jax.numpy.roll(images, 1, 1)
+        >>> require_pairs(pairs, pairs, channels=1)
     """
     last = "C" if channels is None else str(channels)
     for name, pair in (("train", train), ("valid", valid)):
@@ -36,3 +42,20 @@ def require_pairs(train: Any, valid: Any | None = None, *, channels: int | None 
             is_batch &= channels is None or part.shape[-1] == channels
             expected = f"images (N, H, W, {last}), targets of the same N, H, W"
             _checks.require(is_batch, f"{name}[{i}]", expected, part.shape)
+    warn_of_pairs(*train)
+
+
+def warn_of_pairs(images: Any, targets: Any, masks: Any = None) -> None:
+    """Warn of what `morphax.data.check_pairs` finds odd about training pairs.
+
+    Args:
+        images: Bool `(N, H, W, C)`, or a list of images.
+        targets: Bool, N images of the same sizes.
+        masks: Pixels that count, of the shape of the targets; all by default.
+
+    Example:
+        >>> images = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
+        >>> warn_of_pairs(images, images & jax.numpy.roll(images, 1, 1))
+    """
+    for line in check_pairs(images, targets, masks=masks):
+        warnings.warn(line, stacklevel=4)

@@ -1,8 +1,9 @@
-"""Results of recipes: `Learned`, the same for all, with a `Verdict` on held-out pairs."""
+"""Results of recipes: `Learned`, or `LearnedChain` of a descent, with a `Verdict` on held-out pairs."""
 
 from typing import Any, NamedTuple
 
 from morphax.certificates.network import NetworkCertificate
+from morphax.data.possible import LabelNoise
 from morphax.training.options import Record
 
 
@@ -38,6 +39,8 @@ class Learned(NamedTuple):
         method: Method of `morphax.binarize` that made `binary`, chosen by the held-out pairs. All
             methods agree where the network is certified.
         runs: Number of runs that were made.
+        found_by: How the network was found: "gradients", or "descent" on bits.
+        remarks: Sentences about the result and the data, such as the share of contradictory targets.
     """
 
     params: Any
@@ -48,3 +51,47 @@ class Learned(NamedTuple):
     warning: str | None = None
     method: str = "projection"
     runs: int = 1
+    found_by: str = "gradients"
+    remarks: tuple[str, ...] = ()
+
+
+class LearnedChain(NamedTuple):
+    """Hold a learned small network.
+
+    Attributes:
+        params: Params tree of a BiMoNN (`morphax.models.bimonn` runs it), made by `realize`.
+        binary: Its binary network.
+        certificate: Verdict of `certify_network` on `params`.
+        history: One record for each network that was judged: its form, number of neurons, losses,
+            seconds.
+        verdict: Errors of `binary` and of trivial answers on the held-out pixels that count; Dice
+            coefficients are those of all pixels together, since images may have any sizes.
+        warning: One sentence where the result should not be used without a look, else None.
+        method: "descent": there is nothing to binarize.
+        runs: Number of networks that were judged.
+        loss: Loss on the training pairs.
+        valid_loss: Loss on the held-out pairs.
+        simple_losses: Losses of a copy of the input and of constant answers, on the held-out pairs.
+        noise: Contradictions between targets of equal windows, in a window as large as what the
+            network sees.
+        only_flips: Whether the wrong pixels look like independent flips of the targets.
+        stopped: Reason why the search ended: "nothing is wrong", "only flips are left", "nothing
+            improves", "time limit" or "interrupted".
+        remarks: Sentences that a user should read.
+    """
+
+    params: Any
+    binary: Any
+    certificate: NetworkCertificate
+    history: list[Record]
+    verdict: Verdict
+    warning: str | None
+    method: str
+    runs: int
+    loss: float
+    valid_loss: float
+    simple_losses: dict[str, float]
+    noise: LabelNoise
+    only_flips: bool
+    stopped: str
+    remarks: list[str]

@@ -57,6 +57,7 @@ def test_a_run_is_scored_by_the_network_that_is_returned():
         kernel_size=3,
         steps=50,
         restarts=1,
+        method="gradients",
     )
     dice = metrics.dice(models.bimonn(learned.binary, images[:32]), noisy[:32])
     assert learned.history[-1]["binary"] == pytest.approx(float(dice), abs=1e-6)

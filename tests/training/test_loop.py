@@ -260,7 +260,14 @@ def test_a_search_goes_on(tmp_path, monkeypatch):
     """`learn_operator` reads the runs it has finished and goes on within the one it has not."""
     x = jax.random.uniform(jax.random.key(0), (64, 8, 8, 1)) < 0.4
     y = data.target(x, "dilation", np.ones((1, 3), bool))
-    options = {"channels": (1, 1), "kernel_size": 3, "steps": 100, "restarts": 2, "goal": 1.01}
+    options = {
+        "channels": (1, 1),
+        "kernel_size": 3,
+        "steps": 100,
+        "restarts": 2,
+        "goal": 1.01,
+        "method": "gradients",
+    }
     learn = lambda **run: learn_operator(  # noqa: E731
         jax.random.key(1), (x, y), valid=(x, y), **options, run=RunOptions(**run)
     )

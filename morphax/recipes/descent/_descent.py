@@ -240,7 +240,7 @@ def descend(
     """
     value = float(losses(problem, [net])[0])
     for _ in range(steps):
-        if time.perf_counter() > deadline:
+        if time.perf_counter() > deadline or (value <= 0 and not lean):
             break
         moves = moves_of(net, problem.pairs.geometry.inputs)
         if allowed is not None:

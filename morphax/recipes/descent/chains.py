@@ -12,63 +12,34 @@ What comes out is handed out as the other recipes do it: a real network with wei
 certified to equal the binary one.
 """
 
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from morphax import _checks
-from morphax._files import json_text
 from morphax.binarization import realize
-from morphax.certificates.network import NetworkCertificate, certify_network
-from morphax.data.possible import LabelNoise
+from morphax.certificates.network import certify_network
 from morphax.neurons import models
-from morphax.recipes.descent import _forms, _given
+from morphax.recipes._judging import warning_of
+from morphax.recipes._pairs import warn_of_pairs
+from morphax.recipes.descent import _forms, _given, _outcome
 from morphax.recipes.descent._blocks import Loss, one_minus_f1, one_minus_iou, pairs_in_words, wrong
 from morphax.recipes.descent._descent import Net, Problem, descend, losses
 from morphax.recipes.descent._layers_of import layers_of
+from morphax.recipes.descent._outcome import Records
 from morphax.recipes.descent._residuals import only_flips
+from morphax.recipes.descent._single import single_operator
 from morphax.recipes.descent._stages import STAGES, Search, perturbed
+from morphax.recipes.results import LearnedChain
+from morphax.training.options import Record, RunOptions
 
 LOSSES = {"wrong": wrong, "f1": one_minus_f1, "iou": one_minus_iou}
 """What can be minimised: the share of wrong pixels, 1 - F1 or 1 - IoU of all pixels together."""
 _FEW = 8
 """Blocks of words on which a network is refined before all are looked at."""
-
-
-class LearnedChain(NamedTuple):
-    """Hold a learned small network.
-
-    Attributes:
-        params: params tree of a BiMoNN (`morphax.models.bimonn` runs it), made by `realize`.
-        binary: its binary twin.
-        certificate: the verdict on the whole network, from `params`.
-        history: one record for each network that was judged: its form, neurons, losses, seconds.
-        loss: on the training pairs; `valid_loss` on the held-out ones.
-        valid_loss: see `loss`.
-        simple_losses: on the held-out pairs, of copying the input and of constant answers.
-        noise: how far targets contradict each other, in a window as large as what the network sees.
-        only_flips: whether the wrong pixels look like independent flips of the targets.
-        stopped: why the search ended: "nothing is wrong", "only flips are left", "nothing
-            improves", "time limit" or "interrupted".
-        remarks: what a user should know, whole sentences.
-    """
-
-    params: Any
-    binary: Any
-    certificate: NetworkCertificate
-    history: list[dict[str, Any]]
-    loss: float
-    valid_loss: float
-    simple_losses: dict[str, float]
-    noise: LabelNoise
-    only_flips: bool
-    stopped: str
-    remarks: list[str]
 
 
 class _Best(NamedTuple):
@@ -88,9 +59,7 @@ def learn_chain(
     depth: int = 4,
     loss: str | tuple[float, float] = "wrong",
     patience: int = 2,
-    time_limit: float = 60.0,
-    log: str | Path | None = None,
-    progress: bool = False,
+    run: RunOptions = RunOptions(time_limit=60.0),
 ) -> LearnedChain:
     """Learn a small morphological network from pairs of images, by descent on its bits.
 
@@ -111,9 +80,8 @@ def learn_chain(
         loss: one of `LOSSES`, or the costs of a false positive and of a false negative.
         patience: how often the best network is changed at random, 4 times each, without an
             improvement before the search ends.
-        time_limit: seconds of search, compilation left aside; the best network so far is returned.
-        log: JSONL file for the records.
-        progress: print a line for each network that is judged.
+        run: Log, progress and time limit of the search, 60 seconds by default (without compilation).
+            There are no checkpoints: the same call repeats a search.
 
     Returns:
         `LearnedChain`. Ctrl-C ends the search like a time limit.
@@ -135,9 +103,10 @@ def learn_chain(
     side = models.window(kernel_size)[0]
     _checks.require(1 <= depth <= 8, "depth", "1 to 8", depth)
     _checks.require(patience >= 0, "patience", "0 or more", patience)
-    _checks.require(time_limit > 0, "time_limit", "a positive number of seconds", time_limit)
     objective = _objective(loss)
     pairs = _given.checked("train", train, side)
+    planes = ([part[..., None] for part in each] for each in pairs[1:])
+    warn_of_pairs(pairs.images, *planes)
     pairs, others = (
         _given.held_out(pairs) if valid is None else (pairs, _given.checked("valid", valid, side))
     )
@@ -145,17 +114,23 @@ def learn_chain(
     packed = pairs_in_words(*pairs, side=side, reach=reach)
     judge = pairs_in_words(*others, side=side, reach=reach, like=packed)
     every, held_out = (Problem(p, objective, range(len(p.blocks))) for p in (packed, judge))
-    simple = _simple_losses(held_out)
+    record = Records(run)
+    # One erosion, dilation or hit-or-miss is read off the pairs, without any search.
+    single = single_operator(pairs, side)
+    if single is not None:
+        best = _Best(single, 0.0, float(losses(held_out, [single])[0]))
+        record("single operator, read off", single, 0.0, best.valid_loss, True)
+        return _handed_out(best, "nothing is wrong", record.history, pairs, others, every, held_out)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     one = Problem(packed, objective, (0,))
     copy = _forms.chain("e", [_forms.textbook(side)[0]], inputs=packed.geometry.inputs)
-    best = _Best(copy, float(losses(every, [copy])[0]), simple["copy"])
+    best = _Best(copy, *(float(losses(problem, [copy])[0]) for problem in (every, held_out)))
     descend(one, copy, steps=1)  # compiles what is not compiled yet
-    begin = time.perf_counter()
-    search = Search(one, rng, depth, begin + time_limit, [])
-    record = _Records(log, progress, begin)
+    record.begin = time.perf_counter()
+    limit = np.inf if run.time_limit is None else run.time_limit
+    search = Search(one, rng, depth, record.begin + limit, [])
     best, stopped = _run(search, best, every, held_out, patience, record)
-    return _handed_out(best, stopped, record.history, simple, pairs, every)
+    return _handed_out(best, stopped, record.history, pairs, others, every, held_out)
 
 
 def _run(
@@ -164,13 +139,9 @@ def _run(
     every: Problem,
     held_out: Problem,
     patience: int,
-    record: "_Records",
+    record: Records,
 ) -> tuple[_Best, str]:
-    """Go through the stages, then change the best network at random.
-
-    Returns:
-        The best network, and why the search ended.
-    """
+    """Go through all stages, then change the best network; return it and why the search ended."""
     few = every._replace(blocks=list(every.blocks)[:_FEW])
 
     def judged(best: _Best, form: str, net: Net) -> _Best:
@@ -215,39 +186,6 @@ def _run(
     return best, "nothing improves"
 
 
-class _Records:
-    """Keep, log and print the records of a search."""
-
-    def __init__(self, log: str | Path | None, progress: bool, begin: float) -> None:
-        self.history: list[dict[str, Any]] = []
-        self.log, self.progress, self.begin = log, progress, begin
-        if log is not None:
-            Path(log).write_text("")
-
-    def __call__(
-        self, form: str, net: Net, loss: float, valid_loss: float | None, better: bool
-    ) -> None:
-        """Add a network; `valid_loss` is None where it was not judged on held-out pairs."""
-        seconds = round(time.perf_counter() - self.begin, 3)
-        entry = {
-            "form": form,
-            "neurons": len(net.source),
-            "loss": loss,
-            "valid_loss": valid_loss,
-            "best": better,
-            "seconds": seconds,
-        }
-        self.history.append(entry)
-        if self.log is not None:
-            with Path(self.log).open("a") as file:
-                file.write(json_text(entry) + "\n")
-        if self.progress:
-            mark = ", the best so far" if better else ""
-            held_out = "" if valid_loss is None else f", held out {valid_loss:.5f}"
-            line = f"{form}: loss {loss:.5f}{held_out}{mark} ({seconds} s)"
-            print(line, file=sys.stderr, flush=True)
-
-
 def _objective(loss: str | tuple[float, float]) -> Loss:
     """Return the loss as a function of false positives and negatives."""
     if isinstance(loss, str):
@@ -259,23 +197,14 @@ def _objective(loss: str | tuple[float, float]) -> Loss:
     return lambda fp, fn, pixels, positives: (positive * fp + negative * fn) / max(pixels, 1)
 
 
-def _simple_losses(problem: Problem) -> dict[str, float]:
-    """Return the losses of copying the first channel, of an empty image and of a full one."""
-    pixels, positives = problem.pairs.pixels.sum(), problem.pairs.positives.sum()
-    side, inputs = problem.pairs.geometry.side, problem.pairs.geometry.inputs
-    copy = _forms.chain("e", [_forms.textbook(side)[0]], inputs=inputs)
-    constant = problem.values(np.array([[0, positives], [pixels - positives, 0]]))
-    values = (losses(problem, [copy])[0], *constant)
-    return dict(zip(("copy", "empty", "full"), map(float, values), strict=True))
-
-
 def _handed_out(
     best: _Best,
     stopped: str,
-    history: list[dict[str, Any]],
-    simple: dict[str, float],
+    history: list[Record],
     pairs: _given.Given,
+    others: _given.Given,
     every: Problem,
+    held_out: Problem,
 ) -> LearnedChain:
     """Return the real network of the best bits, its certificate, and remarks about it."""
     inputs, side = every.pairs.geometry.inputs, every.pairs.geometry.side
@@ -283,47 +212,23 @@ def _handed_out(
     binary = layers_of(net, inputs)
     params = realize(binary)
     certificate = certify_network(models.bimonn, params, (1, *pairs.images[0].shape))
-    noise = _given.noise_of(pairs, 2 * _forms.reach_of(net, inputs, side) + 1, side)
-    flips = best.loss == 0 or only_flips(every, net)
+    verdict = _outcome.verdict_of(held_out, net, pairs, others)
+    cut_short = stopped in ("time limit", "interrupted")
     learned = LearnedChain(
         params,
         binary,
         certificate,
         history,
+        verdict,
+        warning_of(verdict, cut_short=cut_short),
+        "descent",
+        len(history),
         best.loss,
         best.valid_loss,
-        simple,
-        noise,
-        flips,
+        _outcome.simple_losses(held_out),
+        _given.noise_of(pairs, 2 * _forms.reach_of(net, inputs, side) + 1, side),
+        best.loss == 0 or only_flips(every, net),
         stopped,
         [],
     )
-    return learned._replace(remarks=_remarks(learned))
-
-
-def _remarks(learned: LearnedChain) -> list[str]:
-    """Return what a user should know, in sentences."""
-    said = []
-    simple, value = min((value, name) for name, value in learned.simple_losses.items())
-    what = {"copy": "copying the input", "empty": "an empty image", "full": "a full image"}[value]
-    if learned.valid_loss >= simple:
-        said.append(
-            f"No network was found that is better than {what}: its loss on held-out pairs is "
-            f"{learned.valid_loss:.4f}, that of {what} {simple:.4f}."
-        )
-    if learned.noise.flips is not None and learned.noise.flips > 1e-3:
-        said.append(
-            f"About {learned.noise.flips:.1%} of the target pixels contradict any operator of this "
-            "window: equal windows come with different targets."
-        )
-    if learned.loss > 0 and learned.only_flips:
-        said.append("The pixels that are wrong lie like independent flips of the targets.")
-    elif learned.loss > 0:
-        said.append(
-            "The pixels that are wrong do not lie at random: a larger network may be better."
-        )
-    if learned.stopped in ("time limit", "interrupted"):
-        said.append(
-            f"The search was ended ({learned.stopped}); more time may find a better network."
-        )
-    return said
+    return learned._replace(remarks=_outcome.remarks_of(learned))

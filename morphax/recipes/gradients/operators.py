@@ -18,7 +18,8 @@ The recipe is the same for every operator:
 - Top-hats are learned as residues where the targets allow it: first the pixels that change, then
   the image beside them (`morphax.recipes.gradients._residues`).
 
-docs/notes/learning.md has the measurements.
+`learn_operator` tries a descent on bits first (`morphax.recipes.descent.operators`).
+docs/notes/learning.md says why each step is there.
 """
 
 import time
@@ -35,6 +36,13 @@ from morphax.neurons import models
 from morphax.objectives import regularizers
 from morphax.recipes._judging import learned_from
 from morphax.recipes._pairs import require_pairs
+from morphax.recipes.descent.operators import (
+    PATIENCE,
+    Descended,
+    is_possible,
+    learn_by_descent,
+    log_of,
+)
 from morphax.recipes.gradients import _residues
 from morphax.recipes.gradients._hard_examples import make_mine, make_wrong_images
 from morphax.recipes.gradients._search import RunConfig, ScoredRun, rescore, search
@@ -49,6 +57,8 @@ PULL = 1.0
 """Coefficient of the pull towards constant sets at the end of a run."""
 FLOORS = (1e-2, 1e-6)
 """Floor of the loss at the start, and from 3/4 of a run on; errors below it count little."""
+METHODS = ("auto", "descent", "gradients")
+"""Ways to learn an operator."""
 MINE_EVERY = 50
 """Steps between two draws of images by their error."""
 
@@ -68,9 +78,14 @@ def learn_operator(
     symmetric: bool = False,
     frame: tuple[int, int] = (0, 0),
     goal: float = 1.0,
+    method: str = "auto",
     run: RunOptions = RunOptions(),
 ) -> Learned:
     """Learn a binary operator from pairs of images.
+
+    A descent on bits (`morphax.recipes.descent`) is tried first: it takes seconds, and errors in the
+    targets do not mislead it. Where it leaves errors that do not look like flipped targets, or
+    cannot make such a network, the network is trained by gradients.
 
     Args:
         key: PRNG key; the same key and data give the same operator.
@@ -94,15 +109,23 @@ def learn_operator(
             Near the frame of a crop, targets depend on pixels that were cut away, as far as
             `models.reach`. `valid` is judged whole.
         goal: Mean Dice on `valid`, in [0, 1], that counts as success.
+        method: "auto"; "descent" or "gradients" for one of the two alone. A descent makes networks
+            with border "ignore", neurons that are not symmetric and one output channel.
         run: Log, progress, checkpoint and time limit of the whole search. Ctrl-C and the time limit
-            return the best network so far.
+            return the best network so far. A descent is short and has no checkpoints.
 
     Returns:
-        `Learned`; `morphax.models.bimonn` runs its params and its binary network.
+        `Learned`; `morphax.models.bimonn` runs its params and its binary network. Both have the
+        channels that were asked for: layers and maps that the operator does not need copy their
+        input. Only where a descent finds a better network that needs more channels, that one is
+        returned, and a remark says so. `found_by` and `remarks` say how it was found, and which share
+        of the targets contradict each other. With `method="auto"`, the better network by held-out
+        pairs is returned where both were tried.
 
     Raises:
-        ValueError: Data that are not bool or have wrong shapes, an even kernel, `restarts` below 1,
-            a `frame` that leaves nothing.
+        ValueError: Data that are not bool or have wrong shapes, an even kernel, one that is larger
+            than the images, `restarts` below 1, a `frame` that leaves nothing, an unknown `method`,
+            a network that a descent cannot make with `method="descent"`.
         OSError: A checkpoint or the log cannot be written.
 
     Example:
@@ -111,14 +134,25 @@ def learn_operator(
         >>> pairs = (x, data.target(x, "dilation", elements.square(3)))
         >>> learned = learn_operator(jax.random.key(1), pairs, valid=pairs, channels=(1, 1),
         ...                          kernel_size=3, steps=100, restarts=1)
-        >>> learned.runs, learned.binary[0]["bise"].selem.shape
-        (1, (3, 3, 1, 1))
+        >>> learned.found_by, learned.binary[0]["bise"].selem.shape
+        ('descent', (3, 3, 1, 1))
     """
+    _checks.one_of("method", method, METHODS)
     _checks.require(restarts >= 1, "restarts", "1 or more", restarts)
     require_pairs(train, valid)
     size = train[0].shape[1:3]
     is_inside = len(frame) == 2 and all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
     _checks.require(is_inside, "frame", f"two numbers from 0 to less than half of {size}", frame)
+    clock = time.perf_counter()
+    descended = None
+    if method != "gradients":
+        descended = _descend(
+            key, train, valid, channels, kernel_size, border, symmetric, frame, goal, method, run
+        )
+    if descended is not None and (method == "descent" or descended.is_right or descended.cut_short):
+        log_of(descended.learned, run)
+        return descended.learned
+
     config = _run_config(steps, batch_size, learning_rate, symmetric, tuple(frame))
     options = {
         "kernel_size": kernel_size,
@@ -127,7 +161,26 @@ def learn_operator(
         "weight_map": "identity",
         "bias_map": "raw" if symmetric else "centred",
     }
-    clock = time.perf_counter()
+    learned = _train(
+        key, train, valid, channels, options, config, restarts, frame, goal, run, clock
+    )
+    return learned if descended is None else _better(descended.learned, learned)
+
+
+def _train(
+    key: jax.Array,
+    train: Data,
+    valid: Data,
+    channels: Sequence[int],
+    options: dict[str, Any],
+    config: RunConfig,
+    restarts: int,
+    frame: tuple[int, int],
+    goal: float,
+    run: RunOptions,
+    clock: float,
+) -> Learned:
+    """Learn by gradients."""
 
     def init(channels: Sequence[int]) -> Callable[[jax.Array], Any]:
         return lambda key: models.init_bimonn(key, channels, **options)
@@ -172,6 +225,48 @@ def learn_operator(
         cut_short=best.cut_short,
         chosen=best.chosen,
     )
+
+
+def _descend(
+    key: jax.Array,
+    train: Data,
+    valid: Data,
+    channels: Sequence[int],
+    kernel_size: int,
+    border: str,
+    symmetric: bool,
+    frame: tuple[int, int],
+    goal: float,
+    method: str,
+    run: RunOptions,
+) -> Descended | None:
+    """Learn by descent, or return None where that is not possible and need not be."""
+    can = is_possible(train, valid, channels=channels, border=border, symmetric=symmetric)
+    expected = '"gradients", or border "ignore", one output channel, targets of both values'
+    _checks.require(can or method != "descent", "method", expected, method)
+    if not can:
+        return None
+    patience = PATIENCE if method == "auto" else 2
+    return learn_by_descent(
+        key,
+        train,
+        valid,
+        channels=channels,
+        kernel_size=kernel_size,
+        frame=frame,
+        goal=goal,
+        patience=patience,
+        run=run,
+    )
+
+
+def _better(descended: Learned, trained: Learned) -> Learned:
+    """Return the network with fewer wrong held-out pixels; of equal ones the certified one."""
+    remarks = descended.remarks
+    if (trained.verdict.error, not trained.certificate.exact) < (descended.verdict.error, False):
+        told = tuple(remark for remark in remarks if "contradict" in remark)
+        return trained._replace(remarks=told)
+    return descended._replace(runs=trained.runs + 1)
 
 
 @cache

@@ -10,9 +10,10 @@ from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.recipes import learn_chain
 from morphax.recipes.descent import chains
+from morphax.training import RunOptions
 
 KEY = jax.random.key(1)
-LONG = 1000.0  # seconds: a busy machine changes no result
+LONG = RunOptions(time_limit=1000.0)  # a busy machine changes no result
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def thinned(images):
 
 
 OPERATORS = {
+    "erosion": lambda x: apply([("erosion", elements.stick(3, 45))], x),
     "opening": lambda x: apply([("opening", elements.disk(3))], x),
     "complemented dilation": lambda x: ~apply([("dilation", elements.stick(3, 45))], x),
     "opening, closing": lambda x: apply(
@@ -59,13 +61,15 @@ def test_operators_come_out_exactly(images, rng, name, flips):
     seen, unseen = images
     targets = OPERATORS[name](seen)
     noisy = targets ^ (rng.random(targets.shape) < flips)
-    found = learn_chain(KEY, (seen, noisy), kernel_size=3, time_limit=LONG)
+    found = learn_chain(KEY, (seen, noisy), kernel_size=3, run=LONG)
     truth = OPERATORS[name](unseen)
     assert (np.asarray(models.bimonn(found.binary, unseen)) == truth).all()
     assert bool(found.certificate.exact)
     assert (np.asarray(models.bimonn(found.params, unseen.astype(np.float32)) > 0.5) == truth).all()
     assert (np.asarray(models.bimonn(binarize(found.params), unseen)) == truth).all()
     assert found.only_flips
+    assert found.verdict.error == pytest.approx(flips, abs=0.01)
+    assert found.warning is None
     assert found.stopped == ("only flips are left" if flips else "nothing is wrong")
     assert found.loss == pytest.approx(flips, abs=0.005)
     if flips:
@@ -77,7 +81,7 @@ def test_the_same_key_gives_the_same_network(images, rng):
     seen, _ = images
     targets = rng.random(seen.shape) < 0.3 * seen
     runs = [
-        learn_chain(KEY, (seen, targets), kernel_size=3, depth=2, patience=1, time_limit=LONG)
+        learn_chain(KEY, (seen, targets), kernel_size=3, depth=2, patience=1, run=LONG)
         for _ in range(2)
     ]
     trees = [jax.tree.leaves(run.binary) for run in runs]
@@ -92,7 +96,7 @@ def test_only_pixels_that_a_mask_lets_count_are_learned_from(images, rng):
     masks = np.zeros(seen.shape, bool)
     masks[:, :, :12] = True
     targets = np.where(masks, operate(seen), rng.random(seen.shape) < 0.5)
-    found = learn_chain(KEY, (seen, targets, masks), kernel_size=3, time_limit=LONG)
+    found = learn_chain(KEY, (seen, targets, masks), kernel_size=3, run=LONG)
     assert (np.asarray(models.bimonn(found.binary, unseen)) == operate(unseen)).all()
     assert found.loss == 0
 
@@ -102,7 +106,7 @@ def test_images_of_different_sizes(images):
     operate = OPERATORS["opening"]
     pictures = [image[: 24 - i % 3, : 20 + i % 5] for i, image in enumerate(seen)]
     targets = [operate(picture[None])[0] for picture in pictures]
-    found = learn_chain(KEY, (pictures, targets), kernel_size=3, time_limit=LONG)
+    found = learn_chain(KEY, (pictures, targets), kernel_size=3, run=LONG)
     assert (np.asarray(models.bimonn(found.binary, unseen)) == operate(unseen)).all()
 
 
@@ -127,6 +131,56 @@ def test_what_is_minimised(images, rng, loss):
     )
 
 
+def test_a_single_operator_is_read_off_without_a_search(images):
+    """An erosion, a dilation or a hit-or-miss, or a complement, under masks too."""
+    seen, unseen = images
+    masks = np.ones(seen.shape, bool)
+    masks[:, :3] = False
+    element = elements.stick(3, 135)
+    element[0, 1] = True
+    hit, miss = np.zeros((2, 3, 3), bool)
+    hit[1], miss[0, 1] = True, True
+    eroded = lambda x, part: apply([("erosion", part)], x)  # noqa: E731
+    for operate in (
+        lambda x: eroded(x, element),
+        lambda x: ~eroded(x, element),
+        lambda x: apply([("dilation", element)], x),
+        lambda x: ~apply([("dilation", element)], x),
+        lambda x: eroded(x, hit) & ~apply([("dilation", miss[::-1, ::-1])], x),
+    ):
+        targets = np.where(masks, operate(seen), False)
+        found = learn_chain(KEY, (seen, targets, masks), kernel_size=3)
+        assert [record["form"] for record in found.history] == ["single operator, read off"]
+        assert (np.asarray(models.bimonn(found.binary, unseen)) == operate(unseen)).all()
+        assert bool(found.certificate.exact)
+
+
+def test_the_verdict_counts_what_masks_let_count(images, rng):
+    """Errors of the network and of the trivial answers, by plain numpy; images of two sizes."""
+    seen, _ = images
+    masks = rng.random(seen.shape) < 0.7
+    targets = rng.random(seen.shape) < 0.4 * seen + 0.1
+    lists = [
+        list(part[:80]) + [one[:20, :22] for one in part[80:]] for part in (seen, targets, masks)
+    ]
+    run = RunOptions(time_limit=1e-9)
+    for data_ in ((seen, targets, masks), tuple(lists)):
+        found = learn_chain(KEY, data_, valid=data_, kernel_size=3, run=run)
+        parts = [
+            (np.asarray(models.bimonn(found.binary, x[None]))[0], x, t, m)
+            for x, t, m in zip(*data_, strict=True)
+        ]
+        out, x, t = (np.concatenate([part[k][part[3]] for part in parts]) for k in range(3))
+        assert found.verdict.error == pytest.approx((out != t).mean())
+        assert found.verdict.dice == pytest.approx(2 * (out & t).sum() / (out.sum() + t.sum()))
+        expected = {"copy": (x != t).mean(), "empty": t.mean(), "full": 1 - t.mean()}
+        trivial = dict(found.verdict.trivial)
+        table = trivial.pop("3x3 table")
+        assert trivial == pytest.approx(expected)
+        assert table <= min(expected.values())  # it may copy, and it was counted on these pairs
+        assert "cut short" in found.warning
+
+
 def test_nothing_better_than_a_simple_answer_is_said(images, rng):
     seen, _ = images
     targets = rng.random(seen.shape) < 0.02
@@ -137,7 +191,7 @@ def test_nothing_better_than_a_simple_answer_is_said(images, rng):
 def test_a_time_limit_and_ctrl_c_leave_the_best_so_far(images, monkeypatch, tmp_path, capsys):
     seen, unseen = images
     pairs = (seen, OPERATORS["gradient"](seen))
-    limited = learn_chain(KEY, pairs, kernel_size=3, time_limit=1e-9)
+    limited = learn_chain(KEY, pairs, kernel_size=3, run=RunOptions(time_limit=1e-9))
     assert limited.stopped == "time limit"
     assert any("time limit" in remark for remark in limited.remarks)
 
@@ -147,7 +201,7 @@ def test_a_time_limit_and_ctrl_c_leave_the_best_so_far(images, monkeypatch, tmp_
 
     monkeypatch.setattr(chains, "STAGES", (*chains.STAGES[:1], interrupted))
     log = tmp_path / "log.jsonl"
-    found = learn_chain(KEY, pairs, kernel_size=3, log=log, progress=True)
+    found = learn_chain(KEY, pairs, kernel_size=3, run=RunOptions(log=log, progress=True))
     assert found.stopped == "interrupted"
     assert len(log.read_text().splitlines()) == len(found.history) == 1
     assert "single layer: loss" in capsys.readouterr().err
@@ -172,7 +226,6 @@ Y[:, 4, 4] = True
         ((X, Y[:, :8]), {}, r"train\[1\]: expected images of \(9, 9\)"),
         ((X, Y), {"loss": "dice"}, "loss: expected one of 'wrong', 'f1', 'iou'"),
         ((X, Y), {"depth": 0}, "depth: expected 1 to 8"),
-        ((X, Y), {"time_limit": 0}, "time_limit: expected a positive number"),
     ],
 )
 def test_what_cannot_be_learned_is_said_at_once(train, options, message):

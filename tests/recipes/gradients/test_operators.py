@@ -81,6 +81,7 @@ def test_targets_along_the_frame_change_nothing():
             kernel_size=3,
             steps=400,
             frame=(2, 2),
+            method="gradients",
         )
         for y in (targets, jnp.where(inside, targets, noise))
     ]
@@ -106,6 +107,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
         steps=50,
         restarts=1,
         frame=(2, 2),
+        method="gradients",
         run=training.RunOptions(log=tmp_path / "log.jsonl"),
     )
     assert '"part": "changed"' in (tmp_path / "log.jsonl").read_text()
@@ -251,6 +253,7 @@ def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetri
         kernel_size=size,
         steps=800,
         symmetric=symmetric,
+        method="gradients",
     )
     assert bool(learned.certificate.exact)
     assert bool((models.bimonn(learned.binary, images) == targets).all())

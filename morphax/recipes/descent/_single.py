@@ -1,0 +1,44 @@
+"""Read a single operator off the pairs before anything is searched for."""
+
+import numpy as np
+
+from morphax.data.possible import SingleOperator, single_operators
+from morphax.recipes.descent._descent import Net
+from morphax.recipes.descent._given import Given
+
+_FEW = 256
+"""Images that are looked at first: what does not fit them does not fit all."""
+
+
+def single_operator(pairs: Given, side: int) -> Net | None:
+    """Return the erosion, dilation or hit-or-miss that has no pixel wrong, by intersections.
+
+    Args:
+        pairs: Images of one channel and one size; of others nothing is read off.
+        side: Side of the window.
+
+    Returns:
+        The network, or None where no operator of these kinds fits.
+    """
+    if not isinstance(pairs.images, np.ndarray) or pairs.images.shape[-1] > 1:
+        return None
+    best: SingleOperator | None = None
+    for part in (slice(0, _FEW), slice(None)):
+        images, targets, masks = (each[part] for each in pairs)
+        operators = single_operators(images[..., 0], targets, kernel_size=side, masks=masks)
+        best = operators[0] if operators else None
+        if best is None or best.wrong > 0:
+            return None
+    assert best is not None
+    return _net_of(best)
+
+
+def _net_of(operator: SingleOperator) -> Net:
+    """Return the network of bits of a single operator."""
+    if operator.kind == "dilation":  # the complement of an intersection of complements
+        window = operator.hit[::-1, ::-1].reshape(1, 1, -1)
+        return Net(np.array([[1]]), window, not operator.complement)
+    if operator.kind == "erosion":
+        return Net(np.array([[0]]), operator.hit.reshape(1, 1, -1), operator.complement)
+    windows = np.stack([operator.hit.ravel(), operator.miss.ravel()])[None]
+    return Net(np.array([[0, 1]]), windows, operator.complement)
