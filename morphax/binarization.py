@@ -127,8 +127,8 @@ def _binarize(node: BiSE, method: str) -> BinaryBiSE:
 def realize(binary: Any, *, scale: float = 20.0) -> Any:
     """Return a real network that equals a binary one.
 
-    Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds. Translations
-    off the centre have it nearer to a bound: it says how they treat the frame of an image.
+    Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds.
+    Translations off the centre have it nearer to a bound, which tells how they treat the frame.
 
     Args:
         binary: any pytree holding `BinaryBiSE` nodes.

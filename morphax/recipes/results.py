@@ -1,4 +1,4 @@
-"""Results of recipes: `Learned`, or `LearnedChain` of a descent, with a `Verdict` on held-out pairs."""
+"""Results of recipes: `Learned`, or `LearnedChain` of a descent; each has a `Verdict`."""
 
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ class Learned(NamedTuple):
             methods agree where the network is certified.
         runs: Number of runs that were made.
         found_by: How the network was found: "gradients", or "descent" on bits.
-        remarks: Sentences about the result and the data, such as the share of contradictory targets.
+        remarks: Sentences on the result and the data, such as the share of contradictory targets.
     """
 
     params: Any

@@ -80,7 +80,7 @@ def learn_chain(
         loss: one of `LOSSES`, or the costs of a false positive and of a false negative.
         patience: how often the best network is changed at random, 4 times each, without an
             improvement before the search ends.
-        run: Log, progress and time limit of the search, 60 seconds by default (without compilation).
+        run: Log, progress and time limit of the search, by default 60 seconds besides compilation.
             There are no checkpoints: the same call repeats a search.
 
     Returns:

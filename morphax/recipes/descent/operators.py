@@ -1,4 +1,4 @@
-"""Learn an operator of given channels by descent on bits: the way that `learn_operator` tries first.
+"""Learn an operator of given channels by descent on bits, as `learn_operator` does first.
 
 The search is that of `learn_chain`, with as many layers as the channels have. What it finds is
 filled up with layers and maps that copy, so that it has exactly the channels that were asked for.

@@ -83,8 +83,8 @@ def learn_operator(
 ) -> Learned:
     """Learn a binary operator from pairs of images.
 
-    A descent on bits (`morphax.recipes.descent`) is tried first: it takes seconds, and errors in the
-    targets do not mislead it. Where it leaves errors that do not look like flipped targets, or
+    A descent on bits (`morphax.recipes.descent`) is tried first: it takes seconds, and errors in
+    the targets do not mislead it. Where it leaves errors that do not look like flipped targets, or
     cannot make such a network, the network is trained by gradients.
 
     Args:
@@ -118,8 +118,8 @@ def learn_operator(
         `Learned`; `morphax.models.bimonn` runs its params and its binary network. Both have the
         channels that were asked for: layers and maps that the operator does not need copy their
         input. Only where a descent finds a better network that needs more channels, that one is
-        returned, and a remark says so. `found_by` and `remarks` say how it was found, and which share
-        of the targets contradict each other. With `method="auto"`, the better network by held-out
+        returned, and a remark says so. `found_by` says how it was found, `remarks` which share of the
+        targets contradict each other. With `method="auto"`, the better network by held-out
         pairs is returned where both were tried.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`learn_operator` by descent on bits: the channels that were asked for, noise, frames, both ways."""
+"""`learn_operator` by descent on bits: channels, noise, frames, and the better one of two ways."""
 
 import jax
 import numpy as np
