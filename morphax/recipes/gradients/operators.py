@@ -118,9 +118,9 @@ def learn_operator(
         `Learned`; `morphax.models.bimonn` runs its params and its binary network. Both have the
         channels that were asked for: layers and maps that the operator does not need copy their
         input. Only where a descent finds a better network that needs more channels, that one is
-        returned, and a remark says so. `found_by` says how it was found, `remarks` which share of the
-        targets contradict each other. With `method="auto"`, the better network by held-out
-        pairs is returned where both were tried.
+        returned, and a remark says so. `found_by` says how it was found, `remarks` which share of
+        the targets contradict each other. Where both ways were tried, the better network
+        by held-out pairs is returned.
 
     Raises:
         ValueError: Data that are not bool or have wrong shapes, an even kernel, one that is larger

@@ -12,6 +12,7 @@ from morphax.recipes import learn_chain
 from morphax.recipes.descent import chains
 from morphax.training import RunOptions
 
+pytestmark = pytest.mark.filterwarnings("ignore:targets look complemented")
 KEY = jax.random.key(1)
 LONG = RunOptions(time_limit=1000.0)  # a busy machine changes no result
 
