@@ -242,16 +242,16 @@ def test_the_pages_of_results_are_those_of_the_report(monkeypatch):
 
 
 def test_numbers_are_written_in_one_style(report):
-    from _lib.pages import shared
+    from _lib.pages import formats
 
     values = (None, True, 12345, 0.0, 0.012345, 2.0, 1234.5, 99.96, 1e-5)
-    assert [*map(shared.number, values)] == [
+    assert [*map(formats.number, values)] == [
         *("-", "yes", "12,345", "0", "0.0123", "2.00", "1,230", "100.0", "0.0000100")
     ]
-    assert [*map(shared.seconds, (90.0, 2.5e-3, 1e-6, 2e-10))] == [
+    assert [*map(formats.seconds, (90.0, 2.5e-3, 1e-6, 2e-10))] == [
         "90.0 s",
         "2.50 ms",
         "1.00 µs",
         "0.200 ns",
     ]
-    assert shared.octets(8572928) == "8.57 MB"
+    assert formats.octets(8572928) == "8.57 MB"
