@@ -74,6 +74,8 @@ def certify_network(
         >>> bool(certificate.exact)
         True
     """
+    is_image = 0 not in tuple(input_shape)
+    _checks.require(is_image, "input_shape", "an image or more, with pixels", tuple(input_shape))
     graph = trace(apply, params, input_shape)
     named = named_nodes(params)
     kinds = {path: type(node).__name__ for path, node in named.items()}

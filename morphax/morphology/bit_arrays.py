@@ -71,9 +71,11 @@ def or_product(x: jax.Array, selem: jax.Array, erosion: jax.Array) -> jax.Array:
         Words `(..., out)`.
     """
     n, outputs = selem.shape
+    if x.size == 0:  # no image, or a union of nothing
+        return jnp.zeros((*x.shape[:-1], outputs), x.dtype)
     columns = x.reshape(-1, n).T
     step = min(_STEP, n)
-    fill = ((0, -n % step if step else 0), (0, 0))
+    fill = ((0, -n % step), (0, 0))
     # Each turn of the loop reads `step` inputs: larger blocks do not fit the registers, and single
     # inputs would make the loop wait for the memory.
     chunks = jnp.pad(columns, fill).reshape(-1, step, columns.shape[1], 1)

@@ -262,6 +262,8 @@ def operate(layout: Layout, operator: Callable, image: Any, selem: Any, border: 
     """
     _checks.one_of("border", border, BORDERS)
     window = _window(selem, signed=operator is _hit_or_miss)
+    if image.size == 0:  # no pixel, so none beyond the frame either
+        return jnp.asarray(image)
     if isinstance(window, np.ndarray):
         return _with_constant_window(operator, image, _Constant(window), border, layout)
     return _with_window_as_data(operator, image, window, border, layout)

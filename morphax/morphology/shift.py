@@ -149,7 +149,7 @@ def pad(image: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool) ->
         [[1, 0, 1, 1]]
     """
     sides = [(0, 0)] * (image.ndim - 2) + [(side // 2, side // 2) for side in shape]
-    if border == "replicate":
+    if border == "replicate" and 0 not in image.shape[-2:]:  # an empty image has no nearest pixel
         return jnp.pad(image, sides, mode="edge")
     zero = jnp.zeros((), image.dtype)
     return jnp.pad(image, sides, constant_values=~zero if fill else zero)

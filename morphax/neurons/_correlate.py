@@ -26,7 +26,7 @@ def pad_images(images: jax.Array, window: Sequence[int], mode: str, value: float
         The padded images, `(batch, H + kh - 1, W + kw - 1, in)`.
     """
     widths = ((0, 0), (window[0] // 2,) * 2, (window[1] // 2,) * 2, (0, 0))
-    if mode == "edge":
+    if mode == "edge" and 0 not in images.shape[1:3]:  # an empty image has no nearest pixel
         return jnp.pad(images, widths, mode="edge")
     return jnp.pad(images, widths, constant_values=value)
 
@@ -97,6 +97,10 @@ def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
         >>> correlate(jnp.ones((1, 5, 6, 2)), jnp.ones((3, 3, 2, 4))).shape
         (1, 3, 4, 2, 4)
     """
+    (batch, rows, columns, _), (kh, kw, *channels) = images.shape, windows.shape
+    shape = (batch, rows - kh + 1, columns - kw + 1, *channels)
+    if 0 in shape:
+        return jnp.zeros(shape, jnp.result_type(images, windows))
     return jax.lax.platform_dependent(
         images, windows, tpu=_correlate_conv, default=_correlate_banded
     )

@@ -20,6 +20,7 @@ complement: never reduce over the batch before `morphax.unpack`.
 Source: Aouad & Talbot, DGMM 2022 (arXiv 2204.08768) and arXiv 2401.03830; border "ignore" is ours.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache, partial, wraps
 
@@ -270,7 +271,7 @@ def flatten(x: jax.Array) -> jax.Array:
         >>> flatten(jnp.zeros((2, 3, 4))).shape
         (2, 12)
     """
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def union_pool(

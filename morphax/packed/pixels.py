@@ -208,7 +208,7 @@ def _checked(words: Any, width: int) -> Any:
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
     )
     _checks.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
-    whole = isinstance(width, (int, np.integer)) and width >= 1
+    whole = isinstance(width, (int, np.integer)) and width >= 0
     _checks.require(whole, "width", "the number of pixels of a row", width)
     row = -(-int(width) // BITS)
     _checks.require(
@@ -221,9 +221,11 @@ def _checked(words: Any, width: int) -> Any:
 def _pack(images: jax.Array) -> jax.Array:
     fill = [(0, 0)] * (images.ndim - 1) + [(0, -images.shape[-1] % BITS)]
     halves = jnp.pad(images, fill).astype(jnp.uint8)
+    row = halves.shape[-1]
     # Neighbours are joined in pairs, in bytes as long as they fit, because bytes are quick to load.
     for bits in (1, 2, 4, 8, 16):
-        pairs = halves.reshape(*images.shape[:-1], -1, 2)
+        row //= 2
+        pairs = halves.reshape(*images.shape[:-1], row, 2)
         dtype = jnp.uint8 if bits < 8 else jnp.uint16 if bits < 16 else jnp.uint32
         low, high = (pairs[..., i].astype(dtype) for i in range(2))
         halves = low | (high << np.array(bits, dtype))
@@ -234,7 +236,7 @@ def _pack(images: jax.Array) -> jax.Array:
 def _unpack(words: jax.Array, *, width: int) -> jax.Array:
     places = np.arange(BITS, dtype=np.uint32).reshape((1,) * words.ndim + (BITS,))
     bits = (words[..., None] >> places) & np.uint32(1)
-    return (bits != 0).reshape(*words.shape[:-1], -1)[..., :width]
+    return (bits != 0).reshape(*words.shape[:-1], words.shape[-1] * BITS)[..., :width]
 
 
 @cache

@@ -201,6 +201,8 @@ def _run_spatial(op: Op, planes: np.ndarray) -> np.ndarray:
     kh, kw = windows.shape[1:]
     sides = ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2))
     out = np.empty((len(planes), *op.shape), bool)
+    if out.size == 0:  # an empty image has no nearest pixel for "replicate"
+        return out
     for o, (window, source, erosion, complement) in enumerate(
         zip(windows, *(op.arrays[k] for k in ("source", "erosion", "complement")), strict=True)
     ):
@@ -235,12 +237,14 @@ def _run_pool(op: Op, planes: np.ndarray) -> np.ndarray:
 
 
 def _run_rearrange(op: Op, *stacks: np.ndarray) -> np.ndarray:
-    flat = np.concatenate([planes.reshape(len(planes), -1) for planes in stacks], axis=1)
+    flat = np.concatenate(
+        [planes.reshape(len(planes), math.prod(planes.shape[1:])) for planes in stacks], axis=1
+    )
     return flat[:, op.arrays["index"]]
 
 
 def _run_group_sum(op: Op, planes: np.ndarray) -> np.ndarray:
-    groups = planes.reshape(len(planes), op.shape[0], -1, *op.shape[1:])
+    groups = planes.reshape(len(planes), op.shape[0], op.options["per"], *op.shape[1:])
     return groups.sum(2, dtype=np.int32)
 
 

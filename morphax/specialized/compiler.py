@@ -229,6 +229,8 @@ def _run_once(
 ) -> jax.Array:
     """Run all stages on some words: arrange the input on the grid, run, arrange the output."""
     batch = len(words)
+    if batch == 0 or 0 in program.output_shape:
+        return _empty(program, kind, words)
     images, lanes = (1, batch) if kind == "lanes" else (batch, 1)
     grid = Grid(kind, images, lanes, words.dtype, tables["true"])
     planes, height, width = program.ops[0].shape
@@ -266,6 +268,15 @@ def _run_once(
     return out.reshape(*out.shape[:3], *program.output_shape[2:])
 
 
+def _empty(program: Program, kind: str, words: jax.Array) -> jax.Array:
+    """Return the result of an empty batch, or of images without pixels."""
+    shape = list(program.output_shape)
+    if kind == "pixels":
+        shape[1] = _words(shape[1])
+    dtype = jnp.int32 if program.ops[-1].kind == "group_sum" else words.dtype
+    return jnp.zeros((len(words), *shape), dtype)
+
+
 def _words(width: int) -> int:
     """Return how many words hold a row of pixels."""
     return -(-width // 32)
@@ -276,7 +287,7 @@ def _to_words(layout: str, images: Any) -> jax.Array:
     if layout == "batch":
         return pack(images)
     # `pack_pixels` packs the last axis: move the channels beside the batch, and back after.
-    flat = images.reshape(*images.shape[:3], -1)
+    flat = images.reshape(*images.shape[:3], math.prod(images.shape[3:]))
     moved = flat.transpose(0, 3, 1, 2)
     words = pack_pixels(moved if isinstance(moved, jax.Array) else np.ascontiguousarray(moved))
     return jnp.transpose(words, (0, 2, 3, 1)).reshape(
@@ -290,6 +301,7 @@ def _from_words(program: Program, layout: str, result: jax.Array, images: int) -
         return result[:images]
     if layout == "batch":
         return unpack(result, count=images)
-    flat = jnp.transpose(result.reshape(*result.shape[:3], -1), (0, 3, 1, 2))
+    channels = math.prod(result.shape[3:])
+    flat = jnp.transpose(result.reshape(*result.shape[:3], channels), (0, 3, 1, 2))
     bits = unpack_pixels(flat, width=program.output_shape[1])
     return jnp.transpose(bits, (0, 2, 3, 1)).reshape(images, *program.output_shape)

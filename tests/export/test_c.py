@@ -235,3 +235,17 @@ def test_comments_cannot_be_ended_from_outside(tmp_path):
     program = Program((Op("input", (), (2, 1, 1)), op), (2,), (3,))
     x = np.array([[True, False]])
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_empty_images_and_empty_batches(form, border, tmp_path):
+    """No pixel is read or written for images without rows or columns, and for no images."""
+    rng = np.random.default_rng(6)
+    ops = [Op("input", (), (1, 9, 9))]
+    ops.append(spatial(rng, 0, (1, 9, 9), planes=3, border=border))
+    ops.append(spatial(rng, 1, (3, 9, 9), planes=2, sides=(5, 141), border=border))
+    program = Program(tuple(ops), (9, 9, 1), (9, 9, 2))
+    images = [np.zeros((*size, 1), bool) for size in [(0, 5), (5, 0), (0, 0), (0, 200), (200, 0)]]
+    for x, result in zip(images, pixel_run(program, tmp_path, *images), strict=True):
+        assert result.shape == (*x.shape[:2], 2)
+    assert batch_run(program, tmp_path, np.zeros((0, 9, 9, 1), bool)).shape == (0, 9, 9, 2)
