@@ -53,8 +53,8 @@ module bench;
     (.clk(clk), .rst(rst), .in_valid(valid), .in_pixel(pixel),
      .out_valid(ready), .out_pixel(result));
   initial begin
-    $readmemb("in.txt", stimuli);
     out = $fopen("out.txt", "w");
+    $readmemb("in.txt", stimuli);
     #1 clk = 1; #1 clk = 0; rst = 0;
     for (i = 0; seen < {count} && i < 2 * {count} + 100000; i = i + 1) begin
       valid = i < {count};

@@ -155,9 +155,9 @@ def learn_classifier(
     *,
     thresholds: np.ndarray,
     valid: Labelled | None = None,
-    config: ClauseConfig = ClauseConfig(),
     epochs: float = 12.0,
     batch_size: int = 100,
+    config: ClauseConfig = ClauseConfig(),
     log_every: int = 300,
     run: RunOptions = RunOptions(),
 ) -> LearnedClassifier:
@@ -168,9 +168,9 @@ def learn_classifier(
         train: Images `(N, H, W, C)`, uint8 or float, and labels, int `(N,)` from 0.
         thresholds: Thresholds `(C, count)` of the level sets (`morphax.levelsets.thresholds`).
         valid: The same, held out; they are only judged at the end.
-        config: Hyperparameters.
         epochs: Passes over the images.
         batch_size: Images in a step, a multiple of 10.
+        config: Hyperparameters.
         log_every: Steps between two records.
         run: Log, progress, checkpoint and time limit. Ctrl-C and the time limit return the
             classifier so far.

@@ -75,23 +75,15 @@ def evidence(
     operation: str,
     selem: np.ndarray,
     *,
-    border: str = "ignore",
     batch: int = 1024,
+    border: str = "ignore",
 ) -> np.ndarray:
     """Count, for each pixel of each layer's window, the images whose output it changes.
 
-    Args:
-        images: as for `undetermined`.
-        operation: as for `undetermined`.
-        selem: as for `undetermined`.
-        border: as for `undetermined`.
-        batch: images at a time.
+    Arguments and errors are those of `undetermined`; all images are read.
 
     Returns:
         int64 `(layers, kh, kw)`, 0 where undetermined.
-
-    Raises:
-        ValueError: unknown operation.
 
     Example:
         >>> int(evidence(jnp.zeros((1, 9, 9, 1), bool), "erosion", np.ones((3, 3), bool)).sum())

@@ -36,11 +36,7 @@ def disk(size: int) -> np.ndarray:
 def square(size: int) -> np.ndarray:
     """Return the full `size` x `size` square.
 
-    Args:
-        size: side of the array, odd and positive.
-
-    Returns:
-        bool `(size, size)`.
+    Arguments and result are those of `disk`.
 
     Example:
         >>> int(square(3).sum())
@@ -53,11 +49,7 @@ def square(size: int) -> np.ndarray:
 def diamond(size: int) -> np.ndarray:
     """Return the city-block disk of radius `size // 2`; size 7 has 25 pixels.
 
-    Args:
-        size: side of the array, odd and positive.
-
-    Returns:
-        bool `(size, size)`.
+    Arguments and result are those of `disk`.
 
     Example:
         >>> diamond(3).astype(int)

@@ -197,15 +197,12 @@ def latent_bias(
 
     Args:
         bias: b, float `(...)`; above `offset` under "positive", positive under the interval maps.
-        bias_map: one of `BIAS_MAPS`.
+        bias_map: as for `effective_bias`, as are `offset` and the error for an unknown map.
         weights: effective weights w, float `(..., n)`; read by "centred" only.
-        offset: number added to softplus(B) under "positive".
+        offset: number that `effective_bias` adds.
 
     Returns:
         B, float `(...)`.
-
-    Raises:
-        ValueError: if the map is unknown.
 
     Example:
         >>> float(latent_bias(jnp.array(-2.0), "raw", jnp.ones(3)))

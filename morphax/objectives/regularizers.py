@@ -85,8 +85,8 @@ def exact(
 
     Example:
         >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.array([[1.0], [0.0]]), jnp.array([0.5]), jnp.ones(1),
-        ...             Spec("dense", "identity", "raw"))
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> node = BiSE(jnp.array([[1.0], [0.0]]), jnp.array([0.5]), jnp.ones(1), spec)
         >>> float(exact([node]))
         0.0
     """

@@ -34,11 +34,11 @@ def project_symmetric(
     weights: jax.Array,
     bias: jax.Array,
     *,
-    operation: str = "both",
     nonnegative: bool = False,
-    bias_weight: float = 1.0,
     margin: float = 0.0,
     relative_margin: float = 0.0,
+    operation: str = "both",
+    bias_weight: float = 1.0,
 ) -> Projection:
     """Return the nearest exactly binary parameters of every symmetric neuron of a bank.
 
@@ -47,24 +47,14 @@ def project_symmetric(
     works under `jit` and `vmap`, in double precision inside; do not differentiate through it
     (docs/theory.md, section 5d).
 
-    Args:
-        weights: effective weights, `(..., n)`, n >= 1, a float dtype.
-        bias: thresholds that are subtracted, `(...)`.
-        operation: activable sets to search: "erosion", "dilation" or "both".
-        nonnegative: ask for projected weights >= 0; otherwise their sign is free.
-        bias_weight: rho > 0, the weight of the bias in the metric (checked in [0.01, 100]).
-        margin: eps >= 0, by which the bias stays within its bounds, in units of the bias (twice
-            those of the certificate, which maps the inputs to {0, 1}).
-        relative_margin: a number >= 0, added to the margin after multiplication by ||(w, b)||.
+    Arguments and errors are those of `project_exact`; by default the sign of the projected weights
+    is free. The margin is in units of the bias, twice those of the certificate, which maps the
+    inputs to {0, 1}.
 
     Returns:
-        A `Projection`. The point is feasible up to rounding, and certified when the margin exceeds
-        twice the certificate's rounding allowance. With "both", a neuron with |S| = 1 is called
-        what `guess_erosion` calls it. A neuron with a NaN or an infinity has the status INVALID and
-        NaN outputs; it does not affect the other neurons.
-
-    Raises:
-        ValueError: if shapes, dtypes or options are wrong.
+        A `Projection`, as by `project_exact`, but certified when the margin exceeds twice the
+        certificate's rounding allowance; with "both", a neuron with |S| = 1 is called what
+        `guess_erosion` calls it.
 
     Example:
         >>> import jax.numpy as jnp

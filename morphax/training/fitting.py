@@ -118,13 +118,13 @@ def fit_stream(
     params: Any,
     batches: Callable[[int], Iterator[Data]],
     *,
-    valid: Data,
     optimizer: optax.GradientTransformation,
-    steps: int,
     loss: str | Loss = "mse",
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
-    evaluate: Evaluate | None = None,
+    steps: int,
     log_every: int = 250,
+    valid: Data,
+    evaluate: Evaluate | None = None,
     until: Callable[[Record], bool] | None = None,
     patience: int | None = None,
     mesh: Mesh | None = None,
@@ -132,31 +132,18 @@ def fit_stream(
 ) -> Run:
     """Train a model on a stream of batches, for data sets larger than memory.
 
-    Args:
-        apply: `(params, x) -> prediction`.
-        params: Initial params tree.
-        batches: `start -> iterator` of the batches (images, targets) from number `start` on, such
-            as `lambda start: morphax.data.stream.batches(source, batch_size=64, start=start)`. Each
-            of several processes gives its own rows. A resumed run asks for the batch it had
-            reached.
-        valid: (images, targets), bool, in device memory.
-        optimizer: Any Optax transformation.
-        steps: Number of steps, rounded up to a multiple of `log_every`.
-        loss: Loss of `make_step`.
-        penalty: `(params, step) -> scalar`, added to the loss.
-        evaluate: `(params, valid) -> dict of scalars`; `make_evaluate(apply)` by default.
-        log_every: Steps between two records.
-        until: Stop as soon as it returns true for a record.
-        patience: Stop after that many records without a smaller training loss.
-        mesh: Mesh of `make_chunk`.
-        run: Log, progress, checkpoints and time limit.
+    Arguments are those of `fit`, but for the data: `batches(start)` returns an iterator over the
+    batches (images, targets) from number `start` on, as does
+    `lambda start: morphax.data.stream.batches(source, batch_size=64, start=start)`. Each of several
+    processes gives its own rows. A resumed run asks for the batch that it had reached. The pairs of
+    `valid` stay in device memory.
 
     Returns:
         `Run(state, history, stopped)`, as `fit` does.
 
     Raises:
         ValueError: As `fit` does, for the first batch and for `valid`.
-        OSError: The log or a checkpoint cannot be written; the last checkpoint is whole.
+        OSError: As `fit` does.
 
     Example:
         >>> x = jnp.zeros((4, 8, 8, 1), bool)
@@ -200,10 +187,10 @@ def fit_stream(
         advance,
         state,
         steps=steps,
-        every=log_every,
-        evaluate=lambda state: evaluate(state.params, valid),
         until=until,
         patience=patience,
+        every=log_every,
+        evaluate=lambda state: evaluate(state.params, valid),
         run=run,
     )
 

@@ -231,26 +231,23 @@ def test_killed_at_random_moments(tmp_path):
 
 
 def test_fit_goes_on(tmp_path):
-    x = jnp.zeros((4, 5, 5, 1), bool)
+    pairs = (jnp.zeros((4, 5, 5, 1), bool),) * 2
     params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
     chunk = training.make_chunk(
         training.make_step(models.bimonn, optax.adam(1e-2)), batch_size=2, length=2
     )
 
+    options = {
+        "valid": pairs,
+        "optimizer": optax.adam(1e-2),
+        "chunk": chunk,
+        "evaluate": lambda params, data: {},
+        "log_every": 2,
+    }
+
     def fit(steps, folder):
-        return training.fit(
-            jax.random.key(1),
-            models.bimonn,
-            params,
-            (x, x),
-            valid=(x, x),
-            chunk=chunk,
-            optimizer=optax.adam(1e-2),
-            steps=steps,
-            log_every=2,
-            run=RunOptions(checkpoint=folder),
-            evaluate=lambda params, data: {},
-        )
+        options["run"] = RunOptions(checkpoint=folder)
+        return training.fit(jax.random.key(1), models.bimonn, params, pairs, steps=steps, **options)
 
     fit(4, tmp_path / "a")
     same(fit(8, tmp_path / "a").state, fit(8, tmp_path / "b").state)

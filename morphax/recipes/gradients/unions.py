@@ -48,13 +48,13 @@ def learn_union(
     valid: Data,
     maps: int = 3,
     kernel_size: int = 5,
+    border: str = "ignore",
     steps: int = 750,
     starts: int = 6,
     retries: int = 1,
     joint_steps: int = 2000,
     batch_size: int = 8,
     learning_rate: float = 1e-2,
-    border: str = "ignore",
     run: RunOptions = RunOptions(),
 ) -> Learned:
     """Learn a union of two-layer operators, such as openings, from pairs of images.
@@ -65,6 +65,7 @@ def learn_union(
         valid: The same, held out; it chooses among the starts, and the binary network.
         maps: Number of operators in the union.
         kernel_size: Odd side of the windows.
+        border: Border of the spatial neurons (`morphax.neurons.nodes.BORDERS`).
         steps: Steps of one map from one start.
         starts: Number of random starts of each map.
         retries: Number of searches that may be repeated, those whose best map has an F-measure
@@ -72,7 +73,6 @@ def learn_union(
         joint_steps: Steps of the whole network at the end.
         batch_size: Images in a step.
         learning_rate: Initial rate of Adam, decayed by a cosine.
-        border: Border of the spatial neurons (`morphax.neurons.nodes.BORDERS`).
         run: Log, progress, checkpoint and time limit of all searches together. Ctrl-C and the time
             limit return the union of the maps so far.
 
