@@ -10,8 +10,9 @@ those of the operator.
 
 Writes `recover_operators.json` and `.md`: float and binary Dice on 1000 unseen images, certified
 share, whether the structuring elements are the target's (up to a translation that cancels; of
-top-hats: whether `morphax.explain` reads the target off the binary network), steps to convergence,
-and how many pixels of the window the training set leaves undetermined (`morphax.data.identify`).
+top-hats: whether `morphax.explain` reads the target off the binary network), whether a descent on
+bits or gradients found it, gradient steps, seconds of the clock and of all processors together, and
+how many pixels of the window the training set leaves undetermined (`morphax.data.identify`).
 Finished rows are kept in `recover_operators.jsonl`: a run that was stopped goes on from there. Not
 a timing benchmark: seconds are only a hint.
 """
@@ -34,6 +35,7 @@ from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.objectives import metrics
 from morphax.program import build
+from morphax.recipes import Learned
 from morphax.recipes.gradients import _starts, operators
 from morphax.training import as_unit
 
@@ -61,9 +63,11 @@ COLUMNS = (
     "selem",
     "undetermined",
     "weakest",
+    "found_by",
     "restarts",
     "steps",
     "seconds",
+    "cpu",
 )
 
 
@@ -146,7 +150,7 @@ def row_of(
     selem = elements.named(element, 7)
     make = jax.jit(lambda x: data.target(x, operation, selem))
     pairs = {part: (x, make(x)) for part, x in images.items()}
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     learned = operators.learn_operator(
         jax.random.key(seed),
         pairs["train"],
@@ -155,11 +159,10 @@ def row_of(
         steps=steps,
         symmetric=name == SYMMETRIC,
     )
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     x, y = pairs["test"]
     prediction = as_unit(models.bimonn, learned.params, x, y)[0] > 0.5
     binary = models.bimonn(learned.binary, x)
-    good = [r["step"] for r in learned.history if r["binary"] == 1.0 and r["exact"] == 1.0]
     return {
         "dataset": name,
         "operation": operation,
@@ -173,9 +176,19 @@ def row_of(
         "selem": verdict_on_elements(learned.binary, operation, element),
         "says": explained(learned.binary),
         "restarts": learned.runs,
-        "steps": (learned.runs - 1) * steps + good[0] if good else None,
+        "found_by": learned.found_by,
+        "steps": _steps_of(learned, steps),
         "seconds": round(seconds, 1),
+        "cpu": round(cpu, 1),
     }
+
+
+def _steps_of(learned: Learned, steps: int) -> int | None:
+    """Return the gradient steps until the network was right; None where it never was."""
+    if learned.found_by == "descent":
+        return (learned.runs - 1) * steps
+    good = [r["step"] for r in learned.history if r["binary"] == 1.0 and r["exact"] == 1.0]
+    return (learned.runs - 1) * steps + good[0] if good else None
 
 
 def arguments() -> argparse.Namespace:

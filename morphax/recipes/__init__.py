@@ -13,9 +13,11 @@
 All take `(key, train, *, valid, ...)` and return a tuple that begins with `params`, `binary`,
 `certificate` and `history`; log, progress, checkpoint and time limit are in `run=RunOptions()`.
 `verdict` and `warning` compare the binary network with answers that need no learning
-(`trivial_answers`). To write another recipe: check the pairs (`_pairs.require_pairs`), train with
-`morphax.training.drive`, and finish with `_judging.learned_from`, which certifies, chooses the
-binary network and judges it. `gradients/unions.py` is a short example.
+(`trivial_answers`). For a model and a loop of one's own there are `spread_start`,
+`operator_optimizer`, `operator_loss` and `finish`. To write another recipe: check the pairs
+(`_pairs.require_pairs`), train with `morphax.training.drive`, and finish with
+`_judging.learned_from`, which certifies, chooses the binary network and judges it.
+`gradients/unions.py` is a short example.
 """
 
 from morphax.classification.train import LearnedClassifier as LearnedClassifier
@@ -25,6 +27,11 @@ from morphax.recipes._judging import trivial_answers as trivial_answers
 from morphax.recipes.descent.chains import learn_chain as learn_chain
 from morphax.recipes.gradients.bits import learn_bits as learn_bits
 from morphax.recipes.gradients.operators import learn_operator as learn_operator
+from morphax.recipes.gradients.training_parts import STARTS as STARTS
+from morphax.recipes.gradients.training_parts import finish as finish
+from morphax.recipes.gradients.training_parts import operator_loss as operator_loss
+from morphax.recipes.gradients.training_parts import operator_optimizer as operator_optimizer
+from morphax.recipes.gradients.training_parts import spread_start as spread_start
 from morphax.recipes.gradients.unions import learn_union as learn_union
 from morphax.recipes.results import Learned as Learned
 from morphax.recipes.results import LearnedChain as LearnedChain

@@ -218,3 +218,11 @@ def test_recovered_allows_translations_that_cancel():
         network(("erosion", rolled), ("dilation", rolled)),
         [("erosion", corner), ("dilation", corner)],
     )
+
+
+@pytest.mark.slow
+def test_own_model(capsys):
+    """The NNX and the Linen model are trained, certified or not, and judged."""
+    assert load_example("own_model").main(["--smoke"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines if "certified" in line] == ["nnx", "linen"]

@@ -9,6 +9,7 @@ operands are the image and the complement of its opening. A search tries the kno
 that a recipe can train differently the second time.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -93,25 +94,35 @@ def initialise(key: jax.Array, params: Any, start: Start, *, scale: float) -> An
     layers = []
     for depth, layer in enumerate(params):
         layer_key = jax.random.fold_in(key, depth)
-
-        def widen(node: BiSE, depth: int = depth, layer_key: jax.Array = layer_key) -> BiSE:
-            # Mean 1/2, the middle of the box: no pixel starts as decided.
-            weight = node.weight * (0.5 / node.weight.mean())
-            sign = jnp.ones_like(node.scale)
-            if start.quantiles is None:
-                quantile = jax.random.uniform(layer_key, node.bias.shape, minval=0.2, maxval=0.8)
-            else:
-                quantile = jnp.full(node.bias.shape, start.quantiles[depth % 2])
-            if start.skip:
-                weight, sign, quantile = _skip(node, weight, sign, quantile, start.skip)
-            total = weight.sum(tuple(range(weight.ndim - node.bias.ndim)))
-            bias = (quantile - 0.5) * total
-            if node.spec.symmetric:  # w (2 x - 1) - (2 b - sum w) = 2 (w x - b)
-                return BiSE(weight, 2 * bias, sign * scale / 2, node.spec)
-            return BiSE(weight, bias, sign * scale, node.spec)
-
+        widen = partial(widened, start=start, depth=depth, key=layer_key, scale=scale)
         layers.append(map_nodes(widen, layer))
     return layers
+
+
+def widened(node: BiSE, start: Start, depth: int, key: jax.Array, *, scale: float) -> BiSE:
+    """Return one bank at the start of a run.
+
+    Args:
+        node: The bank.
+        start: How to start.
+        depth: Number of its layer, from 0.
+        key: PRNG key of a random quantile.
+        scale: |p| on [0, 1].
+    """
+    # Mean 1/2, the middle of the box: no pixel starts as decided.
+    weight = node.weight * (0.5 / node.weight.mean())
+    sign = jnp.ones_like(node.scale)
+    if start.quantiles is None:
+        quantile = jax.random.uniform(key, node.bias.shape, minval=0.2, maxval=0.8)
+    else:
+        quantile = jnp.full(node.bias.shape, start.quantiles[depth % 2])
+    if start.skip:
+        weight, sign, quantile = _skip(node, weight, sign, quantile, start.skip)
+    total = weight.sum(tuple(range(weight.ndim - node.bias.ndim)))
+    bias = (quantile - 0.5) * total
+    if node.spec.symmetric:  # w (2 x - 1) - (2 b - sum w) = 2 (w x - b)
+        return BiSE(weight, 2 * bias, sign * scale / 2, node.spec)
+    return BiSE(weight, bias, sign * scale, node.spec)
 
 
 def _skip(
