@@ -208,7 +208,7 @@ def _checked(words: Any, width: int) -> Any:
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
     )
     _checks.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
-    whole = isinstance(width, (int, np.integer)) and width >= 0
+    whole = isinstance(width, (int, np.integer)) and width >= min(1, words.shape[-1])
     _checks.require(whole, "width", "the number of pixels of a row", width)
     row = -(-int(width) // BITS)
     _checks.require(
