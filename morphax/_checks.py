@@ -3,9 +3,10 @@
 Each message names the argument, what was expected, and what was given.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -30,9 +31,32 @@ def one_of(argument: str, value: Any, options: Collection[Any]) -> None:
     require(value in options, argument, "one of " + ", ".join(map(repr, options)), value)
 
 
-def extra(module: str, name: str) -> ImportError:
-    """Return the error for a missing optional dependency; it names the extra that installs it."""
-    return ImportError(f"{module} is not installed; it comes with: pip install 'morphax[{name}]'")
+def extra(module: str, name: str, cause: ImportError | None = None) -> ImportError:
+    """Return the error for an optional dependency that does not import.
+
+    Args:
+        module: what was to be imported.
+        name: the extra that brings it.
+        cause: the error of the import; without one, the module was looked for and not found.
+
+    Returns:
+        An error that names the extra, or the cause where the module is installed but fails inside.
+    """
+    imported = {"pillow": "PIL", "orbax-checkpoint": "orbax.checkpoint"}.get(module, module)
+    # Python names the module that it did not find; another name is missing inside an installed one.
+    names = (imported, imported.partition(".")[0])
+    if cause is None or (isinstance(cause, ModuleNotFoundError) and cause.name in names):
+        advice = f"it comes with: pip install 'morphax[{name}]'"
+        return ImportError(f"{module} is not installed; {advice}")
+    return ImportError(f"{module} is installed, but its import fails: {cause}")
+
+
+def number(argument: str, value: Any, expected: str, fits: Callable[[Any], Any]) -> None:
+    """Raise `ValueError` unless a number fits; a traced one (in `jit`) passes, being unknown."""
+    if not isinstance(value, jax.core.Tracer):
+        # As a numpy number: comparing a jax array inside `jit` would give a tracer.
+        known = np.asarray(value) if isinstance(value, jax.Array) else value
+        require(bool(fits(known)), argument, expected, value)
 
 
 def at_least(argument: str, value: int, low: int) -> None:

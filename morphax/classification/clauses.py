@@ -175,7 +175,7 @@ def violations(
     found = []
     for (size, _), q in zip(config.banks, latent["clauses"], strict=True):
         soft = jax.nn.sigmoid(sharpness * q)
-        hard = (q > 0) + soft - jax.lax.stop_gradient(soft)
+        hard = (q > 0).astype(q.dtype) + soft - jax.lax.stop_gradient(soft)
         # Weights of the literals x, violated by 1 - x, and of their complements, violated by x.
         plain, complement = hard if config.training == "straight-through" else soft
         total = _region_windows(levels, size, config) @ (complement - plain)
@@ -193,7 +193,7 @@ def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:
     Returns:
         Float `()`: sum over neurons of (0.7 - w)+ over S and of (sum of the others - 0.3)+.
     """
-    total = jnp.zeros(())
+    total = jnp.zeros((), latent["clauses"][0].dtype)
     for q in latent["clauses"]:
         w = jax.nn.sigmoid(sharpness * q)
         inside = w > 0.5

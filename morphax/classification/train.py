@@ -43,6 +43,7 @@ from morphax.classification.clauses import (
 from morphax.classification.model import centres, classifier, features, wires
 from morphax.training.loop import TrainState, drive
 from morphax.training.options import Record, RunOptions
+from morphax.training.steps import descend
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """(images `(N, H, W, C)`, labels `(N,)`)."""
@@ -108,16 +109,18 @@ def make_step(
         found = violations(latent, levels, config=config, sharpness=sharpness)
         soft = [fires(v, slope) if straight else jax.nn.sigmoid(slope * (0.5 - v)) for v in found]
         bits = jnp.concatenate([part.reshape(len(part), -1) for part in soft], -1)
-        bits *= jax.random.bernoulli(key, 1 - config.dropout, bits.shape) / (1 - config.dropout)
+        remaining = jax.random.bernoulli(key, 1 - config.dropout, bits.shape)
+        bits *= remaining.astype(bits.dtype) / (1 - config.dropout)
         scores = bits @ latent["votes"] * GAIN + latent["bias"][None]
-        wanted = optax.smooth_labels(jax.nn.one_hot(labels, scores.shape[-1]), config.smoothing)
-        right = (scores.argmax(-1) == labels).sum()
+        wanted = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
+        wanted = optax.smooth_labels(wanted, config.smoothing)
+        right = (scores.argmax(-1).astype(labels.dtype) == labels).sum(dtype=jnp.int32)
         return optax.softmax_cross_entropy(scores, wanted).sum(), right
 
     @jax.jit
     def step(latent: Any, opt_state: Any, images: Any, labels: Any, key: Any, number: Any) -> Any:
         keys = jax.random.split(jax.random.fold_in(key, number))
-        done = number / max(steps - 1, 1)
+        done = (number / max(steps - 1, 1)).astype(jnp.float32)
         grown = 0.0 if straight else done
         slope, sharpness = (
             low * (high / low) ** grown for low, high in (config.slope, config.sharpness)
@@ -132,16 +135,18 @@ def make_step(
             )
             return jax.tree.map(jnp.add, total, value), None
 
-        zero = ((jnp.zeros(()), jnp.zeros((), jnp.int32)), jax.tree.map(jnp.zeros_like, latent))
+        zero = (
+            (jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)),
+            jax.tree.map(jnp.zeros_like, latent),
+        )
         numbers = jnp.arange(len(images) // chunk)
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
         grads = jax.tree.map(lambda g: g / len(images), grads)
         if not straight and config.penalty:
             pull = jax.grad(excess)(latent, sharpness)
-            much = config.penalty * (done > 0.5)
+            much = jnp.where(done > 0.5, config.penalty, 0.0)
             grads = jax.tree.map(lambda g, extra: g + much * extra, grads, pull)
-        updates, opt_state = optimizer.update(grads, opt_state, latent)
-        latent = optax.apply_updates(latent, updates)
+        latent, opt_state = descend(optimizer, grads, opt_state, latent)
         bounded = [jnp.clip(q, -config.bound, config.bound) for q in latent["clauses"]]
         latent = {**latent, "clauses": bounded}
         return latent, opt_state, value / len(images), right / len(images)

@@ -110,7 +110,7 @@ def _shape(chances, limits, size, max_radii) -> jax.Array:
     """One random shape in every image, from `chances` (8, batch), as words."""
 
     def whole(chance, start, stop):
-        return start + (chance * (stop - start)).astype(jnp.int32)
+        return start + (chance * jnp.asarray(stop - start, chance.dtype)).astype(jnp.int32)
 
     x, y = whole(chances[:2], 0, size[0] - 2)  # both from the rows, as the original does
     width, length = whole(chances[2], 1, limits[0]), whole(chances[3], 1, limits[1])

@@ -28,6 +28,7 @@ def rectangle(
     35
     """
     cos, sin = jnp.cos(jnp.deg2rad(angle)), jnp.sin(jnp.deg2rad(angle))
+    x, y, width, length = (part.astype(cos.dtype) for part in (x, y, width, length))
     across, along = (width * cos, -width * sin), (length * sin, length * cos)
     corners = [
         (_vertex(x + i * across[0] + j * along[0]), _vertex(y + i * across[1] + j * along[1]))
@@ -73,7 +74,7 @@ def ellipse(
     23
     """
     table = jnp.asarray(_half_widths(*max_radii))
-    rows = jnp.arange(height).reshape((1,) * y.ndim + (height,))
+    rows = jnp.arange(height, dtype=y.dtype).reshape((1,) * y.ndim + (height,))
     offset = jnp.minimum(abs(rows - y[..., None]), table.shape[-1] - 1)
     half = table[radius_x[..., None], radius_y[..., None], offset]  # -1: an empty interval
     return x[..., None] - half, x[..., None] + half
@@ -106,7 +107,8 @@ def _half_widths(max_x: int, max_y: int) -> np.ndarray:
 
 def words(first: jax.Array, last: jax.Array, width: int) -> jax.Array:
     """Row intervals `(..., H)` as uint32 words of 32 columns, `(..., H, ceil(width / 32))`."""
-    starts = 32 * jnp.arange(-(-width // 32)).reshape((1,) * first.ndim + (-1,))
+    starts = 32 * jnp.arange(-(-width // 32), dtype=first.dtype)
+    starts = starts.reshape((1,) * first.ndim + (-1,))
     return _below(last[..., None] + 1 - starts) & ~_below(first[..., None] - starts)
 
 

@@ -86,7 +86,7 @@ def pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise _checks.extra("pillow", "data") from error
+        raise _checks.extra("pillow", "data", error) from error
     return Image
 
 

@@ -85,7 +85,7 @@ def _pairs(key, angles, noise, p_invert, batch, size, n_shapes, lengths, widths,
     chances = jax.random.uniform(key_shapes, (n_shapes, 5, batch), jnp.float32)
 
     def whole(chance, start, stop):
-        return start + (chance * (stop - start)).astype(jnp.int32)
+        return start + (chance * jnp.asarray(stop - start, chance.dtype)).astype(jnp.int32)
 
     def draw(drawing, chance):
         x, y = whole(chance[:2], 0, size[0] - 2)  # both from the rows, as in Diskorect

@@ -11,6 +11,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.data.window_patterns import Example
+from morphax.morphology import bit_arrays
 
 
 class Scores(NamedTuple):
@@ -98,7 +99,7 @@ def read_pairs(pairs: Any, *, masks: Any = None) -> list[Example]:
 
 def _read(number: int, image: Any, target: Any, mask: Any) -> Example:
     """Return one example with the right axes and kinds."""
-    image = np.asarray(image)
+    image = bit_arrays.native(np.asarray(image))
     image = image[..., None] if image.ndim == 2 else image
     whole = image.ndim == 3 and image.dtype.kind in "bui"
     _checks.require(
@@ -114,7 +115,7 @@ def _read(number: int, image: Any, target: Any, mask: Any) -> Example:
 
 
 def _plane(argument: str, plane: Any, shape: tuple[int, ...]) -> np.ndarray:
-    plane = np.asarray(plane)
+    plane = bit_arrays.native(np.asarray(plane))
     plane = plane[..., 0] if plane.ndim == 3 and plane.shape[-1] == 1 else plane
     fits = plane.dtype == bool and plane.shape == shape
     _checks.require(fits, argument, f"bool {shape}", f"{plane.dtype} {plane.shape}")

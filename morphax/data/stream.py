@@ -206,5 +206,5 @@ def _grain() -> Any:
     try:
         import grain
     except ImportError as error:
-        raise _checks.extra("grain", "stream") from error
+        raise _checks.extra("grain", "stream", error) from error
     return grain

@@ -166,7 +166,7 @@ def _resized(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
-        raise _checks.extra("pillow", "data") from error
+        raise _checks.extra("pillow", "data", error) from error
     resized = np.empty((len(planes), *size), np.uint8)
     for out, plane in zip(resized, planes, strict=True):
         grey = Image.fromarray(plane)

@@ -4,8 +4,9 @@
 `nnx.update(model, morphax.binarize(state))` turns a model into the binary network. Images are
 `(batch, H, W, channels)`.
 
-Train with Optax on `nnx.state(model, nnx.Param)` and write back with `nnx.update`: `nnx.Optimizer`
-(flax 0.12) unpacks params that are pytrees in its state and fails on the second step.
+Train with `Optimizer` of this module, or with Optax on `nnx.state(model, nnx.Param)` and
+`nnx.update`. Flax's own `nnx.Optimizer` (0.12) unpacks parameters that are pytrees when it stores
+its state, and fails on its second step.
 
 `**options` are options of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
 symmetric, offset, input_mean, scale, dtype.
@@ -15,10 +16,64 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import optax
 from flax import nnx
 
 from morphax.neurons import models
 from morphax.neurons.forward import apply
+
+
+class Optimizer(nnx.Optimizer):
+    """Train a model with Optax; use it as `flax.nnx.Optimizer`, which fails on nodes.
+
+    Example:
+        >>> import optax
+        >>> model = BiSE(1, kernel_size=3, rngs=nnx.Rngs(0))
+        >>> optimizer = Optimizer(model, optax.adam(1e-2), wrt=nnx.Param)
+        >>> x = jax.numpy.ones((1, 8, 8, 1))
+        >>> for _ in range(2):
+        ...     gradient = nnx.grad(lambda model: (model(x) ** 2).mean())(model)
+        ...     _ = optimizer.update(model, gradient)
+        >>> int(optimizer.step[...])
+        2
+    """
+
+    def update(self, model: nnx.Module, grads: Any, /, **kwargs: Any) -> Any:
+        """Update the model and the state of the optimizer.
+
+        Args:
+            model: the model that the optimizer was made with.
+            grads: from `nnx.grad` with respect to the same parameters.
+            **kwargs: passed on to the Optax transformation.
+
+        Returns:
+            The updates that were added.
+        """
+        params, gradient, state, extra = (
+            _values(tree) for tree in (nnx.state(model, self.wrt), grads, self.opt_state, kwargs)
+        )
+        updates, new_state = self.tx.update(gradient, state, params, **extra)
+        nnx.update(model, optax.apply_updates(params, updates))
+        # Variable by variable: `nnx.update` would unpack the nodes that they hold.
+        jax.tree.map(
+            lambda variable, value: variable.set_value(value),
+            self.opt_state,
+            new_state,
+            is_leaf=_is_variable,
+        )
+        self.step[...] += 1
+        return updates
+
+
+def _is_variable(leaf: Any) -> bool:
+    return isinstance(leaf, nnx.Variable)
+
+
+def _values(tree: Any) -> Any:
+    """Return a tree with what its variables hold, nodes in one piece, in their places."""
+    return jax.tree.map(
+        lambda leaf: leaf.get_value() if _is_variable(leaf) else leaf, tree, is_leaf=_is_variable
+    )
 
 
 class BiSE(nnx.Module):

@@ -6,6 +6,8 @@ window, an operation) is turned into a mask, all ones or all zeros, before it is
 words.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,30 @@ from jax import lax
 from morphax import _checks
 
 _STEP = 16  # inputs that `or_product` joins in one turn of its loop
+
+
+def native(array: Any) -> Any:
+    """Return a numpy array as JAX reads it: in the byte order of the machine, its bools 0 or 1.
+
+    A bool whose byte is not 0 or 1, as `np.asarray` of a 1-bit Pillow image has, is true for numpy
+    but breaks sums, packing and products; JAX takes most arrays of another byte order for no array.
+
+    Args:
+        array: anything; what is no numpy array is returned as it is.
+
+    Returns:
+        The same values; the same array where nothing had to be changed.
+
+    Example:
+        >>> native(np.frombuffer(bytes([255, 0]), bool)).view(np.uint8).tolist()
+        [1, 0]
+    """
+    if not isinstance(array, np.ndarray):
+        return array
+    if array.dtype == bool:
+        values = array.view(np.uint8)
+        return values != 0 if values.max(initial=0) > 1 else array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def is_words(x: jax.Array | np.ndarray) -> bool:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax.morphology import bit_arrays
 
 UNIT = 64
 """The value of `local_contrast` where a pixel exceeds its mean by the spread."""
@@ -77,7 +78,7 @@ def local_contrast(images: ArrayLike, *, side: int, floor: int = 8) -> jax.Array
 
 def _whole(images: ArrayLike, *, colours: bool) -> jax.Array:
     """Check that images are integers, with three channels for `colours`; return them as int32."""
-    x = jnp.asarray(images)
+    x = jnp.asarray(bit_arrays.native(images))
     good = (
         jnp.issubdtype(x.dtype, jnp.integer) and x.ndim == 4 and (x.shape[-1] == 3 or not colours)
     )

@@ -20,6 +20,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax.morphology import bit_arrays
 
 
 def thresholds(images: ArrayLike, count: int | None, *, method: str = "quantile") -> np.ndarray:
@@ -187,7 +188,7 @@ def _numbers(argument: str, array: Any, ndim: int, axes: str) -> Any:
 
     Where values are known, there may be no NaN, and no integer that does not fit in int32.
     """
-    array = array if isinstance(array, jax.Array) else np.asarray(array)
+    array = array if isinstance(array, jax.Array) else bit_arrays.native(np.asarray(array))
     integer = jnp.issubdtype(array.dtype, jnp.integer)
     number = integer or jnp.issubdtype(array.dtype, jnp.floating)
     _checks.require(number, argument, "integers or floats", f"dtype {array.dtype}")

@@ -236,7 +236,7 @@ def _with_window_as_data(operator, image, window, border, layout):
 
 def _operate(operator: Callable, image: Any, selem: Any, border: str) -> jax.Array:
     """Check an image and run one operator on it."""
-    image = image if isinstance(image, jax.Array) else np.asarray(image)
+    image = image if isinstance(image, jax.Array) else bit_arrays.native(np.asarray(image))
     bit_arrays.check_bits("image", image)
     _checks.require(image.ndim >= 2, "image", "at least two axes (..., H, W)", image.shape)
     return operate(PLANES, operator, image, selem, border)
@@ -273,7 +273,7 @@ def _window(selem: Any, signed: bool) -> np.ndarray | jax.Array:
     """Check a window; return it as bool, or as int8 with 1 = hit, -1 = miss for the hit-or-miss."""
     data = isinstance(selem, jax.Array)
     xp = jnp if data else np
-    selem = selem if data else np.asarray(selem)
+    selem = selem if data else bit_arrays.native(np.asarray(selem))
     _checks.require(selem.ndim == 2, "selem", "two axes (kh, kw)", f"shape {selem.shape}")
     odd = selem.shape[0] % 2 == 1 and selem.shape[1] % 2 == 1
     _checks.require(odd, "selem", "odd sides (the origin is the centre)", f"shape {selem.shape}")

@@ -107,6 +107,7 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
         >>> apply(node, jnp.ones((2, 8, 8, 1))).shape
         (2, 8, 8, 1, 1)
     """
+    node, x = jax.tree.map(bit_arrays.native, node), bit_arrays.native(x)
     check_shapes(node)
     role = node.spec.role
     binary = isinstance(node, BinaryBiSE)
@@ -230,6 +231,7 @@ def complement(x: jax.Array, *, symmetric: bool = False) -> jax.Array:
         >>> complement(jnp.array([True, False])).tolist()
         [False, True]
     """
+    x = bit_arrays.native(x)
     bit_arrays.check_carrier("x", x)
     return _complement(x, symmetric=symmetric)
 
@@ -297,6 +299,7 @@ def union_pool(
         (1, 4, 3, 2)
     """
     _checks.require(x.ndim == 4, "x", "shape (batch, H, W, channels)", x.shape)
+    x = bit_arrays.native(x)
     bit_arrays.check_carrier("x", x)
     return _union_pool(x, window=window, strides=strides)
 

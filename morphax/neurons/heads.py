@@ -52,6 +52,7 @@ def group_sum(x: jax.Array, *, classes: int) -> jax.Array:
         >>> group_sum(pack(bits), classes=2)[:1].tolist()
         [[2, 1]]
     """
+    x = bit_arrays.native(x)
     _check_head(x, classes)
     return _group_sum(x, classes=int(classes))
 
@@ -89,6 +90,7 @@ def linear_head(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
         >>> linear_head(pack(bits), weight, bias)[:2].tolist()
         [[1.5, 1.25], [1.0, -0.75]]
     """
+    weight, bias, x = (bit_arrays.native(array) for array in (weight, bias, x))
     bit_arrays.check_carrier("x", x)
     rank = 2 if bit_arrays.is_words(x) else 1
     _checks.require(x.ndim >= rank, "x", "shape (..., n); words (B, ..., n)", x.shape)
@@ -122,6 +124,7 @@ def predict(x: jax.Array, *, classes: int) -> jax.Array:
         >>> predict(bits, classes=2).tolist()
         [1, 0]
     """
+    x = bit_arrays.native(x)
     _check_head(x, classes)
     return _predict(x, classes=int(classes))
 

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax import _checks
+from morphax.morphology import bit_arrays
 from morphax.morphology.shift import BORDERS
 from morphax.neurons import reparam, thresholds
 
@@ -235,6 +236,11 @@ def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
     )
 
 
+def _native(node: Any) -> Any:
+    """Return a node whose numpy arrays are as JAX reads them (`bit_arrays.native`)."""
+    return jax.tree.map(bit_arrays.native, node)
+
+
 def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
     """Apply a function to every `BiSE` node of a params tree; everything else is kept as it is.
 
@@ -252,7 +258,7 @@ def map_nodes(function: Callable[..., Any], params: Any, *rest: Any) -> Any:
         {'lui': (4, 1), 'other': 1}
     """
     return jax.tree.map(
-        lambda leaf, *others: function(leaf, *others) if isinstance(leaf, BiSE) else leaf,
+        lambda leaf, *others: function(_native(leaf), *others) if isinstance(leaf, BiSE) else leaf,
         params,
         *rest,
         is_leaf=is_node,
@@ -272,7 +278,7 @@ def named_nodes(params: Any) -> dict[str, Node]:
         ValueError: if two banks have the same path.
     """
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
-    named = [(path_name(path), leaf) for path, leaf in flat if is_node(leaf)]
+    named = [(path_name(path), _native(leaf)) for path, leaf in flat if is_node(leaf)]
     names = [name for name, _ in named]
     twice = sorted({name for name in names if names.count(name) > 1})
     _checks.require(not twice, "params", "another path for each bank of neurons", twice)

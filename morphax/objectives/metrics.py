@@ -27,7 +27,8 @@ def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """
     axes = tuple(range(1, prediction.ndim))
     both = (prediction & target).sum(axes)
-    return ((2 * both + 1e-6) / (prediction.sum(axes) + target.sum(axes) + 1e-6)).mean()
+    sizes = prediction.sum(axes) + target.sum(axes)
+    return (((2 * both).astype(float) + 1e-6) / (sizes.astype(float) + 1e-6)).mean()
 
 
 def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -58,7 +59,7 @@ def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
         >>> float(accuracy(jnp.eye(2), jnp.array([0, 1])))
         1.0
     """
-    return (scores.argmax(-1) == labels).mean()
+    return (scores.argmax(-1).astype(int) == jnp.asarray(labels).astype(int)).mean()
 
 
 def soft_hard_gap(prediction: jax.Array, binary: jax.Array, *, threshold: float = 0.5) -> jax.Array:

@@ -14,6 +14,7 @@ differentiated through.
 Source: Aouad & Talbot, arXiv 2401.03830, section 5.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -45,14 +46,15 @@ def constant(params: Any, *, threshold: str = "exact") -> jax.Array:
         >>> float(constant([node]))
         0.0
     """
-    total = jnp.zeros(())
+    total = _zero(params)
     for node in _banks(params):
         weights, _, _ = effective(node)
         # S is a constant for the gradient; theta is the mean of the weights on it.
         selem = constant_selem(jax.lax.stop_gradient(weights), threshold=threshold)
         size = selem.sum(-1, dtype=weights.dtype)
         theta = jnp.maximum(jnp.where(selem, weights, 0).sum(-1) / size, 0)
-        total = total + ((weights - theta[..., None] * selem) ** 2).sum()
+        nearest = jnp.where(selem, theta[..., None], 0)
+        total = total + ((weights - nearest) ** 2).sum().astype(total.dtype)
     return total
 
 
@@ -90,13 +92,14 @@ def exact(
         >>> float(exact([node]))
         0.0
     """
-    total = jnp.zeros(())
+    total = _zero(params)
     for node in _banks(params):
         weights, bias, _ = effective(node)
         weights, bias = weights.reshape(-1, weights.shape[-1]), bias.reshape(-1)
         share = 1.0
         if neurons is not None and neurons < len(bias):
-            block = (jnp.asarray(step) * neurons + jnp.arange(neurons)) % len(bias)
+            start = jnp.asarray(step) * neurons
+            block = (start + jnp.arange(neurons, dtype=start.dtype)) % len(bias)
             weights, bias, share = weights[block], bias[block], neurons / len(bias)
         # The nearest point is a constant for the gradient.
         near = project(
@@ -111,8 +114,16 @@ def exact(
         is_finite = near.status != INVALID
         moved = jnp.where(is_finite[:, None], weights - near.weights, 0)
         shifted = jnp.where(is_finite, bias - near.bias, 0)
-        total = total + ((moved**2).sum() + bias_weight * (shifted**2).sum()) / share
+        rho = jnp.asarray(bias_weight, shifted.dtype)
+        distance = (moved**2).sum() + rho * (shifted**2).sum()
+        total = total + distance.astype(total.dtype) / share
     return total
+
+
+def _zero(params: Any) -> jax.Array:
+    """Return a zero of the widest dtype of the banks, float32 at least."""
+    dtypes = [node.weight.dtype for node in _banks(params)]
+    return jnp.zeros((), functools.reduce(jnp.promote_types, dtypes, jnp.float32))
 
 
 def _banks(params: Any) -> list[BiSE]:

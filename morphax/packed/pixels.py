@@ -19,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax.morphology import operators
+from morphax.morphology import bit_arrays, operators
 from morphax.morphology.shift import Layout, shift_or
 
 BITS = 32
@@ -42,7 +42,7 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
         >>> pack_pixels(np.array([[True, False, True], [False, True, False]])).tolist()
         [[5], [2]]
     """
-    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    images = images if isinstance(images, jax.Array) else bit_arrays.native(np.asarray(images))
     _checks.require(
         images.dtype == bool, "images", "bool (images > 0.5 makes it)", f"dtype {images.dtype}"
     )
@@ -203,7 +203,7 @@ def _operate(operator: Any, words: Any, selem: Any, width: int, border: str) -> 
 
 def _checked(words: Any, width: int) -> Any:
     """Check that words hold rows of `width` pixels; return them as an array."""
-    words = words if isinstance(words, jax.Array) else np.asarray(words)
+    words = words if isinstance(words, jax.Array) else bit_arrays.native(np.asarray(words))
     _checks.require(
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
     )

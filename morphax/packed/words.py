@@ -35,7 +35,7 @@ def pack(images: ArrayLike, *, dtype: DTypeLike = jnp.uint32) -> jax.Array:
         >>> bool((unpack(pack(images), count=2) == images).all())
         True
     """
-    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    images = images if isinstance(images, jax.Array) else bit_arrays.native(np.asarray(images))
     _checks.require(
         images.dtype == bool, "images", "bool (images > 0.5 makes it)", f"dtype {images.dtype}"
     )
@@ -66,6 +66,7 @@ def unpack(words: jax.Array, *, count: int) -> jax.Array:
         >>> unpack(jnp.array([[5]], jnp.uint32), count=3).tolist()
         [[True], [False], [True]]
     """
+    words = bit_arrays.native(words)
     check_words("words", words)
     bits = 8 * words.dtype.itemsize
     most, least = bits * words.shape[0], bits * (words.shape[0] - 1) + 1

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jax_core
 
+from morphax.morphology import bit_arrays
 from morphax.neurons import forward
 from morphax.neurons.nodes import ROLES, BinaryBiSE, BiSE, Spec
 
@@ -147,7 +148,8 @@ def is_plain_call(eqn: Any, spec: Spec) -> bool:
     if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
         return False
     node_type = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
-    traced = jax.make_jaxpr(forward.apply)(node_type(weight, bias, scale, spec), x)
+    with jax.disable_jit(False):
+        traced = jax.make_jaxpr(forward.apply)(node_type(weight, bias, scale, spec), x)
     # The marked call is the last equation; those before it come from reparametrising weights.
     expected = traced.eqns[-1].params["jaxpr"]
     body = eqn.params["jaxpr"]
@@ -158,6 +160,6 @@ def is_plain_call(eqn: Any, spec: Spec) -> bool:
 def placeless(leaf: Any) -> Any:
     """Return shape and dtype of an array; its devices are no part of the wiring."""
     if not isinstance(leaf, jax.Array):
-        return leaf
+        return bit_arrays.native(leaf)
     weak = jax.typeof(leaf).weak_type
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)

@@ -34,6 +34,7 @@ from typing import Any, Literal
 import numpy as np
 
 from morphax import _checks
+from morphax.morphology import bit_arrays
 
 Kind = Literal[
     "input",
@@ -166,7 +167,7 @@ def run(program: Program, x: np.ndarray) -> np.ndarray:
         >>> run(Program(ops, (2,), (2,)), np.array([[True, False]])).tolist()
         [[False, True]]
     """
-    x = np.asarray(x)
+    x = bit_arrays.native(np.asarray(x))
     is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
     _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
     _checks.require(x.dtype == np.bool_, "x", "bool", x.dtype)

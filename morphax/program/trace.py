@@ -121,7 +121,9 @@ def trace(
     first = next(iter(named.values()))
     dtype = leaves(first)[0].dtype
     x = jax.ShapeDtypeStruct(tuple(input_shape), dtype)
-    closed = jax.make_jaxpr(apply)(jax.tree.map(placeless, params), x)
+    # The steps are read from calls by name, which exist under `jax.disable_jit()` too, this way.
+    with jax.disable_jit(False):
+        closed = jax.make_jaxpr(apply)(jax.tree.map(placeless, params), x)
     # The inputs of the jaxpr are the leaves of params, in order, then x: say what each of them is.
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_node)[0]
     values: list[Any] = []

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from morphax._checks import one_of, require
+from morphax._checks import number, one_of, require
 from morphax.projection.result import Projection
 
 OPERATIONS = ("erosion", "dilation", "both")
@@ -49,9 +49,9 @@ def check(
     require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]} (weights {shape})", bias.shape)
     for name, array in (("weights", weights), ("bias", bias)):
         require(jnp.issubdtype(array.dtype, jnp.floating), name, "a float dtype", array.dtype)
-    require(0 < bias_weight < math.inf, "bias_weight", "a finite number > 0", bias_weight)
+    number("bias_weight", bias_weight, "a finite number > 0", lambda x: 0 < x < math.inf)
     for name, x in (("margin", margin), ("relative_margin", relative_margin)):
-        require(0 <= x < math.inf, name, "a finite number >= 0", x)
+        number(name, x, "a finite number >= 0", lambda x: 0 <= x < math.inf)
     dtype = jnp.promote_types(weights.dtype, jnp.float32)
     options = (jnp.full(bias.shape, x, dtype) for x in (bias_weight, margin, relative_margin))
     return weights, bias.astype(weights.dtype), *options

@@ -43,7 +43,7 @@ def import_solvers() -> tuple[Any, Any]:
         import cvxpy
         import osqp
     except ImportError as error:
-        raise _checks.extra(error.name or "osqp", "solvers") from error
+        raise _checks.extra(error.name or "osqp", "solvers", error) from error
     return cvxpy, osqp
 
 

@@ -87,7 +87,7 @@ def project_constant(
     selem = constant_selem(weights, threshold=threshold)
     size = selem.sum(-1).astype(weights.dtype)
     theta = jnp.maximum(jnp.where(selem, weights, 0).sum(-1) / size, 0)
-    projected = theta[..., None] * selem
+    projected = jnp.where(selem, theta[..., None], 0)
     distance = jnp.linalg.norm(weights - projected, axis=-1)
     # An erosion by theta 1_S has its bias between (|S| - 1) theta and |S| theta, a dilation between
     # 0 and theta.

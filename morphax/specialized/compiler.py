@@ -90,7 +90,7 @@ class Specialized:
         Raises:
             ValueError: if `x` has another shape or dtype.
         """
-        x = x if isinstance(x, jax.Array) else np.asarray(x)
+        x = x if isinstance(x, jax.Array) else bit_arrays.native(np.asarray(x))
         program, layout = self.wiring.program, self.wiring.layout
         if x.dtype == np.bool_:
             is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape

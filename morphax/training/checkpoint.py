@@ -251,7 +251,7 @@ def _orbax() -> Any:
     try:
         import orbax.checkpoint as ocp
     except ImportError as error:
-        raise _checks.extra("orbax-checkpoint", "checkpoint") from error
+        raise _checks.extra("orbax-checkpoint", "checkpoint", error) from error
     return ocp
 
 

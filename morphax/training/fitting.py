@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from morphax import _checks
+from morphax.morphology import bit_arrays
 from morphax.training import distributed
 from morphax.training.loop import Record, Run, TrainState, drive
 from morphax.training.options import RunOptions
@@ -89,6 +90,7 @@ def fit(
         >>> [record["step"] for record in done.history]
         [2, 4]
     """
+    params, train, valid = jax.tree.map(bit_arrays.native, (params, train, valid))
     low = -1 if is_symmetric(params) else 0
     _check_data("train", train, low)
     _check_data("valid", valid, low)
@@ -153,6 +155,7 @@ def fit_stream(
         >>> int(done.state.step)
         4
     """
+    params, valid = jax.tree.map(bit_arrays.native, (params, valid))
     low = -1 if is_symmetric(params) else 0
     _check_data("valid", valid, low)
     evaluate = evaluate or make_evaluate(apply)
@@ -170,7 +173,7 @@ def fit_stream(
             stream.append(batches(int(state.step)))
         values: list[jax.Array] = []
         for _ in range(log_every):
-            batch = next(stream[0])
+            batch = jax.tree.map(bit_arrays.native, next(stream[0]))
             if not values:
                 _check_data("batches", batch, low)
             batch = batch if mesh is None else distributed.rows_of_process(mesh, batch)

@@ -71,11 +71,36 @@ def make_step(
 
     def train_step(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
         value, gradient = jax.value_and_grad(total)(state.params, *batch, state.step)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params, opt_state = descend(optimizer, gradient, state.opt_state, state.params)
         return TrainState(params, opt_state, state.step + 1), value
 
     return train_step
+
+
+def descend(
+    optimizer: optax.GradientTransformation, gradient: Any, opt_state: Any, params: Any
+) -> tuple[Any, Any]:
+    """Take one step of an Optax optimizer, under strict dtype promotion too.
+
+    Args:
+        optimizer: any Optax transformation.
+        gradient: of the loss, a tree like `params`.
+        opt_state: of the optimizer.
+        params: params tree.
+
+    Returns:
+        The new params and the new state of the optimizer.
+
+    Example:
+        >>> optimizer = optax.sgd(0.5)
+        >>> params, _ = descend(optimizer, jnp.ones(2), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
+        >>> params.tolist()
+        [-0.5, -0.5]
+    """
+    # Optax itself mixes dtypes (counts of steps with decay rates), so it cannot run strictly.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
 
 
 def is_symmetric(params: Any) -> bool:
@@ -105,11 +130,14 @@ def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.
         >>> as_unit(lambda params, x: x, [], x, ~x)[1].tolist()
         [[1.0, 1.0]]
     """
-    if not is_symmetric(params):
-        return apply(params, x.astype(jnp.float32)), y.astype(jnp.float32)
-    x = 2 * x.astype(jnp.float32) - 1 if x.dtype == bool else x
-    target = y.astype(jnp.float32) if y.dtype == bool else (y + 1) / 2
-    return (apply(params, x) + 1) / 2, target
+    if is_symmetric(params):
+        x = 2 * x.astype(jnp.float32) - 1 if x.dtype == bool else x
+        target = y.astype(jnp.float32) if y.dtype == bool else (y + 1) / 2
+        prediction = (apply(params, x) + 1) / 2
+    else:
+        prediction, target = apply(params, x.astype(jnp.float32)), y.astype(jnp.float32)
+    dtype = jnp.promote_types(prediction.dtype, target.dtype)
+    return prediction.astype(dtype), target.astype(dtype)
 
 
 def crop_border(images: Any, frame: tuple[int, int]) -> Any:

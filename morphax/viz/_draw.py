@@ -18,7 +18,7 @@ def figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise _checks.extra("matplotlib", "viz") from error
+        raise _checks.extra("matplotlib", "viz", error) from error
     return Figure
 
 

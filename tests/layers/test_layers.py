@@ -162,7 +162,7 @@ def by_hand(node, x):
 
 
 def test_optimizer_steps_in_nnx(images):
-    """Optax on the state of a model (flax's `nnx.Optimizer` unpacks nodes after its first step)."""
+    """Optax on the state of a model."""
     graphdef, before = nnx.split(
         layers.BiMoNN(list(CHANNELS), kernel_size=3, border="constant", rngs=nnx.Rngs(1))
     )

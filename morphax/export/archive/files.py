@@ -20,6 +20,7 @@ import numpy as np
 
 from morphax import _checks, _files
 from morphax.export.archive import _header, _tree, container
+from morphax.morphology import bit_arrays
 from morphax.program import Program, build, run
 from morphax.program.validate import ARRAYS, check_program
 
@@ -74,7 +75,7 @@ class Archive:
         Raises:
             ValueError: if the images have another shape or dtype, or hold NaN.
         """
-        x, thresholds = np.asarray(images), self.thresholds
+        x, thresholds = bit_arrays.native(np.asarray(images)), self.thresholds
         expected = f"shape (N, {', '.join(map(str, self.image_shape))})"
         is_batch = x.ndim > 0 and x.shape[1:] == self.image_shape
         _checks.require(is_batch, "images", expected, x.shape)

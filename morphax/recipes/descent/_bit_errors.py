@@ -132,7 +132,7 @@ def _count(violated: jax.Array, negated: jax.Array, block: Block) -> jax.Array:
     out = jnp.where(negated, violated, ~violated)
     wrong = (out ^ block.y) & block.counts
     return jnp.stack(
-        [lax.population_count(wrong & part).astype(jnp.int32).sum() for part in (out, ~out)]
+        [lax.population_count(wrong & part).sum(dtype=jnp.int32) for part in (out, ~out)]
     )
 
 

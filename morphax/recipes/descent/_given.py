@@ -7,6 +7,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.data.possible import LabelNoise, label_noise
+from morphax.morphology import bit_arrays
 
 
 class Given(NamedTuple):
@@ -71,7 +72,10 @@ def checked(name: str, pairs: Sequence[Any], side: int) -> Given:
 
 def _array_or_list(name: str, part: Any) -> list[np.ndarray]:
     """Return the images of one part, one by one."""
-    images = [np.asarray(one) for one in (np.asarray(part) if hasattr(part, "dtype") else part)]
+    images = [
+        bit_arrays.native(np.asarray(one))
+        for one in (np.asarray(part) if hasattr(part, "dtype") else part)
+    ]
     for image in images:
         expected = "bool images (threshold them, e.g. images > 127)"
         _checks.require(image.dtype == bool, name, expected, f"dtype {image.dtype}")

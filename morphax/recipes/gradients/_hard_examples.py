@@ -59,7 +59,7 @@ def make_mine(
             squares = crop_border((prediction - target) ** 2, frame).reshape(BLOCK, -1)
             # A sum would be fused with the threshold function, which XLA on CPU then computes pixel
             # by pixel, not in vectors: twice the time of the draw. It does not fuse a product.
-            return squares @ jnp.ones(squares.shape[1])
+            return squares @ jnp.ones(squares.shape[1], squares.dtype)
 
         error = jax.lax.map(errors, jnp.arange(0, pool, BLOCK)).reshape(-1)
         share = (error + 1e-20) / (error + 1e-20).sum()

@@ -21,6 +21,7 @@ from morphax.recipes.gradients.operators import PULL, SCALES
 from morphax.training import transforms
 from morphax.training.loop import Run, TrainState, drive
 from morphax.training.options import Record, RunOptions
+from morphax.training.steps import descend
 
 BETA = 0.5
 """Beta of the F-measure of a single map: below 1, precision counts more than recall."""
@@ -74,9 +75,12 @@ def _make_program(
 
         def loss(params: Any, drawn: jax.Array, step: jax.Array) -> jax.Array:
             is_open = ~covered[drawn]
-            prediction = models.bimonn(params, images[drawn].astype(jnp.float32)) * is_open
+            prediction = models.bimonn(params, images[drawn].astype(jnp.float32))
+            prediction = jnp.where(is_open, prediction, 0)
             measure = metrics.f_measure(prediction, targets[drawn] & is_open, beta=beta)
-            pull = PULL * jnp.clip(2 * step / steps - 1, 0, 1)  # in the second half
+            pull = PULL * jnp.clip(
+                2 * step.astype(jnp.float32) / steps - 1, 0, 1
+            )  # in the second half
             return jnp.log(1 - measure + FLOOR) + pull * regularizers.constant(params)
 
         def body(_: Any, carry: Any) -> Any:
@@ -84,12 +88,11 @@ def _make_program(
             step_key = jax.random.fold_in(key, state.step)
             drawn = jax.random.randint(step_key, (batch_size,), 0, len(images))
             value, gradient = jax.value_and_grad(loss)(state.params, drawn, state.step)
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            params, opt_state = descend(optimizer, gradient, state.opt_state, state.params)
             return TrainState(params, opt_state, state.step + 1), total + value
 
         state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros(())))
-        return state, total / count
+        return state, total / count.astype(jnp.float32)
 
     return Program(optimizer, steps, advance)
 
@@ -194,10 +197,11 @@ def random_map(key: jax.Array, one: Any) -> Any:
     for depth, layer in enumerate(one):
         node = layer["bise"]
         rows, columns = node.weight.shape[:2]
-        y = jnp.arange(rows)[:, None] - rows // 2
-        x = jnp.arange(columns)[None, :] - columns // 2
+        dtype = node.weight.dtype
+        y = jnp.arange(rows, dtype=dtype)[:, None] - rows // 2
+        x = jnp.arange(columns, dtype=dtype)[None, :] - columns // 2
         bell = jnp.exp(-(y**2 + x**2) / (2 * WIDTH**2))[:, :, None, None]
-        draw = jax.random.uniform(jax.random.fold_in(key, depth), node.weight.shape)
+        draw = jax.random.uniform(jax.random.fold_in(key, depth), node.weight.shape, dtype)
         weight = jnp.clip(draw * bell * (0.5 / (draw * bell).mean()), 0, 1)
         bias = (QUANTILES[depth] - 0.5) * weight.sum((0, 1))  # centred
         layers.append({"bise": BiSE(weight, bias, jnp.full_like(node.scale, SCALES[0]), node.spec)})

@@ -340,9 +340,11 @@ def _loss(steps: int, frame: tuple[int, int], *, by_kind: bool) -> Loss:
             kinds = [changed, ~changed]
             if by_kind:
                 kinds = [part & side for part in kinds for side in (after, ~after)]
-            weight = sum(jnp.where(k, 1 / jnp.maximum(k.mean(), 1e-2), 0.0) for k in kinds)
+            means = [k.mean(dtype=error.dtype) for k in kinds]
+            shares = [jnp.maximum(mean, 1e-2) for mean in means]
+            weight = sum(jnp.where(k, 1 / s, 0.0) for k, s in zip(kinds, shares, strict=True))
             error = error * weight / len(kinds)
-        done = jnp.minimum(step / (0.75 * steps), 1)
+        done = jnp.minimum(step.astype(error.dtype) / (0.75 * steps), 1)
         return jnp.log(error.mean() + high * (low / high) ** done)
 
     return loss

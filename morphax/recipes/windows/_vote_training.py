@@ -17,6 +17,7 @@ import optax
 
 from morphax.classification.clauses import fires
 from morphax.data.window_patterns import Patterns
+from morphax.training.steps import descend
 
 _SHARPNESS, _SLOPE = 4.0, 2.0  # t and p
 _BOUND = 1.5  # largest |q|: no literal is ever far from a change
@@ -143,11 +144,11 @@ def _drawing(patterns: Patterns) -> tuple[Any, jax.Array]:
 
 def _logits(params: Any, x: jax.Array) -> jax.Array:
     soft = jax.nn.sigmoid(_SHARPNESS * params["q"])
-    bits = (params["q"] > 0) + soft - jax.lax.stop_gradient(soft)
+    bits = (params["q"] > 0).astype(soft.dtype) + soft - jax.lax.stop_gradient(soft)
     held, broken = jnp.split(bits, 2)
     # Pixels that must be set and are not, and the other way round, in one product.
     violated = x @ (broken - held) + held.sum(0)[None]
-    return fires(violated, jnp.asarray(_SLOPE)) @ params["votes"] * _GAIN + params["bias"]
+    return fires(violated, jnp.float32(_SLOPE)) @ params["votes"] * _GAIN + params["bias"]
 
 
 @cache
@@ -166,13 +167,14 @@ def _train(n: int, clauses: int, steps: int, flip: float) -> Any:
         def step(state: Any, number: jax.Array) -> Any:
             params, opt_state = state
             keys = jax.random.split(jax.random.fold_in(key, number))
-            drawn = jnp.searchsorted(chances, jax.random.uniform(keys[0], (_BATCH,)) * chances[-1])
+            drawn = jnp.searchsorted(
+                chances, jax.random.uniform(keys[0], (_BATCH,), chances.dtype) * chances[-1]
+            )
             x = bits[drawn]
             if flip:
                 x ^= jax.random.bernoulli(keys[1], flip, x.shape)
             gradient = jax.grad(loss)(params, x.astype(jnp.float32), target[drawn], weight[drawn])
-            updates, opt_state = optimizer.update(gradient, opt_state, params)
-            params: Any = optax.apply_updates(params, updates)
+            params, opt_state = descend(optimizer, gradient, opt_state, params)
             return ({**params, "q": jnp.clip(params["q"], -_BOUND, _BOUND)}, opt_state), None
 
         return jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(steps))[0][0]
