@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ def heading(title: str, document: Mapping[str, Any], command: str = "") -> str:
     The command is the one that was recorded, or that of the benchmark without options.
     """
     about = document["metadata"]
-    command = command or about.get("command") or f"python benchmarks/{about['benchmark']}.py"
+    command = command or about.get("command") or _command(about["benchmark"])
     return f"## {title}\n`{command}`\n{where(document)}"
 
 
@@ -96,3 +97,8 @@ def note(about: Mapping[str, Any]) -> str:
 def left_out(document: Mapping[str, Any]) -> str:
     """Return a sentence on the contenders that a benchmark skipped."""
     return f"Left out: {'; '.join(document['skipped']) or 'nothing'}."
+
+
+def _command(benchmark: str) -> str:
+    """Return the command that runs a benchmark with its defaults."""
+    return shlex.join(["python", f"benchmarks/{benchmark}.py"])
