@@ -28,6 +28,11 @@ def example():
     return load_example("export_operator")
 
 
+def pbm():
+    """The module of the example for PBM images."""
+    return load_example("_c_program")
+
+
 @pytest.fixture(autouse=True)
 def modules(monkeypatch):
     """The path and the module that the example adds for itself are gone afterwards."""
@@ -91,7 +96,7 @@ def test_archive_is_exported_as_it_is(tmp_path, capsys):
     assert result["bits_that_differ"]["compiled C program"] == 0
     shape = (100, 1, 20, 37)
     images, made = (
-        example().from_pbm((out / name).read_bytes(), shape)[:, 0, :, :, None]
+        pbm().from_pbm((out / name).read_bytes(), shape)[:, 0, :, :, None]
         for name in ("test.pbm", "result.pbm")
     )
     assert np.array_equal(made, morphax.load(out / "model.npz").run(images))
@@ -119,10 +124,10 @@ def test_pbm_is_what_pillow_writes(tmp_path, rng):
     for plane in planes:
         Image.fromarray(~plane).save(tmp_path / "one.pbm")
         written += (tmp_path / "one.pbm").read_bytes()
-    assert example().to_pbm(planes) == written
-    assert np.array_equal(example().from_pbm(written, planes.shape), planes)
+    assert pbm().to_pbm(planes) == written
+    assert np.array_equal(pbm().from_pbm(written, planes.shape), planes)
     with pytest.raises(ValueError):
-        example().from_pbm(written[:-1], planes.shape)
+        pbm().from_pbm(written[:-1], planes.shape)
 
 
 @pytest.mark.parametrize("smoke", [False, True])

@@ -15,6 +15,8 @@ EXAMPLES = ROOT / "examples"
 @cache
 def load_example(name: str) -> ModuleType:
     """Import `examples/NAME.py` as the module `NAME_example`; importing has no side effects."""
+    if str(EXAMPLES) not in sys.path:  # as for a script, which imports what is beside it
+        sys.path.insert(0, str(EXAMPLES))
     spec = spec_from_file_location(f"{name}_example", EXAMPLES / f"{name}.py")
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look for the module of their annotations
