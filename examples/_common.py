@@ -1,7 +1,8 @@
 """Pieces that the examples share: command lines, data sets, whole files, states of a run.
 
 `python examples/NAME.py` finds this module beside the script. What every result says about its
-origin (`metadata`) and the format of its rows (`write_rows`) are those of the benchmarks.
+origin (`metadata`) and the format of its rows (`write_rows`) are those of the benchmarks, whose
+package `_lib` can be imported once this module is.
 """
 
 import argparse
@@ -29,6 +30,7 @@ __all__ = [
     "certified_share",
     "command",
     "fill",
+    "flag",
     "load",
     "metadata",
     "odd",

@@ -1,29 +1,36 @@
 # %% [markdown]
 # # Learn to find strokes in noise: a union of openings
 #
-# Noisti (arXiv 2401.03830): sticks in three directions, drowned in noise; the target is the clean
-# drawing, which is not the output of any operator. A union of three openings by sticks comes close, and
-# is what a BiMoNN of channels [1, 3, 1] can express. `recipes.learn_union` learns the three maps one
-# after the other; why: docs/notes/learning.md.
+# Noisti (arXiv 2401.03830): sticks in three directions under strong noise. The target is the clean
+# drawing, which is not the output of any operator. A union of three openings by sticks comes close,
+# and a BiMoNN of channels [1, 3, 1] can express it. `recipes.learn_union` learns the three maps one
+# after the other; docs/notes/learning.md says why.
 #
-#     python examples/denoise.py                 # five seeds
-#     python examples/denoise.py --smoke         # seconds; its figures mean nothing
+#     python examples/denoise.py              # five seeds
+#     python examples/denoise.py --smoke      # seconds; its figures mean nothing
 #
 # It needs `pip install 'morphax[examples]'`.
 
 # %%
 import argparse
-import os
-import shlex
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _common import (
+    UNUSABLE,
+    at_least,
+    command,
+    fill,
+    metadata,
+    new_parser,
+    refuse,
+    write,
+    write_rows,
+)
 
 import morphax
 from morphax import data, viz
@@ -34,9 +41,6 @@ from morphax.objectives import metrics
 from morphax.program import build
 from morphax.recipes import Learned, learn_union
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from _lib import common
-
 DIRECTIONS = {"vertical": 90, "horizontal": 0, "diagonal": 135}
 SIZE = 5  # pixels of the sticks of the hand-made operator, and side of the windows
 
@@ -46,7 +50,7 @@ SIZE = 5  # pixels of the sticks of the hand-made operator, and side of the wind
 
 # %%
 def by_hand(images: jax.Array) -> jax.Array:
-    """Union of the openings by the three sticks of five pixels: bool `(N, H, W, 1)` to the same."""
+    """Return the union of the openings by the three sticks, bool `(N, H, W, 1)` as the images."""
     planes = images[..., 0]
     opened = [
         operators.opening(planes, elements.stick(SIZE, angle)) for angle in DIRECTIONS.values()
@@ -54,19 +58,21 @@ def by_hand(images: jax.Array) -> jax.Array:
     return jnp.stack(opened).any(0)[..., None]
 
 
+def pixels_of(selem: np.ndarray) -> np.ndarray:
+    """Return the pixels of a structuring element, counted from its first row and column."""
+    pixels = np.argwhere(selem)
+    return pixels - pixels.min(0) if len(pixels) else pixels
+
+
 def sticks_found(binary: Any) -> list[str]:
-    """Directions of the maps whose erosion is by the whole stick, wherever it lies in the window."""
-    found = []
-    for i in range(np.asarray(binary[0]["bise"].selem).shape[-1]):
-        selem = np.asarray(morphax.structuring_element(binary[0]["bise"], 0, i))
-        pixels = np.argwhere(selem) - np.argwhere(selem).min(0) if selem.any() else selem
+    """Return the directions of the maps that erode by a whole stick, anywhere in the window."""
+    bank, directions = binary[0]["bise"], set()
+    for i in np.flatnonzero(np.asarray(bank.erosion[0])):
+        pixels = pixels_of(np.asarray(morphax.structuring_element(bank, 0, int(i))))
         for name, angle in DIRECTIONS.items():
-            stick = np.argwhere(elements.stick(SIZE, angle))
-            if bool(binary[0]["bise"].erosion[0, i]) and np.array_equal(
-                pixels, stick - stick.min(0)
-            ):
-                found.append(name)
-    return sorted(set(found))
+            if np.array_equal(pixels, pixels_of(elements.stick(SIZE, angle))):
+                directions.add(name)
+    return sorted(directions)
 
 
 # %% [markdown]
@@ -75,7 +81,7 @@ def sticks_found(binary: Any) -> list[str]:
 
 # %%
 def judge(learned: Learned, test: tuple, seed: int, seconds: float) -> dict[str, Any]:
-    """A row of the table, on images that no one has seen."""
+    """Return a row of the table, on images that training has not seen."""
     noisy, clean = test
     predicted = models.bimonn(learned.params, noisy.astype(jnp.float32)) > 0.5
     binary = models.bimonn(learned.binary, noisy)
@@ -98,12 +104,16 @@ def judge(learned: Learned, test: tuple, seed: int, seconds: float) -> dict[str,
 
 
 def gallery(test: tuple, binary: Any) -> Any:
-    """Noisy, clean, by hand and learned, for three images."""
+    """Draw three images: noisy, clean, by hand and learned."""
     from matplotlib.figure import Figure
 
     noisy, clean = (part[:3] for part in test)
-    pictures = {"noisy": noisy, "clean": clean, "by hand": by_hand(noisy),
-                "learned, binary": models.bimonn(binary, noisy)}  # fmt: skip
+    pictures = {
+        "noisy": noisy,
+        "clean": clean,
+        "by hand": by_hand(noisy),
+        "learned, binary": models.bimonn(binary, noisy),
+    }
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     axes = figure.subplots(len(noisy), len(pictures), squeeze=False)
     for row, (name, images) in enumerate(pictures.items()):
@@ -122,14 +132,13 @@ def gallery(test: tuple, binary: Any) -> Any:
 
 # %%
 def main(argv: list[str] | None = None) -> int:
-    """Learn from several seeds, print the table, write JSON and figures; returns the exit status."""
+    """Learn from several seeds, print the table, write JSON and figures; return the exit status."""
     args = parse(argv)
     try:
         viz.require_matplotlib()
         args.out.mkdir(parents=True, exist_ok=True)
-    except (ImportError, OSError) as error:
-        print(f"denoise: {error}", file=sys.stderr)
-        return 2
+    except UNUSABLE as error:
+        return refuse("denoise", error)
     size = (24, 24) if args.smoke else (70, 70)
     shapes = 5 if args.smoke else 30
     counts = (64, 16, 16) if args.smoke else (4096, 128, 500)
@@ -138,59 +147,57 @@ def main(argv: list[str] | None = None) -> int:
         for i, count in enumerate(counts)
     )
     options = {"steps": 20, "starts": 2, "joint_steps": 20} if args.smoke else {}
-    about = common.metadata("denoise", unit="Dice", reference="the operator made by hand",
-                            smoke=args.smoke)  # fmt: skip
-    words = ["python", "examples/denoise.py", "--seeds", str(args.seeds), *["--smoke"] * args.smoke]
-    about["command"] = shlex.join(words)
-    print(
-        f"{'seed':>4} {'noisy':>7} {'by hand':>8} {'float':>7} {'binary':>7} {'certified':>9}  sticks"
+    about = metadata(
+        "denoise", unit="Dice", reference="the operator made by hand", smoke=args.smoke
     )
-    rows, best = [], None
+    about["command"] = command("denoise", {"seeds": args.seeds, "smoke": args.smoke})
+    print(" ".join(f"{name:>{width}}" for name, width in COLUMNS.items()), " sticks")
+    rows, results = [], []
     for seed in range(args.seeds):
-        began = time.perf_counter()
+        start = time.perf_counter()
         learned = learn_union(jax.random.key(seed), train, valid=valid, kernel_size=SIZE, **options)
-        row = judge(learned, test, seed, time.perf_counter() - began)
-        rows.append(row)
-        print(f"{seed:>4} {row['noisy']:>7.4f} {row['by_hand']:>8.4f} {row['float']:>7.4f} "
-              f"{row['binary']:>7.4f} {row['certified']:>9.2f}  {', '.join(row['sticks']) or '-'}"
-              f"{'' if row['exact'] else '  (network not certified)'}", flush=True)  # fmt: skip
-        common.write_rows(args.out / "denoise.json", about, rows)
-        if best is None or row["binary"] > best[0]:
-            best = (row["binary"], learned)
-    assert best is not None
-    binary = best[1].binary
+        results.append(learned)
+        rows.append(judge(learned, test, seed, time.perf_counter() - start))
+        say(rows[-1])
+        write_rows(args.out / "denoise.json", about, rows)
+
+    # The seed that is best on the test images is shown; the table has all of them.
+    best = results[max(range(args.seeds), key=lambda i: rows[i]["binary"])]
     figures = {
-        "denoise.png": gallery(test, binary),
-        "denoise_network.png": viz.network_figure((models.bimonn, binary, (1, *size, 1))),
+        "denoise.png": gallery(test, best.binary),
+        "denoise_network.png": viz.network_figure((models.bimonn, best.binary, (1, *size, 1))),
     }
     for name, figure in figures.items():
-        save(args.out / name, lambda path, figure=figure: figure.savefig(path, dpi=90))
-    morphax.save(args.out / "model.npz", binary, apply=models.bimonn, input_shape=(1, *size, 1))
-    print(explain(build(models.bimonn, binary, (1, *size, 1))))
+        write(args.out / name, lambda path, figure=figure: figure.savefig(path, dpi=90))
+    shape = (1, *size, 1)
+    morphax.save(args.out / "model.npz", best.binary, apply=models.bimonn, input_shape=shape)
+    print(explain(build(models.bimonn, best.binary, shape)))
     print(f"\nWritten to {args.out}: denoise.json, {', '.join(figures)}, model.npz (the best seed)")
-    if best[1].warning:
-        print(f"WARNING: {best[1].warning}", file=sys.stderr)
-    return 1 if best[1].warning and not args.smoke else 0
+    if best.warning:
+        print(f"WARNING: {best.warning}", file=sys.stderr)
+    return 1 if best.warning and not args.smoke else 0
 
 
-def save(path: Path, write: Callable[[Path], object]) -> None:
-    """Write under another name, then rename: the file is there as a whole or not at all."""
-    temporary = path.with_name(f"tmp-{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
+COLUMNS = {"seed": 4, "noisy": 7, "by hand": 8, "float": 7, "binary": 7, "certified": 9}
+
+
+def say(row: dict[str, Any]) -> None:
+    """Print a row."""
+    dice = f"{row['noisy']:>7.4f} {row['by_hand']:>8.4f} {row['float']:>7.4f} {row['binary']:>7.4f}"
+    sticks = ", ".join(row["sticks"]) or "-"
+    note = "" if row["exact"] else "  (network not certified)"
+    print(f"{row['seed']:>4} {dice} {row['certified']:>9.2f}  {sticks}{note}", flush=True)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Options, checked."""
-    parser = argparse.ArgumentParser(description="Learn to denoise sticks by a union of openings.")
-    parser.add_argument("--seeds", type=int, help="how many (5)")
-    parser.add_argument("--out", type=Path, default=Path("out/denoise"), help="for the results")
-    parser.add_argument("--smoke", action="store_true", help="a tiny run")
+    """Return the checked options."""
+    parser = new_parser(
+        "denoise", "Learn to denoise sticks by a union of openings.", data_dir=False
+    )
+    parser.add_argument("--seeds", type=int, help="number of seeds to learn from (5)")
     args = parser.parse_args(argv)
-    if args.seeds is None:
-        args.seeds = 1 if args.smoke else 5
-    if args.seeds < 1:
-        parser.error(f"--seeds: expected 1 or more, got {args.seeds}")
+    fill(args, seeds=(1, 5))
+    at_least(parser, args, seeds=1)
     return args
 
 

@@ -2,11 +2,11 @@
 # # From pairs of images to a C program
 #
 # A network learns an operator, is certified and binarized. Its bits are saved, written as C and
-# compiled by the C compiler of the system. The compiled program needs neither morphax nor Python. It
-# runs on the test images, and every bit is compared with the network's.
+# compiled by the C compiler of the system. The compiled program needs neither morphax nor Python.
+# It runs on the test images, and every bit is compared with the network's.
 #
 #     python examples/export_operator.py --pairs DIR     # your own input/*.png and target/*.png
-#     python examples/export_operator.py                 # generated images, opening by a disk, 1 minute
+#     python examples/export_operator.py                 # generated images, 1 minute
 #     python examples/export_operator.py --archive out/learn_operator/model.npz     # no training
 #
 # It needs `pip install 'morphax[examples]'` and one of cc, gcc, clang. The exit status is
@@ -285,13 +285,11 @@ def report(out: Path, result: dict[str, Any]) -> None:
     if (right := result["images_equal_to_target"]) is not None:
         print(f"On {right} of {count} images, no pixel is wrong; Dice {result['dice']:.6f}.")
     proofs = {
-        True: "Certified: on every binary image, the binary network gives the output of the trained "
-        "one.",
+        True: "Certified: on every binary image, the binary network equals the trained one.",
         False: "Not certified: the binary network is only the nearest to the trained one.",
+        None: "The archive does not tell whether its network is certified.",
     }
-    print(
-        proofs.get(result["exact"], "The archive does not tell whether its network is certified.")
-    )
+    print(proofs.get(result["exact"], proofs[None]))
     if not result["not_compiled"]:
         verdict = "NOT" if result["bits_that_differ"][COMPILED] else "exactly"
         print(f"The compiled program gives {verdict} the network's bits. Try it:")

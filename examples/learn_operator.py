@@ -112,9 +112,9 @@ def recovered(binary: Any, known: list[tuple[str, np.ndarray]]) -> bool:
 # ## The result
 #
 # `model.npz` is an archive (`docs/format.md`): bits and wiring, for images of the size of the test
-# images. `morphax.load("model.npz").run(images)` runs it without any model code, and `np.load` reads
-# it; `.params` is for `models.bimonn`, on images of any size. `result.json` holds the figures of
-# merit and what is needed to repeat the run.
+# images. `morphax.load("model.npz").run(images)` runs it without any model code, and `np.load`
+# reads it; `.params` is for `models.bimonn`, on images of any size. `result.json` holds the figures
+# of merit and what is needed to repeat the run.
 
 
 # %%

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # Segment cell nuclei: gray level sets in, mask out, binary throughout
 #
-# Fluorescence images of nuclei (BBBC038, 334 of 256x256) become binary channels: level sets of brightness
-# relative to Otsu's threshold. A BiMoNN (a layer of intersections, a layer that unites them, each input
-# through a learned window) makes the mask. It is trained on its bits along the gradient
-# (`recipes.learn_bits`), so every network on the way is certified. Choices are made on held-out training
-# images; the test images are looked at once, at the end.
+# Fluorescence images of nuclei (BBBC038, 334 of 256x256) become binary channels: level sets of
+# brightness relative to Otsu's threshold. A BiMoNN (a layer of intersections, a layer that unites
+# them, each input through a learned window) computes the mask. It is trained on its bits along the
+# gradient (`recipes.learn_bits`), so every network on the way is certified. Choices are made on
+# held-out training images; the test images are looked at once, at the end. `_nuclei_network.py` has
+# the level sets, the network and its training, `_otsu_rules.py` the rules to compare with.
 #
-#     python examples/segment_nuclei.py --data-dir DIR      # or MORPHAX_DATA; about 10 minutes on a core
-#     python examples/segment_nuclei.py --smoke             # seconds, on made-up images
+#     python examples/segment_nuclei.py --data-dir DIR    # or MORPHAX_DATA; about 10 minutes
+#     python examples/segment_nuclei.py --smoke           # seconds, on generated images
 #
-# It needs `pip install 'morphax[examples]'`. What was tried and what failed: docs/notes/images.md.
+# It needs `pip install 'morphax[examples]'`. What was tried and failed: docs/notes/images.md.
 
 # %%
 import argparse
@@ -18,190 +19,144 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
+from _common import (
+    UNUSABLE,
+    at_least,
+    certified_share,
+    command,
+    fill,
+    flag,
+    metadata,
+    new_parser,
+    odd,
+    refuse,
+    write,
+    write_rows,
+)
+from _lib import small_cnn
+from _nuclei_network import LEVELS, NAMES, attempt, cut_out, learn, level_sets, predict, start
+from _otsu_rules import hand_made, score
 
 import morphax
 from morphax import data, realize, viz
-from morphax.data.otsu import otsu, relative_brightness, root_otsu
+from morphax.data.otsu import relative_brightness
 from morphax.explain import explain
-from morphax.morphology import elements, levelsets
 from morphax.neurons import models
-from morphax.neurons.nodes import BinaryBiSE, Spec
-from morphax.objectives import regularizers
 from morphax.program import build
-from morphax.recipes import learn_bits
-from morphax.training import fit, json_text, make_evaluate, transforms
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from _lib import common, small_cnn
 
 # %% [markdown]
-# ## Brightness-independent level sets
-#
-# Images differ in brightness by a factor of five, so levels are multiples of Otsu's threshold of the square
-# roots: of the whole *image*, and of the 64x64 tiles around the pixel (the *place*).
+# ## Rows of the table
+
 
 # %%
-LEVELS = {"image": (0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.8, 2.4, 3.3),
-          "place": (0.8, 1.0, 1.15, 1.3, 1.5, 1.8)}  # fmt: skip
-NAMES = [f"{gray} ≥ {level:g}" for gray, levels in LEVELS.items() for level in levels]
-BEFORE_PLACE = len(LEVELS["image"])
+class Split(NamedTuple):
+    """Hold one part of the data: gray images and masks, relative brightness and its level sets."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    grays: np.ndarray
+    sets: np.ndarray
 
 
-def level_sets(grays: np.ndarray) -> np.ndarray:
-    """The binary channels, bool `(N, H, W, len(NAMES))`."""
-    parts = [
-        levelsets.decompose(grays[..., [i]], np.float32([row]))
-        for i, row in enumerate(LEVELS.values())
+def new_split(images: np.ndarray, masks: np.ndarray) -> Split:
+    """Return a part of the data with its level sets."""
+    grays = relative_brightness(images)
+    return Split(images, masks, grays, level_sets(grays))
+
+
+def row(
+    method: str, binary: float | None, held: float, parameters: int, **more: Any
+) -> dict[str, Any]:
+    """Return one row of the table; what does not apply is None."""
+    columns = {"float": None, "certified": None, "exact": None, "gap": None}
+    columns |= {"binary": binary, "held_out": held, "parameters": int(parameters)}
+    return {"method": method, **columns, **more}
+
+
+def say(each: dict[str, Any]) -> str:
+    """Return a row as text."""
+    shown = [
+        f"{name} {'   -  ' if each[name] is None else format(each[name], '.4f')}"
+        for name in ("float", "binary", "certified", "held_out")
     ]
-    return np.concatenate([np.asarray(part) for part in parts], -1)
+    return f"{each['method']:42s} {'  '.join(shown)}  {each['parameters']} parameters"
 
 
-def cut_out(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """One random crop of every image; the same places for any images of that shape."""
-    rng = np.random.default_rng(1)
-    corners = rng.integers(0, np.array(images.shape[1:3]) - size + 1, (len(images), 2))
-    x, y = (np.stack([image[r : r + size, c : c + size] for image, (r, c) in zip(part, corners, strict=True)])
-            for part in (images, masks))  # fmt: skip
-    return x, y
-
-
-def score(prediction: Any, masks: np.ndarray) -> float:
-    """Mean Dice over images."""
-    found, axes = np.asarray(prediction), (1, 2, 3)
-    total = found.sum(axes) + masks.sum(axes)
-    return float(np.where(total, 2 * (found & masks).sum(axes) / np.maximum(total, 1), 1).mean())
-
-
-# %% [markdown]
-# ## Without a network: Otsu, and what a factor or an opening or closing adds
-
-
-# %%
-def thresholds(images: np.ndarray, method: Any) -> np.ndarray:
-    """One threshold an image, `(N, 1, 1, 1)`."""
-    return np.array([method(image) for image in images])[:, None, None, None]
-
-
-def hand_made(fitted: tuple, *, few: bool) -> dict[str, Any]:
-    """Name -> function of images, with the parameters that are best on the fitted images."""
-    made = {"Otsu's threshold": lambda x: x >= thresholds(x, otsu)}
-    plain = made["Otsu's threshold"](fitted[0])
-    shapes = {f"disk({n})": elements.disk(n) for n in ((3,) if few else (3, 5, 7))}
-
-    def after(operation: str, shape: str) -> Any:
-        operator = jax.jit(lambda x: data.target(x, operation, shapes[shape]))
-        return lambda x: np.asarray(operator(x))
-
-    found = {f"Otsu, then the best {operation} by {shape}": after(operation, shape)
-             for operation in ("opening", "closing") for shape in shapes}  # fmt: skip
-    best = max(found, key=lambda name: score(found[name](plain), fitted[1]))
-    made[best] = lambda x: found[best](x >= thresholds(x, otsu))
-    for name, method in (("Otsu", otsu), ("root Otsu", root_otsu)):
-        at = thresholds(fitted[0], method)
-        factors = np.arange(0.5, 1.6, 0.05)
-        factor = max(factors, key=lambda f: score(fitted[0] >= f * at, fitted[1]))
-        made[f"best factor: {factor:.2f} x {name}"] = (
-            lambda x, method=method, factor=factor: x >= factor * thresholds(x, method))  # fmt: skip
-    return made
-
-
-# %% [markdown]
-# ## The network, and its start
-#
-# Every map of the first layer is an intersection of level sets, each seen through its window; the second
-# layer unites the maps through windows of its own. At the start all windows are one pixel and all maps lie
-# within the first, `image >= 1.15`: the start is that one threshold. In the first two maps higher levels
-# are complemented: a dilation of a complement takes away what is near something much brighter.
-
-
-# %%
-def start(rng: np.random.Generator, maps: int, size: int) -> list[dict[str, BinaryBiSE]]:
-    """The binary network `image >= 1.15`, with idle maps that begin at random stricter levels."""
-    channels, base = len(NAMES), NAMES.index("image ≥ 1.15")
-    used, flip = np.zeros((channels, maps), bool), np.zeros((channels, maps), bool)
-    used[base] = True
-    for m in range(1, maps):
-        stricter = (
-            (base + 1, base + 2) if m == 1 else (channels - 1, channels - 2, channels - 3, base + 3)
+def rule_rows(rules: dict[str, Any], test: Split, held: Split) -> list[dict[str, Any]]:
+    """Return the rows of the rules made by hand; one with a fitted factor has a parameter."""
+    return [
+        row(
+            name,
+            score(rule(test.images), test.masks),
+            score(rule(held.images), held.masks),
+            " x " in name,
         )
-        used[rng.choice(stricter), m] = True
-    flip[BEFORE_PLACE - 3 : BEFORE_PLACE, :2] = True  # image >= 1.8, 2.4, 3.3
-
-    def bank(role: str, selem: np.ndarray, erosion: bool, complement: Any = False) -> BinaryBiSE:
-        shape = selem.shape[2:] if role == "spatial" else selem.shape[1:]
-        flags = [np.broadcast_to(flag, shape).copy() for flag in (erosion, complement)]
-        return BinaryBiSE(selem, *flags, Spec(role, "identity", "centred"))
-
-    point = np.arange(size) == size // 2
-    one_pixel = (point[:, None] & point)[:, :, None, None]
-    return [{"bise": bank("spatial", one_pixel & np.ones((channels, maps), bool), False, flip),
-             "lui": bank("lui", used, True)},
-            {"bise": bank("spatial", one_pixel & np.ones((maps, 1), bool), False),
-             "lui": bank("lui", np.ones((maps, 1), bool), False)}]  # fmt: skip
+        for name, rule in rules.items()
+    ]
 
 
-run = jax.jit(models.bimonn)
+def start_row(test: Split, held: Split, count: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the row of the network before it is trained."""
+    layers = start(np.random.default_rng(0), args.maps, args.size)
+    dice = [score(predict(layers, part.sets, real=False), part.masks) for part in (test, held)]
+    return row("the network's start: image ≥ 1.15", *dice, count)
 
 
-def predict(params: Any, sets: np.ndarray, *, real: bool) -> np.ndarray:
-    """Masks, a few images at a time."""
-    parts = (sets[i : i + 4] for i in range(0, len(sets), 4))
-    return np.concatenate([np.asarray(run(params, part * np.float32(1)) > 0.5 if real else run(params, part))
-                           for part in parts])  # fmt: skip
+def network_row(
+    layers: Any, record: dict[str, Any], test: Split, *, chosen: bool
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the row of a learned network, and its masks of the test images."""
+    params = realize(layers)
+    verdict = morphax.certify_network(models.bimonn, params, (1, 16, 16, len(NAMES)))
+    hard, soft = predict(layers, test.sets, real=False), predict(params, test.sets, real=True)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    name = f"morphax, seed {record['seed']}" + ", the chosen one" * chosen
+    facts = {
+        "float": score(soft, test.masks),
+        "exact": bool(verdict.exact),
+        "certified": certified_share(verdict.neurons),
+        "gap": float((soft != hard).mean()),
+    }
+    return row(name, score(hard, test.masks), record["valid"], count, **facts), hard
 
 
-def learn(
-    seed: int, cut: tuple, valid: tuple, args: argparse.Namespace
-) -> tuple[Any, dict[str, Any]]:
-    """The layers of the round that is best on the held-out images, and how it went."""
-    learned = learn_bits(
-        jax.random.key(seed),
-        cut,
-        valid=valid,
-        initial=start(np.random.default_rng(seed), args.maps, args.size),
-        rounds=args.rounds,
-        tries=4 if args.smoke else 12,
-        batch_size=8,
-    )
-    best = max(learned.history, key=lambda record: record["valid"])
-    held, rounds = best["valid"], best["step"]
-    if learned.warning:
-        print(f"WARNING: {learned.warning}", file=sys.stderr)
-    print(f"  seed {seed}: held-out Dice {held:.4f}, round {rounds} of {len(learned.history)}",
-          flush=True)  # fmt: skip
-    return learned.binary, {
-        "seed": seed,
-        "valid": held,
-        "rounds": rounds,
-        "history": learned.history,
+VIEWS = {
+    "level sets": lambda split: split.sets,
+    "the two gray images": lambda split: np.clip(split.grays / 4, 0, 1),
+}
+
+
+def crop_size(args: argparse.Namespace) -> int:
+    """Return the side of the crops to train on."""
+    return 32 if args.smoke else 128
+
+
+def train_cnns(fitted: Split, held: Split, count: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train a CNN of about as many parameters on each view of the images; return them by view."""
+    size, views = crop_size(args), list(VIEWS.items())[: 1 if args.smoke else 2]
+    return {
+        name: small_cnn.train(
+            count,
+            cut_out(view(fitted), fitted.masks, size),
+            (view(held), held.masks),
+            most=args.cnn_steps,
+        )
+        for name, view in views
     }
 
 
-def attempt(cut: tuple, valid: tuple, args: argparse.Namespace) -> dict[str, Any]:
-    """The same network trained as a real one: |p| annealed, a pull towards constant sets at the end."""
-    params = realize(start(np.random.default_rng(0), args.maps, args.size), scale=4.0)
-    steps, apply = args.steps, models.bimonn
-    optimizer = optax.chain(
-        optax.adam(optax.cosine_decay_schedule(1e-2, steps, alpha=0.1)),
-        transforms.keep_weights_in(0.0, 1.0),
-        transforms.set_scale(optax.exponential_decay(4.0, steps, 6.0)))  # fmt: skip
-
-    def pull(params: Any, step: jax.Array) -> jax.Array:
-        return 0.3 * jnp.clip(2 * step / steps - 1, 0, 1) * regularizers.constant(params)
-
-    size = min(64, cut[0].shape[1])
-    small, some = (data.crops(jax.random.key(1), *part, size=(size, size), count=2 * len(part[0]))
-                   for part in (cut, valid))  # fmt: skip
-    done = fit(jax.random.key(0), apply, params, small, optimizer=optimizer, valid=some, steps=steps,
-               loss="dice", penalty=pull, batch_size=8, log_every=max(1, steps // 6))  # fmt: skip
-    first = {name: float(v) for name, v in make_evaluate(apply)(params, some).items()}
-    return {"start": first, "history": done.history, "steps": steps}
+def cnn_row(cnns: dict[str, Any], test: Split) -> dict[str, Any]:
+    """Return the row of the CNN that is best on the held-out images."""
+    view = max(cnns, key=lambda name: cnns[name]["valid"])
+    cnn = cnns[view]
+    name = f"CNN (float), widths {cnn['widths']}, on {view}"
+    name += ", still rising when stopped" * (cnn["step"] == cnn["steps"])
+    dice = score(cnn["run"](VIEWS[view](test)), test.masks)
+    return row(name, None, cnn["valid"], cnn["parameters"], float=dice)
 
 
 # %% [markdown]
@@ -209,10 +164,10 @@ def attempt(cut: tuple, valid: tuple, args: argparse.Namespace) -> dict[str, Any
 
 
 # %%
-def load(args: argparse.Namespace) -> tuple[tuple, tuple, tuple]:
-    """(images, masks) to fit, held out, and of the test."""
+def read(args: argparse.Namespace) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (images, masks) to fit, held out, and of the test."""
     if args.smoke:
-        print("SMOKE: made-up images stand in for the nuclei; the figures mean nothing.")
+        print("SMOKE: generated images stand in for the nuclei; the figures mean nothing.")
         train, test = (
             data.draw_nuclei(np.random.default_rng(seed), n) for seed, n in ((0, 10), (1, 4))
         )
@@ -225,154 +180,107 @@ def load(args: argparse.Namespace) -> tuple[tuple, tuple, tuple]:
         raise ValueError(f"images: expected 8 or more, sides of 128 or more, got {train[0].shape}")
     order = np.random.default_rng(0).permutation(len(train[0]))
     held = max(2, round(len(order) * 0.18))
-    return (
-        tuple(part[order[held:]] for part in train),
-        tuple(part[order[:held]] for part in train),
-        test,
+    fitted, held_out = (
+        tuple(part[numbers] for part in train) for numbers in (order[held:], order[:held])
     )
+    return [fitted, held_out, test]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure everything, write table, JSON and figures; returns the exit status."""
+    """Measure everything, write table, JSON and figures; return the exit status."""
     args = parse(argv)
     began = time.perf_counter()
     try:
         viz.require_matplotlib()
-        fitted, held, test = load(args)
+        fitted, held, test = read(args)
         args.out.mkdir(parents=True, exist_ok=True)
-    except (ImportError, ValueError, OSError) as error:
-        print("segment_nuclei:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    about = common.metadata("segment_nuclei", unit="Dice", reference="Otsu", smoke=args.smoke)
-    grays = [relative_brightness(part[0]) for part in (fitted, held)]
-    sets = [level_sets(part) for part in grays]
-    cut, gray_cut = (cut_out(part, fitted[1], 32 if args.smoke else 128) for part in
-                     (sets[0], np.clip(grays[0] / 4, 0, 1)))  # fmt: skip
-    about |= {"command": command(args), "split": {"fitted": len(fitted[0]), "held_out": len(held[0])},
-              "test_images": len(test[0]), "levels": LEVELS}  # fmt: skip
-    if args.attempt:
-        found = attempt(cut, (sets[1], held[1]), args)
-        about["seconds"] = round(time.perf_counter() - began, 1)
-        common.write_rows(args.out / f"segment_nuclei_{args.attempt}.json", about, [found])
-        print(json_text(found, indent=1))
-        return 0
-    by_hand = hand_made(fitted, few=args.smoke)
-    print(f"Training on {len(cut[0])} crops, choosing on {len(held[0])} held-out images")
-    learned = [learn(seed, cut, (sets[1], held[1]), args) for seed in range(args.seeds)]
-    best = max(range(args.seeds), key=lambda i: learned[i][1]["valid"])
-    params = [realize(layers) for layers, _ in learned]
-    count = sum(leaf.size for leaf in jax.tree.leaves(params[best]))
-    views = {
-        "level sets": (cut, sets[1]),
-        "the two gray images": (gray_cut, np.clip(grays[1] / 4, 0, 1)),
+    except UNUSABLE as error:
+        return refuse("segment_nuclei", error)
+    about = metadata("segment_nuclei", unit="Dice", reference="Otsu", smoke=args.smoke)
+    given = {name: value for name, value in vars(args).items() if name not in ("out", "data_dir")}
+    about |= {
+        "command": command("segment_nuclei", given),
+        "split": {"fitted": len(fitted[0]), "held_out": len(held[0])},
+        "test_images": len(test[0]),
+        "levels": LEVELS,
     }
-    cnns = {name: small_cnn.train(count, seen, (x, held[1]), most=args.cnn_steps)
-            for name, (seen, x) in list(views.items())[: 1 if args.smoke else 2]}  # fmt: skip
+    fitted, held = new_split(*fitted), new_split(*held)
+    cut = cut_out(fitted.sets, fitted.masks, crop_size(args))
+    valid = held.sets, held.masks
+    if args.attempt:
+        record = attempt(cut, valid, args)
+        about["seconds"] = round(time.perf_counter() - began, 1)
+        write_rows(args.out / f"segment_nuclei_{args.attempt}.json", about, [record])
+        print(json.dumps(record, indent=1))
+        return 0
+    by_hand = hand_made((fitted.images, fitted.masks), few=args.smoke)
+    print(f"Training on {len(cut[0])} crops, choosing on {len(held.masks)} held-out images")
+    learned = [learn(seed, cut, valid, args) for seed in range(args.seeds)]
+    best = max(range(args.seeds), key=lambda i: learned[i][1]["valid"])
+    layers = learned[best][0]
+    count = sum(leaf.size for leaf in jax.tree.leaves(realize(layers)))
+    cnns = train_cnns(fitted, held, count, args)
 
     # From here on the test images are looked at; nothing is chosen any more.
-    test_grays = relative_brightness(test[0])
-    test_sets = level_sets(test_grays)
-    rows = [row(name, score(made(test[0]), test[1]), score(made(held[0]), held[1]), " x " in name)
-            for name, made in by_hand.items()]  # fmt: skip
-    first = start(np.random.default_rng(0), args.maps, args.size)
-    begun = [
-        score(predict(first, x, real=False), y)
-        for x, y in ((test_sets, test[1]), (sets[1], held[1]))
-    ]
-    rows.append(row("the network's start: image ≥ 1.15", *begun, count))
-    hard = []
-    for i, (layers, record) in enumerate(learned):
-        verdict = morphax.certify_network(models.bimonn, params[i], (1, 16, 16, len(NAMES)))
-        shares = verdict.neurons.values()
-        hard.append(predict(layers, test_sets, real=False))
-        soft = predict(params[i], test_sets, real=True)
-        name = f"morphax, seed {record['seed']}" + ", the chosen one" * (i == best)
-        rows.append(row(name, score(hard[i], test[1]), record["valid"], count, float=score(soft, test[1]),
-                        exact=bool(verdict.exact),
-                        certified=float(np.concatenate([np.ravel(c.exact) for c in shares]).mean()),
-                        gap=float((soft != hard[i]).mean())))  # fmt: skip
-    view = max(cnns, key=lambda name: cnns[name]["valid"])
-    x = test_sets if view == "level sets" else np.clip(test_grays / 4, 0, 1)
-    cnn = cnns[view]
-    name = f"CNN (float), widths {cnn['widths']}, on {view}"
-    name += ", still rising when stopped" * (cnn["step"] == cnn["steps"])
-    rows.append(
-        row(name, None, cnn["valid"], cnn["parameters"], float=score(cnn["run"](x), test[1]))
-    )
+    test = new_split(*test)
+    rows = [*rule_rows(by_hand, test, held), start_row(test, held, count, args)]
+    judged = [network_row(*each, test, chosen=i == best) for i, each in enumerate(learned)]
+    rows += [*(each for each, _ in judged), cnn_row(cnns, test)]
+    program = build(models.bimonn, layers, (1, 32, 32, len(NAMES)))
+    words = str(explain(program, names=NAMES))
+    print("\n" + "\n".join(map(say, rows)) + f"\n\nWhat it learned:\n{words}")
 
-    said = explain(build(models.bimonn, learned[best][0], (1, 32, 32, len(NAMES))), names=NAMES)
-    print("\n" + "\n".join(map(say, rows)) + f"\n\nWhat it learned:\n{said}")
-    found = {"Otsu": by_hand["Otsu's threshold"](test[0]), "morphax": hard[best]}
-    each = [score(h[None], m[None]) for h, m in zip(hard[best], test[1], strict=True)]
-    middle = int(np.argsort(each)[len(each) // 2])
-    figures = {"segment_nuclei.png": viz.segmentation_figure(*test, found),
-               "segment_nuclei_rule.png": viz.terms_figure(
-                   learned[best][0], NAMES, test[0][middle, ..., 0], test_sets[middle],
-                   test[1][middle, ..., 0])}  # fmt: skip
-    for name, figure in figures.items():
-        figure.savefig(args.out / f"tmp-{name}", dpi=30 if args.smoke else 90)
-        (args.out / f"tmp-{name}").replace(args.out / name)
-    about |= {"seeds": list(range(args.seeds)), "chosen": best, "learned": str(said).splitlines(),
-              "runs": [record for _, record in learned], "seconds": round(time.perf_counter() - began, 1),
-              "cnns": {k: {n: v for n, v in c.items() if n != "run"} for k, c in cnns.items()}}  # fmt: skip
-    common.write_rows(args.out / "segment_nuclei.json", about, rows)
-    print(
-        f"\nWritten to {args.out}: {', '.join(figures)}, segment_nuclei.json ({about['seconds']:.0f} s)"
-    )
+    masks = {"Otsu": by_hand["Otsu's threshold"](test.images), "morphax": judged[best][1]}
+    figures = draw(args.out, layers, masks, test, dpi=30 if args.smoke else 90)
+    about |= {
+        "seeds": list(range(args.seeds)),
+        "chosen": best,
+        "learned": words.splitlines(),
+        "runs": [record for _, record in learned],
+        "seconds": round(time.perf_counter() - began, 1),
+        "cnns": {k: {n: v for n, v in cnn.items() if n != "run"} for k, cnn in cnns.items()},
+    }
+    write_rows(args.out / "segment_nuclei.json", about, rows)
+    print(f"\nWritten to {args.out}: {', '.join(figures)}, segment_nuclei.json", end=" ")
+    print(f"({about['seconds']:.0f} s)")
     return 0
 
 
-def row(
-    method: str, binary: float | None, held: float, parameters: int, **more: Any
-) -> dict[str, Any]:
-    """One row of the table; what does not apply is None."""
-    empty = {"float": None, "certified": None, "exact": None, "gap": None}
-    return {"method": method, **empty, "binary": binary, "held_out": held,
-            "parameters": int(parameters), **more}  # fmt: skip
+def draw(out: Path, layers: Any, masks: dict, test: Split, *, dpi: int) -> list[str]:
+    """Write the figures of the masks and of the learned rule; return their names."""
+    dice = [score(a[None], b[None]) for a, b in zip(masks["morphax"], test.masks, strict=True)]
+    middle = int(np.argsort(dice)[len(dice) // 2])  # the test image of median Dice
+    image, mask = test.images[middle, ..., 0], test.masks[middle, ..., 0]
+    figures = {
+        "segment_nuclei.png": viz.segmentation_figure(test.images, test.masks, masks),
+        "segment_nuclei_rule.png": viz.terms_figure(layers, NAMES, image, test.sets[middle], mask),
+    }
+    for name, figure in figures.items():
+        write(out / name, lambda path, figure=figure: figure.savefig(path, dpi=dpi))
+    return list(figures)
 
 
-def say(each: dict[str, Any]) -> str:
-    """A row as text."""
-    shown = [f"{name} {'   -  ' if each[name] is None else format(each[name], '.4f')}"
-             for name in ("float", "binary", "certified", "held_out")]  # fmt: skip
-    return f"{each['method']:42s} {'  '.join(shown)}  {each['parameters']} parameters"
-
-
-def command(args: argparse.Namespace) -> str:
-    """The command that repeats the run, without the folders of this machine."""
-    given = {name: value for name, value in vars(args).items() if name not in ("out", "data_dir")}
-    words = ["python", "examples/segment_nuclei.py"]
-    for name, value in given.items():
-        if value:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join(words)
-
-
-OPTIONS = {  # name: (smoke, otherwise, what it is)
-    "maps": (2, 4, "maps of the first layer"), "size": (3, 5, "side of the windows, odd"),
-    "rounds": (2, 14, "rounds of changes at most"), "seeds": (1, 3, "runs to choose from"),
-    "cnn_steps": (4, 1200, "training steps of the CNNs at most"), "steps": (6, 300, "of the attempt"),
-}  # fmt: skip
+OPTIONS = {  # name: (smoke, otherwise, help)
+    "maps": (2, 4, "maps of the first layer"),
+    "size": (3, 5, "side of the windows, odd"),
+    "rounds": (2, 14, "rounds of changes at most"),
+    "seeds": (1, 3, "runs to choose from"),
+    "cnn_steps": (4, 1200, "training steps of the CNNs at most"),
+    "steps": (6, 300, "training steps of the attempt"),
+}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Options, checked."""
-    parser = argparse.ArgumentParser(description="Segment nuclei by learned morphology.")
+    """Return the checked options."""
+    parser = new_parser("segment_nuclei", "Segment nuclei by learned morphology.")
     add = parser.add_argument
-    add("--data-dir", type=Path, help="folder of nuclei256.npz (default: MORPHAX_DATA)")
     add("--attempt", choices=("annealed",), help="only this other way of training, which failed")
-    add("--out", type=Path, default=Path("out/segment_nuclei"), help="folder for the results")
-    add("--smoke", action="store_true", help="a tiny run on made-up images")
     for name, (_, usual, words) in OPTIONS.items():
-        add(f"--{name.replace('_', '-')}", type=int, help=f"{words} ({usual})")
+        add(flag(name), type=int, help=f"{words} ({usual})")
     args = parser.parse_args(argv)
-    for name, (small, usual, _) in OPTIONS.items():
-        value = getattr(args, name)
-        setattr(args, name, (small if args.smoke else usual) if value is None else value)
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')}: expected 1 or more, got {value}")
-    if args.size % 2 == 0:
-        parser.error(f"--size: expected an odd number (a window has a centre), got {args.size}")
+    fill(args, **{name: values[:2] for name, values in OPTIONS.items()})
+    at_least(parser, args, **dict.fromkeys(OPTIONS, 1))
+    odd(parser, args.size)
     return args
 
 

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # Train on more than one device, and lose nothing
 #
-# One script for every machine: a CPU, a CPU that plays several devices, several processes, a cluster of
-# GPUs or a TPU pod. What changes is how it is started; the batches, and up to rounding the losses, are
-# the same. It saves its state as it goes: killed at any moment and started again with the same command,
-# it ends where it would have ended (delete the output folder to begin anew).
+# One script for every machine: a CPU, a CPU that acts as several devices, several processes, a
+# cluster of GPUs or a TPU pod. Only the command that starts it changes; the batches, and up to
+# rounding the losses, are the same. It saves its state as it goes: killed at any moment and started
+# again with the same command, it ends where it would have ended (delete the output folder to begin
+# anew).
 #
-#     python examples/train_distributed.py                            # all devices of this machine
-#     python examples/train_distributed.py --devices 8                # one CPU that plays eight
-#     python examples/train_distributed.py --processes 2 --devices 4  # two processes, four devices each
+#     python examples/train_distributed.py                   # all devices of this machine
+#     python examples/train_distributed.py --devices 8       # one CPU that acts as eight devices
+#     python examples/train_distributed.py --processes 2 --devices 4      # four devices each
 #
 # On several machines start the same command on each, with the address of the first
 #
@@ -34,6 +35,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+from _common import new_parser, write_json
 
 import morphax
 from morphax import training
@@ -46,27 +48,22 @@ from morphax.training.checkpoint import Checkpoints
 # %% [markdown]
 # ## The job
 #
-# An opening learned from pairs that are made as they are needed: a set without end, read by number.
-# Every process makes its own rows of a batch, every device works on its own part of them, and the only
-# thing that travels is the mean of the gradients.
+# An opening is learned from pairs that are generated as they are needed: a set without end, read by
+# number. Every process generates its own rows of a batch, and every device works on its own part of
+# them. Only the mean of the gradients travels.
 
 
 # %%
 def train(out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool) -> dict:
-    """Train on all devices of all processes; what came out, the same in each process."""
+    """Train on all devices of all processes; return the result, the same in each process."""
     dtype = "float64" if x64 else "float32"
     window = elements.disk(5)
-    rows = 8  # a record: few rows, so that many processes can share a batch
-    source = DiskorectBlocks(
-        1 << 20, rows=rows, operation="opening", selem=window, size=(size, size)
-    )
-    valid = DiskorectBlocks(
-        1, rows=64, operation="opening", selem=window, size=(size, size), seed=1
-    )[0]
-    params = models.init_bimonn(
-        jax.random.key(0), [1, 1, 1], kernel_size=5, weight_map="identity", bias_map="centred",
-        dtype=dtype,
-    )  # fmt: skip
+    rows = 8  # in a record: few, so that many processes can share a batch
+    given = {"operation": "opening", "selem": window, "size": (size, size)}
+    source = DiskorectBlocks(1 << 20, rows=rows, **given)
+    valid = DiskorectBlocks(1, rows=64, seed=1, **given)[0]
+    maps = {"weight_map": "identity", "bias_map": "centred"}
+    params = models.init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=5, dtype=dtype, **maps)
     out.mkdir(parents=True, exist_ok=True)
     with Checkpoints(out / "checkpoints", keep=2, best="binary") as checkpoints:
         run = training.fit_stream(
@@ -100,18 +97,19 @@ def train(out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool
 # %% [markdown]
 # ## Several processes on one machine
 #
-# As on several machines: each is told the address of the first, how many they are, and its own number.
+# As on several machines, each is given the address of the first, their number, and its own number.
 
 
 # %%
-def start_processes(count: int) -> int:
-    """Run this very command in `count` processes that find each other; the worst exit status."""
+def start_processes(count: int, argv: list[str]) -> int:
+    """Run this command in `count` processes that find each other; return the worst exit status."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     job = {**os.environ, "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(count)}
+    command = [sys.executable, __file__, *argv]
     running = [
-        subprocess.Popen([sys.executable, *sys.argv], env={**job, "JAX_PROCESS_ID": str(number)})
+        subprocess.Popen(command, env={**job, "JAX_PROCESS_ID": str(number)})
         for number in range(count)
     ]
     try:
@@ -125,40 +123,47 @@ def start_processes(count: int) -> int:
             process.kill()
 
 
-def main() -> int:
-    """Start what there is to start, train, and say what came out."""
-    parser = argparse.ArgumentParser(
-        description="Train on several devices, processes or machines, and go on when interrupted."
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = new_parser(
+        "train_distributed",
+        "Train on several devices, processes or machines, and go on when interrupted.",
+        data_dir=False,
     )
-    parser.add_argument("--processes", type=int, default=1, help="to start on this machine")
-    parser.add_argument("--devices", type=int, help="that one CPU plays, in each process")
-    parser.add_argument("--cluster", action="store_true", help="JAX finds the other processes")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--every", type=int, default=50, help="steps between two checkpoints")
-    parser.add_argument("--batch", type=int, default=64, help="images a step, over all devices")
-    parser.add_argument("--size", type=int, default=50, help="side of an image")
-    parser.add_argument("--x64", action="store_true", help="in float64")
-    parser.add_argument("--out", type=Path, default=Path("out/train_distributed"))
-    parser.add_argument("--smoke", action="store_true", help="a few steps, on two devices")
-    options = parser.parse_args()
+    add = parser.add_argument
+    add("--processes", type=int, default=1, help="processes to start on this machine (1)")
+    add("--devices", type=int, help="devices that one CPU acts as, in each process")
+    add("--cluster", action="store_true", help="JAX finds the other processes")
+    add("--steps", type=int, default=1000, help="steps to train (1000)")
+    add("--every", type=int, default=50, help="steps between two checkpoints (50)")
+    add("--batch", type=int, default=64, help="images in a step, over all devices (64)")
+    add("--size", type=int, default=50, help="side of an image (50)")
+    add("--x64", action="store_true", help="train in float64")
+    options = parser.parse_args(argv)
     if options.smoke:
         options.steps, options.every, options.size = 4, 2, 16
         options.devices = options.devices or 2
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start the processes, train, and print the result; return the exit status."""
+    options = parse(argv)
     if options.processes > 1 and "JAX_PROCESS_ID" not in os.environ:
-        return start_processes(options.processes)
+        return start_processes(options.processes, sys.argv[1:] if argv is None else argv)
     if options.devices:
         jax.config.update("jax_num_cpu_devices", options.devices)
     if options.x64:
         jax.config.update("jax_enable_x64", True)
     distributed.start(coordinator="auto" if options.cluster else None)
+    sizes = {name: getattr(options, name) for name in ("steps", "every", "batch", "size", "x64")}
     try:
-        result = train(options.out, steps=options.steps, every=options.every, batch=options.batch,
-                       size=options.size, x64=options.x64)  # fmt: skip
+        result = train(options.out, **sizes)
     except (OSError, ValueError) as error:
         print(f"train_distributed: {error}", file=sys.stderr)
         return 1
     if jax.process_index() == 0:
-        (options.out / "result.json").write_text(json_text(result, indent=1) + "\n")
+        write_json(options.out / "result.json", result)
         print(
             f"{result['steps']} steps on {result['devices']} devices of {result['processes']} "
             f"processes: loss {result['loss'][-1]:.6f}, binary Dice {result['dice']:.4f}, "
@@ -168,4 +173,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -66,7 +66,7 @@ def test_held_out_images_are_the_last_of_training(script, monkeypatch):
 def test_a_row_says_its_command_and_replaces_its_older_self(script, tmp_path):
     words = ("--dataset", "cifar10", "--hold-out", 50, "--change", '{"levels": 2}', "--epochs", 4)
     given = options(script, *words, "--out", tmp_path / "x", "--add", tmp_path / "rows.json")
-    command = script.told(given)
+    command = script.command_of(given)
     assert command == (
         "python examples/classify.py --dataset cifar10 --epochs 4 --change '{\"levels\": 2}' "
         "--hold-out 50"

@@ -86,7 +86,7 @@ def test_the_exact_binary_operator_is_the_gray_one(gray, kind, rng):
     """Learned bits at work on gray values, through all level sets: equal to scipy everywhere."""
     selem = elements.disk(5)
     operator = gray.OPERATORS[kind]
-    images = gray.made_up(rng, 2, operator.channels[0])
+    images = gray.rectangles(rng, 2, operator.channels[0])
     layers = [
         {"bise": bank(selem, erosion=kind == "gray")},
         {"bise": bank(selem, erosion=kind != "gray")},

@@ -2,6 +2,8 @@
 heads."""
 
 import json
+import os
+import sys
 from functools import cache
 
 import jax
@@ -9,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.repository import load_example
+from tqdm import tqdm
 
 import morphax
 from morphax.classification import model
 from morphax.neurons import models, reparam
 
 sweep, dense = load_example("sweep_mnist"), load_example("dense_mnist")
-SMALL = sweep.Protocol(hidden=5, searches=3, epochs=2, batch=10, every=2)
+networks, training = sys.modules["_sweep_networks"], sys.modules["_sweep_training"]
+SMALL = networks.Protocol(hidden=5, searches=3, epochs=2, batch=10, every=2)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def digits():
 @cache
 def network(group, settings):
     """One object a group, so that its program is compiled once."""
-    return sweep.network(group, settings, 12, 0.5)
+    return networks.network(group, settings, 12, 0.5)
 
 
 def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), settings=SMALL):
@@ -40,7 +44,7 @@ def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), setting
     hypers = sweep.draw(group, settings, 0, 16) if hypers is None else hypers
     net = network(group, settings)
     device = jnp.asarray(images), jnp.asarray(labels)
-    return sweep.train(
+    return training.train(
         net,
         hypers,
         device,
@@ -49,7 +53,7 @@ def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), setting
         steps=16,
         saved=tmp_path / "group.npz",
         name="run",
-        bar=sweep.Quiet(),
+        bar=tqdm(disable=True),
     )
 
 
@@ -61,15 +65,15 @@ def assert_same(a, b):
 def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     whole, _ = train(digits, tmp_path / "whole")
-    store, calls = sweep.store, []
+    store, calls = training.store_state, []
 
-    def stored_then_killed(*args):
-        store(*args)
+    def stored_then_killed(*args, **extra):
+        store(*args, **extra)
         calls.append(int(args[2][2]))
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "store", stored_then_killed)
+    monkeypatch.setattr(training, "store_state", stored_then_killed)
     with pytest.raises(KeyboardInterrupt):
         train(digits, tmp_path)
     resumed, _ = train(digits, tmp_path)
@@ -103,7 +107,7 @@ def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweep, "draw", lost)
     rows = sweep.run_group(
-        ("dual", "none"), digits, SMALL, seed=0, folder=tmp_path, name="x", bar=sweep.Quiet()
+        ("dual", "none"), digits, SMALL, seed=0, folder=tmp_path, name="x", bar=tqdm(disable=True)
     )
     assert [row["diverged"] is None for row in rows] == [True, False, True]
     assert rows[1]["test_binary_error"] is None
@@ -120,7 +124,7 @@ def test_all_members_at_once_or_alone(digits, tmp_path, monkeypatch):
     """A member does not depend on its company."""
     for name in ("many", "alone"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(sweep, "AT_ONCE", 2)
+    monkeypatch.setattr(training, "AT_ONCE", 2)
     many, _ = train(digits, tmp_path / "many", group=("identity", "none"))
     alone, _ = train(
         digits, tmp_path / "alone", group=("identity", "none"), settings=SMALL._replace(searches=1)
@@ -150,7 +154,7 @@ def test_searches_are_equal_and_in_the_ranges_of_the_papers():
 @pytest.mark.parametrize("bias_map", [0, 1])
 def test_the_network_is_the_papers_classifier(weight_map, bias_map, rng):
     """Written out in numpy: two DenseLUIs, the last one without its threshold."""
-    net = sweep.network((weight_map, "none"), SMALL, 12, 0.3)
+    net = networks.network((weight_map, "none"), SMALL, 12, 0.3)
     hyper = {"bias_map": jnp.int32(0 if weight_map == "identity" else bias_map)}
     latent = jax.tree.map(
         lambda a: a + jnp.asarray(rng.normal(0, 0.1, a.shape), a.dtype),
@@ -187,7 +191,7 @@ def test_interval_biases_are_those_of_reparam(rng):
     spec = morphax.Spec("dense", "positive", "raw")
     weights = morphax.effective(morphax.BiSE(**latent, spec=spec))[0]
     for number, name in enumerate(sweep.BIAS_MAPS):
-        node = sweep.to_node(latent, spec, jnp.int32(number), 4)
+        node = networks.to_node(latent, spec, jnp.int32(number), 4)
         expected = reparam.effective_bias(latent["bias"], name, weights)
         np.testing.assert_array_equal(node.bias, expected)
 
@@ -250,7 +254,7 @@ def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypat
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     whole, history = dense.fit(jax.random.key(0), train_set, folder=tmp_path / "whole", **given)
-    replace, calls = dense.os.replace, []
+    replace, calls = os.replace, []
 
     def replaced_then_killed(*args):
         replace(*args)
@@ -258,7 +262,7 @@ def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypat
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(dense.os, "replace", replaced_then_killed)
+    monkeypatch.setattr(os, "replace", replaced_then_killed)
     with pytest.raises(KeyboardInterrupt):
         dense.fit(jax.random.key(0), train_set, folder=tmp_path / "cut", **given)
     resumed, after = dense.fit(jax.random.key(0), train_set, folder=tmp_path / "cut", **given)

@@ -1,0 +1,150 @@
+"""Images and settings of classify.py: one recipe for all data sets, and what the data ask for.
+
+The losses, steps and certificate are the same for all data sets. Settings differ in the channels of
+which level sets are taken and how many there are (one for ink on paper), the sides of the windows,
+how finely positions matter (`regions`), and how images may be moved in training.
+
+Channels are "gray" (the values of the image), "opponents" (brightness and two colour differences),
+and "gray:5" or "opponents:5", their contrast in windows of that side (`morphax.contrast`;
+arithmetic on gray values, ahead of the binary network). Level sets are of quantiles where a number
+is given.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _common import load as load_split
+
+from morphax.classification import clauses
+from morphax.morphology import contrast, levelsets
+
+# Training images move by whole pixels, and nothing is blurred.
+WHOLE = {"rotation": 0.0, "scale": 0.0, "shear": 0.0}
+DATASETS: dict[str, dict[str, Any]] = {
+    "mnist": {"levels": [128], "banks": ((7, 512), (11, 512)), "epochs": 6},
+    "fashion_mnist": {
+        "channels": ["gray", "gray:5"],
+        "levels": 5,
+        "banks": ((5, 512),),
+        "epochs": 4,
+        "recipe": {"flip": True, "regions": 6, "rates": (0.03, 0.02), "shift": 1.0, **WHOLE},
+    },
+    "cifar10_jpeg": {
+        "channels": ["opponents", "opponents:7"],
+        "levels": 4,
+        "banks": ((5, 1024),),
+        "epochs": 6,
+        "recipe": {
+            "flip": True,
+            "stride": 3,
+            "regions": 5,
+            "rates": (0.03, 0.02),
+            "shift": 2.0,
+            **WHOLE,
+        },
+    },
+}
+DATASETS["cifar10"] = DATASETS["cifar10_jpeg"]
+OTHERS: dict[str, Any] = {**DATASETS["fashion_mnist"], "levels": 3}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose images and settings."""
+    add = parser.add_argument
+    add("--dataset", default="mnist", help="mnist, fashion_mnist, or any other of TFDS (mnist)")
+    words = "way of training (straight-through)"
+    add("--training", choices=clauses.TRAININGS, default="straight-through", help=words)
+    add("--clauses", type=int, help="clauses in all (default: by data set)")
+    add("--epochs", type=float, help="passes over the training images (default: by data set)")
+    add("--change", default="{}", help="changes to the settings of the data set, as JSON")
+    add("--hold-out", type=int, help="judge on so many training images, held out")
+    add("--limit", type=int, help="use only so many images of each set")
+
+
+def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return generated images of four classes, bars, squares and crosses with noise, and labels."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 90, (count, 16, 16, 1)).astype(np.uint8)
+    labels = rng.integers(0, 4, count)
+    marks = np.zeros((4, 7, 7), bool)
+    marks[0, 3], marks[1, :, 3], marks[2, 1:6, 1:6] = True, True, True
+    marks[3] = np.eye(7, dtype=bool) | np.eye(7, dtype=bool)[::-1]
+    for image, label in zip(images, labels, strict=True):
+        y, x = rng.integers(0, 10, 2)
+        image[y : y + 7, x : x + 7, 0][marks[label]] = 200
+    return images, labels.astype(np.int32)
+
+
+def load(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return training and test images with labels.
+
+    With --hold-out, the last training images are the test.
+    """
+    if options.smoke:
+        return shapes(600, 0), shapes(300, 1)
+    given = {"data_dir": options.data_dir, "limit": options.limit}
+    train = load_split(options.dataset, "train", **given)
+    if not options.hold_out:
+        return train, load_split(options.dataset, "test", **given)
+    count = options.hold_out
+    if not 1 <= count <= len(train[1]) - 100:
+        raise ValueError(f"--hold-out: expected 1 to {len(train[1]) - 100} images, got {count}")
+    return tuple(part[:-count] for part in train), tuple(part[-count:] for part in train)
+
+
+BASES: dict[str, Any] = {"gray": lambda x: x.astype(jnp.int32), "opponents": contrast.opponents}
+
+
+def channels(images: np.ndarray, kinds: list[str]) -> np.ndarray:
+    """Return the channels of which level sets are taken, one kind after the other."""
+
+    @jax.jit
+    def build(part: jax.Array) -> jax.Array:
+        planes = []
+        for kind in kinds:
+            base, _, side = kind.partition(":")
+            plane = BASES[base](part)
+            planes.append(contrast.local_contrast(plane, side=int(side)) if side else plane)
+        return jnp.concatenate(planes, -1).astype(jnp.int16)
+
+    parts = [np.asarray(build(images[i : i + 1000])) for i in range(0, len(images), 1000)]
+    return np.concatenate(parts)
+
+
+def choices(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the data set, with the changes that the options ask for."""
+    chosen = {"channels": ["gray"], "recipe": {}, **DATASETS.get(options.dataset, OTHERS)}
+    if options.smoke:
+        chosen |= {"channels": ["gray"], "levels": [128], "banks": ((5, 16), (7, 16)), "epochs": 10}
+        chosen["recipe"] = {"rates": (0.03, 0.03), "rotation": 0.0, "shear": 0.0, "dropout": 0.0}
+    change = json.loads(options.change)
+    unknown = set(change) - set(chosen)
+    if unknown:
+        raise ValueError(f"--change: expected some of {sorted(chosen)}, got {sorted(unknown)}")
+    chosen = chosen | change | {"recipe": {**chosen["recipe"], **change.get("recipe", {})}}
+    # Banks keep their shares of the clauses.
+    banks = chosen["banks"]
+    if options.clauses:
+        total = sum(count for _, count in banks)
+        banks = [(size, max(1, count * options.clauses // total)) for size, count in banks]
+    extra: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()
+    }
+    if options.training == "smooth":
+        extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
+    chosen["recipe"] = clauses.ClauseConfig(
+        banks=tuple((size, count) for size, count in banks), **extra
+    )
+    chosen["epochs"] = options.epochs or chosen["epochs"]
+    return chosen
+
+
+def level_table(images: np.ndarray, levels: int | list[int]) -> np.ndarray:
+    """Return the thresholds of the level sets, int `(C, count)`: given, or quantiles of images."""
+    if isinstance(levels, int):
+        return levelsets.thresholds(images[:5000], levels)
+    return np.array([levels] * images.shape[-1])
