@@ -10,6 +10,7 @@ never use, which a limit on addresses would count. Writes `streaming.json`: how 
 and how much was resident, in rows.
 """
 
+import argparse
 import os
 import sys
 import threading
@@ -64,6 +65,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=2, help="GB of resident memory")
     parser.add_argument("--batch", type=int, default=1024, help="pairs a step")
     parser.add_argument("--rows", type=int, default=20, help="of the table")
+    parser.add_argument("--smoke", action="store_true", help="50 MB in batches of 256")
     options = parser.parse_args()
     if options.smoke:
         options.gigabytes, options.batch, options.rows = 0.05, 256, 4

@@ -6,7 +6,6 @@ package `_lib` can be imported once this module is.
 """
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import data
+from morphax.training import json_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib.common import metadata, write_rows
@@ -130,7 +130,7 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
 
 def write_json(path: Path, document: Any, *, indent: int | None = 1) -> None:
     """Write a JSON document, as a whole or not at all."""
-    text = json.dumps(document, indent=indent) + "\n"
+    text = json_text(document, indent=indent) + "\n"
     write(path, lambda temporary: temporary.write_text(text))
 
 

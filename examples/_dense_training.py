@@ -27,6 +27,7 @@ from _common import restore_state, store_state
 import morphax
 from morphax.classification import clauses
 from morphax.classification.augment import augment
+from morphax.training import json_text
 
 THRESHOLD = 128  # a pixel is set from here on
 SLOPE, SHARPNESS = (2.0, 16.0), (4.0, 32.0)  # at the first step and at the last
@@ -162,7 +163,7 @@ def fit(
     latent = initial(key, images, neurons)
     state = (latent, optimizer.init(latent), jnp.zeros((), jnp.int32))
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    name = json.dumps([training, neurons, steps, batch, len(images), seed])
+    name = json_text([training, neurons, steps, batch, len(images), seed])
     saved, history, spent = folder / f"{training}.npz", [], 0.0
     if (stored := restore_state(saved, name, state)) is not None:
         state, extra = stored
@@ -175,8 +176,8 @@ def fit(
         record = {"step": int(state[2]), "loss": float(value), "train_accuracy": float(right)}
         history.append(record)
         seconds = spent + time.process_time() - start
-        store_state(saved, name, state, history=np.str_(json.dumps(history)), spent=seconds)
-        print(json.dumps(record), flush=True)
+        store_state(saved, name, state, history=np.str_(json_text(history)), spent=seconds)
+        print(json_text(record), flush=True)
     return state[0], [*history, {"cpu_seconds": round(spent + time.process_time() - start, 1)}]
 
 

@@ -16,7 +16,6 @@
 import argparse
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from typing import Any

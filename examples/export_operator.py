@@ -20,6 +20,8 @@
 # %%
 import argparse
 import importlib.util
+import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -293,7 +295,9 @@ def report(out: Path, result: dict[str, Any]) -> None:
     if not result["not_compiled"]:
         verdict = "NOT" if result["bits_that_differ"][COMPILED] else "exactly"
         print(f"The compiled program gives {verdict} the network's bits. Try it:")
-        print(f"  {out / NAME} < {out / 'images/test_0_input.pbm'} > result.pbm")
+        # A name without a folder would be looked for on the PATH.
+        program, image = os.path.join(".", out / NAME), out / "images/test_0_input.pbm"
+        print(f"  {shlex.quote(program)} < {shlex.quote(str(image))} > result.pbm")
 
 
 # %% [markdown]

@@ -48,7 +48,7 @@ from morphax.explain.describe import describe
 from morphax.morphology import elements, levelsets
 from morphax.neurons import models
 from morphax.recipes import Learned, learn_operator
-from morphax.training import RunOptions, json_text
+from morphax.training import RunOptions
 
 # %% [markdown]
 # ## The operators, by scipy

@@ -15,7 +15,6 @@
 
 # %%
 import argparse
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -47,6 +46,7 @@ from morphax.data.otsu import relative_brightness
 from morphax.explain import explain
 from morphax.neurons import models
 from morphax.program import build
+from morphax.training import json_text
 
 # %% [markdown]
 # ## Rows of the table
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         record = attempt(cut, valid, args)
         about["seconds"] = round(time.perf_counter() - began, 1)
         write_rows(args.out / f"segment_nuclei_{args.attempt}.json", about, [record])
-        print(json.dumps(record, indent=1))
+        print(json_text(record, indent=1))
         return 0
     by_hand = hand_made((fitted.images, fitted.masks), few=args.smoke)
     print(f"Training on {len(cut[0])} crops, choosing on {len(held.masks)} held-out images")

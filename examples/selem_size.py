@@ -12,7 +12,6 @@
 
 # %%
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import Any

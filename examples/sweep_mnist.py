@@ -41,6 +41,7 @@ from tqdm import tqdm
 
 import morphax
 from morphax import data, program
+from morphax.training import json_text
 
 # %% [markdown]
 # ## One group
@@ -265,7 +266,7 @@ def run_groups(
 ) -> list[dict]:
     """Run the groups that the journal does not have; return the rows of all of them."""
     path, count = options.out / "journal.jsonl", len(sets["train"][0])
-    name = json.dumps([*settings, options.seed, count, options.smoke])
+    name = json_text([*settings, options.seed, count, options.smoke])
     done = journal(path, name)
     for group in chosen:
         label = " ".join(group)
@@ -278,7 +279,7 @@ def run_groups(
         done[label] = run_group(group, sets, settings, **how)
         bar.close()
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"settings": name, "group": label, "rows": done[label]}) + "\n")
+            file.write(json_text({"settings": name, "group": label, "rows": done[label]}) + "\n")
         (options.out / "group.npz").unlink(missing_ok=True)
         say(done[label])
     for group in chosen:

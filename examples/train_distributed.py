@@ -42,7 +42,7 @@ from morphax import training
 from morphax.data.stream import DiskorectBlocks, batches
 from morphax.morphology import elements
 from morphax.neurons import models
-from morphax.training import distributed, json_text
+from morphax.training import distributed
 from morphax.training.checkpoint import Checkpoints
 
 # %% [markdown]

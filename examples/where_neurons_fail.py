@@ -13,7 +13,6 @@
 # %%
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +29,6 @@ from morphax import data
 from morphax.certificates.neuron import certify_node
 from morphax.neurons import models
 from morphax.objectives import regularizers
-from morphax.training import json_text
 
 EVERY = 4  # steps between two evaluations of the penalty, which is multiplied by as much
 QUANTILES = (5, 25, 50, 75, 95)
