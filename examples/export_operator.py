@@ -28,22 +28,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _operator_tasks as tasks
 import jax
 import numpy as np
 from _c_program import compile_and_run, to_pbm, write_images
 from _common import UNUSABLE, at_least, fill, new_parser, odd, refuse, write, write_json
-from _operator_tasks import (
-    LAYERS,
-    Task,
-    add_thresholds,
-    channels_of,
-    folder_option,
-    learn_task,
-    only_with_pairs,
-    pixels_seen,
-    prepare,
-    thresholds,
-)
 
 import morphax
 from morphax import data, export, viz
@@ -92,7 +81,7 @@ class Network(NamedTuple):
     result: dict[str, Any]
 
 
-def learn(args: argparse.Namespace, task: Task) -> Network:
+def learn(args: argparse.Namespace, task: tasks.Task) -> Network:
     """Learn an operator, print its certificate and write the archive."""
     start, (count, height, width, _) = time.perf_counter(), task.train[0].shape
     print(
@@ -100,7 +89,7 @@ def learn(args: argparse.Namespace, task: Task) -> Network:
         f"of {args.steps} steps.",
         flush=True,
     )
-    learned = learn_task(task, args.channels, args)
+    learned = tasks.learn_task(task, args.channels, args)
     seconds, exact = time.perf_counter() - start, bool(learned.certificate.exact)
     lines = describe(learned.binary, learned.certificate.neurons)
     if learned.warning:
@@ -129,7 +118,7 @@ def read_archive(args: argparse.Namespace) -> Network:
     program, shape = archive.program, archive.program.input_shape
     export.c(program, layout="pixels")  # refuses a program that is no operator on images
     if args.pairs:
-        inputs, targets = data.load_pairs(args.pairs, **thresholds(args))
+        inputs, targets = data.load_pairs(args.pairs, **tasks.thresholds(args))
         if inputs.shape[1:] != shape:
             raise ValueError(
                 f"--pairs: expected images of {shape}, as {args.archive} takes them, got "
@@ -210,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.archive:
             network, content = read_archive(args), args.archive.read_bytes()
         else:
-            task = prepare(args)
+            task = tasks.prepare(args)
         (out / "images").mkdir(parents=True, exist_ok=True)
     except ImportError as error:
         return refuse("export_operator", ImportError(f"{error}; pip install 'morphax[examples]'"))
@@ -311,10 +300,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "export_operator", "From pairs of images to a compiled C program.", data_dir=False
     )
     add = parser.add_argument
-    folder_option(parser)
-    add_thresholds(parser)
+    tasks.folder_option(parser)
+    tasks.add_thresholds(parser)
     add("--archive", type=Path, metavar="FILE", help="export this network (--pairs then tests it)")
-    add("--operation", choices=LAYERS, help="operator to learn, without --pairs (opening)")
+    add("--operation", choices=tasks.LAYERS, help="operator to learn, without --pairs (opening)")
     add("--element", choices=elements.NAMES, help="its structuring element (disk)")
     add("--size", type=int, help="side of the element and of the windows, odd (7)")
     add("--channels", help="shape of the network, such as 1,1,1 (that of the operation)")
@@ -330,16 +319,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for name in brought:
         if getattr(args, name) is not None:
             parser.error(f"{owner}: drop --{name}")
-    only_with_pairs(parser, args)
+    tasks.only_with_pairs(parser, args)
 
     fill(args, restarts=(1, 6), train_images=(256, 4096), test_images=(100, 1000))
     fill(args, size=(3, 7), steps=(400, 2000), operation=("dilation", "opening"))
     fill(args, element=("disk", "disk"), dataset=("diskorect", "diskorect"))
     at_least(parser, args, steps=1, size=1)
     odd(parser, args.size)
-    depth = 2 if args.pairs else len(LAYERS[args.operation])
-    args.channels = channels_of(parser, args.channels, depth=depth)
-    args.reach = pixels_seen(args.channels, args.size)
+    depth = 2 if args.pairs else len(tasks.LAYERS[args.operation])
+    args.channels = tasks.channels_of(parser, args.channels, depth=depth)
+    args.reach = tasks.pixels_seen(args.channels, args.size)
     args.crop = None  # the default of learn_operator.py
     return args
 

@@ -4,7 +4,6 @@ import ast
 import json
 import shlex
 import subprocess
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -87,20 +86,14 @@ def words_of(command):
 
 
 def test_commands_of_examples_are_quoted():
-    numbers = ("size", "train_images", "test_images", "steps", "restarts", "seed")
-    gray = Namespace(kinds=["a b", "$HOME"], smoke=True, **dict.fromkeys(numbers, 5))
-    words = words_of(load_example("gray_operator").command(gray))
-    assert words[:6] == [
-        "python",
-        "examples/gray_operator.py",
-        "--kinds",
-        "a b",
-        "$HOME",
-        "--smoke",
-    ]
-    nuclei = Namespace(attempt="it's; ls", out=Path("x"), data_dir=None, smoke=True, steps=3)
-    words = words_of(load_example("segment_nuclei").command(nuclei))
-    assert words[2:] == ["--attempt", "it's; ls", "--smoke", "--steps", "3"]
+    command = load_example("_common").command
+    kinds = ["a b", "$HOME"]
+    words = words_of(command("gray_operator", {"kinds": kinds, "smoke": True, "train_images": 5}))
+    flags = ["--kinds", "a b", "$HOME", "--smoke", "--train-images", "5"]
+    assert words == ["python", "examples/gray_operator.py", *flags]
+    options = {"attempt": "it's; ls", "limit": None, "smoke": False, "seed": 0, "epochs": 8.0}
+    words = words_of(command("segment_nuclei", options))
+    assert words[2:] == ["--attempt", "it's; ls", "--seed", "0", "--epochs", "8"]
 
 
 @pytest.mark.parametrize("folder", ["out", "my results", "it's", "$HOME & co", "-o"])
