@@ -69,6 +69,17 @@ def test_no_other_json_is_written():
     assert calls >= 3
 
 
+def test_files_of_the_repository_end_in_one_newline():
+    """The results among them, which commands of the repository wrote."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.*")]:
+        if path.suffix in (".md", ".json", ".csv"):
+            content = path.read_bytes()
+            assert content.endswith(b"\n"), path.relative_to(ROOT)
+            assert not content.endswith(b"\n\n"), path.relative_to(ROOT)
+            if path.suffix == ".json":
+                strict(content)
+
+
 def test_json_files_end_in_one_newline():
     """A `write_text(json_text(...))` without a newline is found by reading the code."""
     for path in SOURCES:
@@ -120,5 +131,5 @@ def test_no_command_is_joined_by_hand():
     for path in SOURCES:
         text = path.read_text()
         for number, line in enumerate(text.splitlines(), 1):
-            joined = '"python ' in line and ("join(" in line or "+" in line or "{" in line)
+            joined = '"python ' in line and ("join(" in line or " + " in line)
             assert not joined, f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
