@@ -16,6 +16,8 @@ from morphax.training import RunOptions
 
 SPEC = Spec("spatial", "identity", "centred")
 
+pytestmark = pytest.mark.filterwarnings("ignore:(inputs|targets) are constant")
+
 
 def network(rng, channels=2, maps=2, size=3):
     """A random binary BiMoNN of two layers, complements in the first only; no set is empty."""

@@ -113,7 +113,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
     assert '"part": "changed"' in (tmp_path / "log.jsonl").read_text()
 
 
-@pytest.mark.filterwarnings("ignore:inputs are constant", "ignore:targets are constant")
+@pytest.mark.filterwarnings("ignore:(inputs|targets) are constant")
 @pytest.mark.parametrize("frame", [(10, 0), (0, 12), (-1, 0), (1,)])
 def test_a_frame_leaves_something(frame):
     images = jnp.zeros((4, 20, 24, 1), bool)

@@ -17,6 +17,8 @@ from morphax.recipes.gradients._hard_examples import emphasise, make_wrong_image
 from morphax.recipes.gradients._map_training import random_map
 from morphax.training import RunOptions
 
+pytestmark = pytest.mark.filterwarnings("ignore:(inputs|targets) are constant")
+
 
 def test_f_measure_against_counts(rng):
     for beta in (0.5, 1.0, 2.0):
