@@ -50,7 +50,7 @@ RESULT = {
 
 
 def options_parser(
-    description: str, *, smoke: str, out: str = "out/benchmarks"
+    description: str | None, *, smoke: str, out: str = "out/benchmarks"
 ) -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark: `--out`, and `--smoke` with its help."""
     parser = argparse.ArgumentParser(
