@@ -43,9 +43,11 @@ def extra(module: str, name: str, cause: ImportError | None = None) -> ImportErr
         An error that names the extra, or the cause where the module is installed but fails inside.
     """
     imported = {"pillow": "PIL", "orbax-checkpoint": "orbax.checkpoint"}.get(module, module)
-    # Python names the module that it did not find; another name is missing inside an installed one.
-    names = (imported, imported.partition(".")[0])
-    if cause is None or (isinstance(cause, ModuleNotFoundError) and cause.name in names):
+    # Python names the module that it did not find. If that is another package, the module is
+    # installed and fails inside.
+    missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+    same = missing is not None and missing.partition(".")[0] == imported.partition(".")[0]
+    if cause is None or same:
         advice = f"it comes with: pip install 'morphax[{name}]'"
         return ImportError(f"{module} is not installed; {advice}")
     return ImportError(f"{module} is installed, but its import fails: {cause}")

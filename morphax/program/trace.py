@@ -110,8 +110,9 @@ def trace(
 
     Example:
         >>> from morphax.neurons import apply, complement
-        >>> from morphax.neurons.nodes import Spec
-        >>> node = BiSE(jnp.ones((2, 3)), jnp.ones(3), jnp.ones(3), Spec("dense"))
+        >>> from morphax.neurons.nodes import BiSE, Spec
+        >>> ones = jax.numpy.ones
+        >>> node = BiSE(ones((2, 3)), ones(3), ones(3), Spec("dense"))
         >>> graph = trace(lambda p, x: complement(apply(p, x)), node, (1, 2))
         >>> [step.kind for step in graph.steps]
         ['input', 'neurons', 'complement']

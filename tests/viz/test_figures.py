@@ -169,8 +169,9 @@ def test_prediction_figure_refuses(rng):
         viz.prediction_figure(images, images[:1], images)
 
 
-def test_no_pyplot(opening):
+def test_no_pyplot(opening, monkeypatch):
     """Figures leave no global state behind: pyplot is not even imported."""
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     viz.operator_figure(opening, binarize(opening))
     assert "matplotlib.pyplot" not in sys.modules
 

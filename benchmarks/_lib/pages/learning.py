@@ -172,7 +172,7 @@ def _noise_lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def noise(document: dict[str, Any]) -> str:
     """Write the section on noisy targets and inputs."""
     rows = document["results"]
-    text = f"""{heading("Noisy pairs", document, "python benchmarks/noise.py")}
+    text = f"""{heading("Noisy pairs", document)}
 
 `recipes.learn_chain` with its defaults, from 1024 noisy pairs; neither the order of operations nor
 the noise is told. A run is *right* when its binary network has no wrong pixel on 1000 unseen images

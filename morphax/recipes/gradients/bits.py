@@ -83,7 +83,8 @@ def learn_bits(
         >>> from morphax import binarize, models
         >>> initial = binarize(models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3))
         >>> x = jax.random.bernoulli(jax.random.key(1), 0.5, (8, 12, 12, 1))
-        >>> learned = learn_bits(jax.random.key(2), (x, x), valid=(x, x), initial=initial, rounds=3,
+        >>> pairs = x, x & jnp.roll(x, 1, 1)
+        >>> learned = learn_bits(jax.random.key(2), pairs, valid=pairs, initial=initial, rounds=3,
         ...                      batch_size=4)
         >>> [record["step"] for record in learned.history]
         [1, 2, 3]

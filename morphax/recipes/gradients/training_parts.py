@@ -92,8 +92,8 @@ def operator_loss(
     Example:
         >>> from morphax import models
         >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
-        >>> x = jnp.zeros((1, 5, 5, 1))
-        >>> operator_loss(100)(params, x, x, x, jnp.asarray(0)).shape
+        >>> x = jax.numpy.zeros((1, 5, 5, 1))
+        >>> operator_loss(100)(params, x, x, x, jax.numpy.asarray(0)).shape
         ()
     """
     loss, pull = operators._loss(steps, frame, by_kind=by_kind), operators._pull(steps)
@@ -123,7 +123,7 @@ def finish(apply: Apply, params: Any, train: Data, valid: Data) -> Learned:
         >>> from morphax import models
         >>> params = models.init_bimonn(jax.random.key(0), [1, 1], kernel_size=3)
         >>> x = jax.random.bernoulli(jax.random.key(1), 0.5, (4, 8, 8, 1))
-        >>> pairs = x, x & jnp.roll(x, 1, 1)
+        >>> pairs = x, x & jax.numpy.roll(x, 1, 1)
         >>> finish(models.bimonn, params, pairs, pairs).history
         []
     """

@@ -93,6 +93,7 @@ def test_targets_along_the_frame_change_nothing():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:targets look complemented")
 def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
     images = jax.random.bernoulli(jax.random.key(0), 0.8, (64, 12, 13, 1))
     targets = data.target(images, "white_top_hat", elements.square(3))
