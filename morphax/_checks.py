@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def require(condition: bool, argument: str, expected: str, came: Any) -> None:
@@ -55,7 +56,7 @@ def extra(module: str, name: str, cause: ImportError | None = None) -> ImportErr
 
 def number(argument: str, value: Any, expected: str, fits: Callable[[Any], Any]) -> None:
     """Raise `ValueError` unless a number fits; a traced one (in `jit`) passes, being unknown."""
-    if not isinstance(value, jax.core.Tracer):
+    if not isinstance(value, Tracer):
         # As a numpy number: comparing a jax array inside `jit` would give a tracer.
         known = np.asarray(value) if isinstance(value, jax.Array) else value
         require(bool(fits(known)), argument, expected, value)

@@ -6,7 +6,7 @@ window, an operation) is turned into a mask, all ones or all zeros, before it is
 words.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,11 @@ from jax import lax
 
 from morphax import _checks
 
+_T = TypeVar("_T")
 _STEP = 16  # inputs that `or_product` joins in one turn of its loop
 
 
-def native(array: Any) -> Any:
+def native(array: _T) -> _T:
     """Return a numpy array as JAX reads it: in the byte order of the machine, its bools 0 or 1.
 
     A bool whose byte is not 0 or 1, as `np.asarray` of a 1-bit Pillow image has, is true for numpy
@@ -36,10 +37,13 @@ def native(array: Any) -> Any:
     """
     if not isinstance(array, np.ndarray):
         return array
+    result: Any = array
     if array.dtype == bool:
         values = array.view(np.uint8)
-        return values != 0 if values.max(initial=0) > 1 else array
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        result = values != 0 if values.max(initial=0) > 1 else array
+    elif not array.dtype.isnative:
+        result = array.astype(array.dtype.newbyteorder("="))
+    return result
 
 
 def is_words(x: jax.Array | np.ndarray) -> bool:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from morphax import _checks
 from morphax.neurons import reparam
@@ -52,7 +53,7 @@ def _absent(field: Any) -> bool:
     return isinstance(field, optax.MaskedNode)
 
 
-def _is_whole(node: BiSE) -> bool:
+def _is_whole(node: Any) -> bool:
     """Return whether a node has its three arrays; False where a mask leaves all of them out."""
     absent = [_absent(field) for field in leaves(node)]
     _checks.require(
@@ -87,9 +88,8 @@ def scale_updates(
 
     def scaled(u: BiSE, p: BiSE) -> BiSE:
         fields = zip(leaves(u), factors, strict=True)
-        return BiSE(
-            *(f if _absent(f) else f * jnp.asarray(by, f.dtype) for f, by in fields), u.spec
-        )
+        new = [f if _absent(f) else f * jnp.asarray(by, f.dtype) for f, by in fields]
+        return BiSE(new[0], new[1], new[2], u.spec)
 
     return _on_nodes(scaled)
 
@@ -113,7 +113,7 @@ def keep_weights_in(low: float = 0.0, high: float = 1.0) -> optax.GradientTransf
     Example:
         >>> optimizer = optax.chain(optax.adam(1e-2), keep_weights_in(0.0, 1.0))
     """
-    if not isinstance(high, jax.core.Tracer):
+    if not isinstance(high, Tracer):
         above = np.asarray(high)
         _checks.number("low", low, f"less than high = {high}", lambda low: low < above)
 

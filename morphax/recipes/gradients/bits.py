@@ -89,7 +89,7 @@ def learn_bits(
         >>> [record["step"] for record in learned.history]
         [1, 2, 3]
     """
-    train, valid = (_as_numpy(pair) for pair in (train, valid))
+    train, valid = _as_numpy(train), _as_numpy(valid)
     require_pairs(train, valid)
     _checks.require(min(rounds, tries) >= 1, "rounds, tries", "1 or more", (rounds, tries))
     layers = jax.tree.map(np.asarray, initial)
@@ -117,11 +117,11 @@ def learn_bits(
     )
     binary = jax.tree.map(np.asarray, done.state.opt_state["best"])
     chosen = BestBinary(binary, "projection", {}, 0.0)
+    judged: Any = train, valid
     return learned_from(
         realize(binary),
         bimonn,
-        train,
-        valid,
+        *judged,
         history=done.history,
         runs=1,
         cut_short=done.is_cut_short,

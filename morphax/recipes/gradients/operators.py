@@ -185,11 +185,12 @@ def _train(
     def init(channels: Sequence[int]) -> Callable[[jax.Array], Any]:
         return lambda key: models.init_bimonn(key, channels, **options)
 
-    def find(key: jax.Array, part: str, channels: Sequence[int], *data: Data) -> ScoredRun:
+    def find(key: jax.Array, part: str, channels: Sequence[int], data: Sequence[Data]) -> ScoredRun:
         return search(
             key,
             init(channels),
-            *data,
+            data[0],
+            data[1],
             config,
             restarts=restarts,
             goal=goal,
@@ -200,17 +201,16 @@ def _train(
     # Networks of this shape may be top-hats, which are learned in two parts: a search for the
     # pixels that change (channels 1-1-1) succeeds where one for the whole network seldom does.
     is_top_hat_shape = tuple(channels) == (1, 2, 1) and train[0].shape == train[1].shape
-    best, kind = None, None
-    if is_top_hat_shape:
-        kind = _residues.top_hat_kind(tuple(crop_border(part, frame) for part in train))
+    inside = tuple(crop_border(part, frame) for part in train)
+    best, kind = None, _residues.top_hat_kind(inside) if is_top_hat_shape else None
     if kind is not None:
         residue_key, key = jax.random.split(key)
-        changed = map(_residues.changed_pixels, (train, valid))
-        inner = find(residue_key, "changed", (1, 1, 1), *changed)
+        changed = [_residues.changed_pixels(pair) for pair in (train, valid)]
+        inner = find(residue_key, "changed", (1, 1, 1), changed)
         params = _residues.residue(inner.params, init(channels)(key), kind, scale=SCALES[1])
         best = rescore(inner, params, train, valid, config, goal=goal)
     if best is None or not (best.is_right or best.cut_short):
-        whole = find(key, "whole", channels, train, valid)
+        whole = find(key, "whole", channels, (train, valid))
         runs = whole.runs + (best.runs if best else 0)
         best = whole if best is None or whole.score >= best.score else best
         best = best._replace(runs=runs, cut_short=whole.cut_short)
