@@ -1,0 +1,60 @@
+"""Public functions under strict dtype promotion give the same, with x64 and without."""
+
+import jax
+import numpy as np
+import pytest
+from helpers.public_calls import CALLS, LEARNING
+from helpers.repository import ROOT, run_python
+
+# Cheap ones that mixed dtypes once, or are of the same kind.
+QUICK = (
+    "dice",
+    "iou",
+    "accuracy",
+    "f_measure",
+    "bce",
+    "local_contrast",
+    "linear_head",
+    "set_scale",
+)
+
+
+def results(call, *, promotion, x64):
+    with jax.enable_x64(x64), jax.numpy_dtype_promotion(promotion):
+        leaves = jax.tree.leaves(call())
+        return [leaf if isinstance(leaf, str) else np.asarray(leaf) for leaf in leaves]
+
+
+def check(call, x64):
+    expected = results(call, promotion="standard", x64=x64)
+    found = results(call, promotion="strict", x64=x64)
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        if isinstance(a, str):
+            assert a == b
+        else:
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_functions(name, x64):
+    check(CALLS[name], x64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("name", [*sorted(set(CALLS) - set(QUICK)), *LEARNING])
+def test_all_functions(name, x64):
+    check({**CALLS, **LEARNING}[name], x64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", ["morphology", "packed", "neurons", "objectives", "program"])
+def test_suites_of_rooms(room):
+    """The tests themselves, with the option of conftest.py."""
+    done = run_python(
+        "-m", "pytest", "-q", "--strict-promotion", "-p", "no:cacheprovider", ROOT / "tests" / room
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
