@@ -1,6 +1,8 @@
 """Shared set-up: the option --runslow, a cache of compiled programs, and real data skipped
 loudly."""
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -35,6 +37,8 @@ def pytest_configure(config):
     """Set JAX up for this process, its workers, and the processes that tests start."""
     if not config.getoption("--optimized") and not hasattr(config, "workerinput"):
         compile_quickly()
+    if not config.getoption("--optimized"):
+        lower_quickly()
     if hasattr(config, "cache") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Compiled programs are kept on disk: a second run compiles nothing.
         options = {
@@ -58,6 +62,19 @@ def compile_quickly():
     tried = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True)
     if tried.returncode == 0:
         os.environ["XLA_FLAGS"] = flags
+
+
+def lower_quickly():
+    """Lower to StableHLO twice as fast: one MLIR context for all programs, no lines of Python.
+
+    JAX makes a context for each program, because contexts grow; making it takes longer than
+    lowering most programs of the tests. The function is private to JAX: without it tests are slow.
+    """
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src.interpreters import mlir
+
+        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 def pytest_collection_modifyitems(config, items):
