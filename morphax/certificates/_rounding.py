@@ -72,6 +72,7 @@ def sums_of(weight_map: str, bias_map: str) -> int:
         >>> sums_of("positive", "centred"), sums_of("dual", "interval_projected")
         (1, 3)
     """
+    # A dual weight and a bias from an interval are each made of one sum more.
     return 1 + (weight_map == "dual") + bias_map.startswith("interval")
 
 

@@ -89,6 +89,8 @@ def find_selem(
     """
     v1, v2 = _spread(dead_zone[0], weights), _spread(dead_zone[1], weights)
     total = jnp.maximum(weights, 0).sum(-1)
+    # A pixel is in S if it decides alone: without it the sum of an erosion is at most b, with it
+    # that of a dilation is above b.
     erosion = guess_erosion(weights, bias)
     selem = jnp.where(
         erosion[..., None],

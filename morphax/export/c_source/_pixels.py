@@ -68,6 +68,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
         if op.kind == "input" and op is not last:
             continue
         reads = [f"workspace + {place_of[i]} * words" if i else "in" for i in op.inputs]
+        # Op 0 lies in the caller's input, the last one in the caller's output.
         writes = "out" if op is last else f"workspace + {place_of[number]} * words"
         planes = [ops[i].shape[0] for i in op.inputs]
         defined, called = _emit(op, number, reads, planes, writes, room, helpers)
@@ -92,6 +93,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     }
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
+        # Indices of planes are as narrow as they can be: tables are read more often than words.
         kind = "uint16_t" if max(op.shape[0] for op in ops) < 2**16 else "uint32_t"
         inner.insert(0, f"typedef {kind} index_type;")
     outer = [text.PACK, text.RUN, *([ends.READ_PBM, ends.MAIN] if main else [])]
@@ -192,6 +194,7 @@ def _spatial(op: Op, number: int) -> str:
     for o in _tables.spatial_order(op):
         groups = _groups(op.arrays["selem"][o], rows, 64 * margin)
         code = [part for group in groups for part in group]
+        # The complement that makes a dilation an erosion, and that of the neuron, may cancel.
         flip = erosion[o] ^ complement[o]
         windows.append((op.arrays["source"][o], erosion[o], o, flip, len(groups), len(code)))
         codes += code
@@ -223,6 +226,7 @@ def _groups(window: np.ndarray, down: int, across: int) -> list[list[int]]:
         >>> _groups(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool), 1, 64)
         [[2, 0, 1, 1, 63, 2], [1, 2, 1, 65, 1]]
     """
+    # Columns of the window with the same rows share one join of these rows.
     rows_of: dict[int, list[int]] = {}
     for dy, dx in _tables.offsets(window).tolist():
         rows_of.setdefault(dx, []).append(dy + down)

@@ -64,6 +64,7 @@ def comment(text: str) -> str:
         >>> comment("layers/0 */ #")
         'layers/0 _/ _'
     """
+    # Neither */ nor a backslash at the end of a line may get into the comment.
     return re.sub(r"[^A-Za-z0-9 _.,:/()=|+-]", "_", text)[:120]
 
 
@@ -86,6 +87,7 @@ def constant_table(kind: str, name: str, values: np.ndarray) -> str:
     """
     rows = values.ndim == 2
     cells = ["{" + ", ".join(map(str, row)) + "}" if rows else str(row) for row in values.tolist()]
+    # As many cells in a line as fit, each with its comma and blank.
     many = 94 // (max(map(len, cells), default=1) + 2) or 1
     lines = [", ".join(cells[i : i + many]) for i in range(0, len(cells), many)] or ["0"]
     size = f"[][{values.shape[1]}]" if rows else "[]"
@@ -101,6 +103,7 @@ def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
         '~(a & b)'
     """
     if not terms:
+        # The empty intersection is 1 everywhere, the empty union 0.
         return "~(uint64_t)0" if erosion != complement else "0"
     text = (" & " if erosion else " | ").join(terms)
     if complement:
@@ -133,6 +136,7 @@ def unused(calls: Sequence[str]) -> list[str]:
         >>> unused(["    op1(in, out);"])
         ['    (void)workspace;']
     """
+    # A comment may hold the name of an argument without using it.
     code = " ".join(call for call in calls if not call.lstrip().startswith("/*"))
     return [
         f"    (void){name};" for name in ("in", "workspace") if not re.search(rf"\b{name}\b", code)
@@ -149,6 +153,7 @@ def places(program: Program, size: Callable[[Op], int]) -> tuple[dict[int, int],
     Returns:
         `(places, total)`: place of each other op by its number; size of the workspace.
     """
+    # A result may be overwritten once the last op that reads it has run.
     last_use = {i: n for n, op in enumerate(program.ops) for i in op.inputs}
     live: list[tuple[int, int, int]] = []  # place, end, number of the op
     place_of, total = {}, 0
@@ -172,6 +177,7 @@ def work(op: Op) -> tuple[int, int]:
         return 0, 0
     arrays = op.arrays
     sizes = arrays["selem"].sum((1, 2)) if op.kind == "spatial" else np.diff(arrays["offsets"])
+    # A neuron that reads n planes joins them n - 1 times; a complement is one operation more.
     each = np.maximum(sizes - 1, 0).sum() + arrays["complement"].sum()
     return int(each) * op.shape[1] * op.shape[2], int(sizes.sum())
 
@@ -260,6 +266,7 @@ def header(program: Program, name: str, layout: str, usage: str, declared: str) 
         "calls on different workspaces may run at the same time.",
         *(["", *usage.split("\n")] if usage else []),
     ]
+    # Wrap each line by itself, so that the items of the list stay apart.
     wrapped = [part for line in lines for part in _wrapped(line)]
     above = "\n".join(f" * {line}".rstrip() for line in wrapped)
     return fill(_HEADER, above=above, NAME=name.upper(), declared=declared) + "\n"

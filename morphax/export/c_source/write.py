@@ -82,6 +82,7 @@ def c(
         _pixels.check(program)
     emit = LAYOUTS[layout]
     declared, defined = emit.source(program, name, main=main)
+    # Only `main` makes a program, so only then does the header say how to use one.
     usage = emit.usage(program, name) if main else ""
     files = CFiles(
         _text.header(program, name, layout, usage, declared),
@@ -104,6 +105,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
             before[target] = old
     except BaseException:
         for target, old in before.items():
+            # A file that did not exist before is removed, others get their old content.
             if old is None:
                 target.unlink(missing_ok=True)
             else:

@@ -108,10 +108,12 @@ def elaborate(program: Program) -> Stream:
         expected = f"planes of the size of the image {size} (or use verilog)"
         got = f"op {i}, {op.kind}, of {op.shape[1:]}"
         _checks.require(op.shape[1:] == size, "program", expected, got)
+        # Planes are numbered through all the ops that are read.
         stacked = np.concatenate([planes[j] for j in op.inputs]) if op.inputs else np.zeros(0, int)
         if op.kind == "input":
             planes.append(2 * np.arange(1, inputs + 1))
         elif op.kind == "complement":
+            # Bit 0 of a literal says whether it is complemented, so no gate is needed.
             planes.append(stacked ^ 1)
         elif op.kind in ("select", "rearrange", "constant"):
             planes.append(_moved(op, i, stacked))
@@ -150,6 +152,7 @@ def _moved(op: Op, number: int, literals: np.ndarray) -> np.ndarray:
         return np.where(bits[:, 0], TRUE, FALSE)
     index = op.arrays["index"].reshape(planes, -1)
     source = index[:, 0] // (height * width)
+    # A move of whole planes keeps each pixel at its place in its plane.
     whole = index == source[:, None] * (height * width) + np.arange(height * width)[None]
     expected = "moves of whole planes (or use verilog)"
     _checks.require(bool(whole.all()), "program", expected, f"op {number}, rearrange")
@@ -173,6 +176,7 @@ def _spatial(op: Op, literals: np.ndarray) -> list[Gate | int]:
         if not places:
             gates.append((TRUE if erosion[o] else FALSE) ^ int(flip[o]))
         elif places == [[0, 0]]:
+            # A window of the middle pixel alone copies the plane, so no gate is needed.
             gates.append(literal ^ int(flip[o]))
         else:
             taps = tuple(Tap(literal, *place) for place in places)
@@ -188,6 +192,7 @@ def _combine(op: Op, literals: np.ndarray) -> list[Gate | int]:
     for o in range(op.shape[0]):
         neutral = TRUE if erosion[o] else FALSE
         read = literals[op.arrays["indices"][offsets[o] : offsets[o + 1]]].tolist()
+        # Equal members count once, and the neutral constant changes nothing.
         members = sorted({*read} - {neutral})
         # A plane beside its complement, or the other constant, decides the result.
         if any(x ^ 1 in members for x in members) or neutral ^ 1 in members:
@@ -210,6 +215,7 @@ def alive(stream: Stream) -> set[int]:
     nets: set[int] = set()
     stack = [x // 2 for x in stream.outputs if x > TRUE]
     while stack:
+        # Walk from the outputs back to the inputs.
         net = stack.pop()
         if net not in nets:
             nets.add(net)

@@ -52,6 +52,7 @@ class Text:
         head = self.head(net, rows)
         if columns == 0:
             return head
+        # One register serves all delays behind a row; the longest one sets its length.
         self.columns[net, rows] = max(columns, self.columns.get((net, rows), 0))
         return f"{register(net, rows)}[{columns}]"
 
@@ -111,6 +112,7 @@ def _term(text: Text, gate: Gate, tap: Tap) -> str:
     if gate.border == "replicate":
         return _nearest(text, gate.time, literal, down, right)
     raw = shown(text, literal, gate.time, (down, right))
+    # A place can lie beyond a side only if it is on that side of the middle.
     outside = [
         _flag(text, gate.time, side, distance)
         for side, distance in (("top", -down), ("bottom", down), ("left", -right), ("right", right))

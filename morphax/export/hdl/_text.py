@@ -65,6 +65,7 @@ def checked_name(name: str, text: str) -> str:
     legal = isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]{0,1023}", name)
     _checks.require(bool(legal), "name", "a Verilog identifier ([A-Za-z_][A-Za-z0-9_$]*)", name)
     _checks.require(name not in KEYWORDS, "name", "no keyword of (System)Verilog", name)
+    # Comments hold paths of the user, which may contain the name.
     code = re.sub(r"//.*", "", text)
     _checks.require(
         name not in re.findall(r"[A-Za-z_][A-Za-z0-9_$]*", code),
@@ -99,6 +100,7 @@ def finish(
     if name is None:
         name = "model" if path is None else Path(path).stem
     inside = "\n".join(body)
+    # A name that is used inside would be declared twice.
     checked_name(name, inside)
     top = "\n".join(f"// {line}".rstrip() for line in header)
     text = f"{top}\n\nmodule {name} {inside}\nendmodule\n"
@@ -132,6 +134,7 @@ def comment(text: str) -> str:
         >>> comment("layers/0")
         'layers/0'
     """
+    # A line break would end the comment, and the file is ASCII.
     return re.sub(r"[^ -~]", "?", text)[:200]
 
 
@@ -153,6 +156,7 @@ def joined(terms: Sequence[str], *, erosion: bool, complement: bool) -> str:
     sign = "&" if erosion else "|"
     if len(terms) == 1:
         return f"~({terms[0]})" if complement else terms[0]
+    # A long chain of infix operators nests as deep as it has terms; a reduction is flat.
     infix, listed = f" {sign} ".join(terms), ", ".join(terms)
     text = infix if len(terms) <= _INFIX else f"{sign}{{{listed}}}"
     return f"~({text})" if complement else text
@@ -190,6 +194,7 @@ def input_port(name: str, size: int, used: set[int]) -> list[str]:
         >>> input_port("x", 2, {0, 1})
         ['  input wire [1:0] x,']
     """
+    # Unused bits stay in the port, so that its width is that of the network's input.
     port = f"  input wire [{size - 1}:0] {name},"
     if len(used) == size:
         return [port]

@@ -72,6 +72,7 @@ class _Netlist:
 
     def gate(self, erosion: bool, complement: bool, literals: np.ndarray) -> int:
         """Return the literal of an intersection or union of literals; equal gates are one."""
+        # One decisive member settles the result; neutral members change nothing.
         neutral, decisive = (TRUE, FALSE) if erosion else (FALSE, TRUE)
         members = set(literals.tolist()) - {neutral}
         flip = int(complement)
@@ -79,6 +80,7 @@ class _Netlist:
             return decisive ^ flip
         if len(members) < 2:
             return (members.pop() if members else neutral) ^ flip
+        # The order does not matter, so sorted members identify a gate.
         key = (erosion, tuple(sorted(members)))
         if key not in self.number_of:
             self.grow(len(members))
@@ -131,8 +133,10 @@ def verilog(
     net, planes, first = _elaborate(program, limit)
     output = planes[-1].reshape(-1)
     counted = _is_counts(program, len(program.ops) - 1)
+    # For counts, `output` holds numbers of sums, whose terms are the literals that must exist.
     needed = [x for i in output.tolist() for x in net.sums[i]] if counted else output.tolist()
     alive = _alive(net, needed)
+    # Write only what the outputs read.
     body = list(_gates(program, net, alive, first))
     if counted:
         ports, lines = counts_and_label(
@@ -141,6 +145,7 @@ def verilog(
     else:
         ports = [f"  output wire [{output.size - 1}:0] y"]
         lines = [f"  assign y[{i}] = {_text(net, x)};" for i, x in enumerate(output.tolist())]
+    # Nets 1 to `inputs` are the bits of x.
     used = {n - 1 for n in alive if n <= net.inputs}
     # A wire for each bit: Icarus needs minutes for thousands of gates that select bits of a vector.
     wires = [f"  wire x_{bit} = x[{bit}];" for bit in sorted(used)]
@@ -161,7 +166,9 @@ def _elaborate(program: Program, limit: int) -> tuple[_Netlist, list[np.ndarray]
     owner: dict[int, int] = {}
     for i, op in enumerate(program.ops):
         inputs = [planes[j] for j in op.inputs]
+        # Gates made from here on belong to this op; the text names it above them.
         first = net.inputs + len(net.gates) + 1
+        # Counts are numbers of sums, not literals: only moves can handle them.
         is_move = op.kind in ("select", "rearrange")
         reads_bits = is_move or not any(_is_counts(program, j) for j in op.inputs)
         _checks.require(reads_bits, "program", "nothing but moves after group_sum", op.kind)
@@ -174,6 +181,7 @@ def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     """Return the literals of one op in its shape; for a "group_sum" the numbers of its counts."""
     arrays = op.arrays
     if op.kind == "input":
+        # Input bit k is net k + 1, uncomplemented.
         return 2 * np.arange(1, net.inputs + 1).reshape(op.shape)
     if op.kind == "constant":
         return np.where(arrays["bits"], TRUE, FALSE).reshape(op.shape)
@@ -208,6 +216,7 @@ def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
         else:  # with "ignore", pixels beyond the frame have the neutral value
             ones = bool(erosion[o]) and op.options["border"] == "ignore"
             padded = np.pad(planes[source], sides, constant_values=TRUE if ones else FALSE)
+        # The neighbours of a pixel, as literals: `(H, W, kh, kw)`.
         views = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw))
         for y in range(len(views)):  # row by row, so that `limit` stops before memory is full
             out[o, y] = _gates_of(net, bool(erosion[o]), bool(flip[o]), views[y][:, windows[o]])
@@ -219,6 +228,7 @@ def _combine(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     offsets, erosion, flip = (op.arrays[k] for k in ("offsets", "erosion", "complement"))
     out = np.empty(op.shape, int)
     for o in range(op.shape[0]):
+        # The planes of neuron o lie between two offsets of one long list.
         read = planes[op.arrays["indices"][offsets[o] : offsets[o + 1]]]
         out[o] = _gates_of(net, bool(erosion[o]), bool(flip[o]), np.moveaxis(read, 0, -1))
     return out
@@ -253,6 +263,7 @@ def _alive(net: _Netlist, outputs: list[int]) -> set[int]:
     alive: set[int] = set()
     stack = [x // 2 for x in outputs if x > TRUE]
     while stack:
+        # Walk from the outputs back to the inputs.
         number = stack.pop()
         if number not in alive:
             alive.add(number)

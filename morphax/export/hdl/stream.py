@@ -78,6 +78,7 @@ def verilog_stream(
         "width": own_width if width is None else width,
         "height": own_height if height is None else height,
     }
+    # Positions are counted in 16 bits.
     for argument, size in sizes.items():
         is_size = isinstance(size, int) and 0 < size < 2**16
         _checks.require(is_size, argument, "an integer from 1 to 65535", size)
@@ -88,10 +89,14 @@ def verilog_stream(
     gates = {
         n: formula(text, stream.gates[n - stream.inputs - 1]) for n in nets if n > stream.inputs
     }
+    # All outputs leave together, when the last one is known.
     rows, columns = later([time_of(stream.inputs, stream.gates, x) for x in stream.outputs])
     total = rows, max(columns, 1 - rows)  # at least one step, so that TOTAL is not 0
+    # Delay the outputs that are known earlier to that time.
     outputs = [shown(text, x, total, (0, 0)) for x in stream.outputs]
+    # `drain` reads the position at time 0, whether or not a border does.
     positions = sorted({(0, 0), *text.positions})
+    # Ask for every `valid` now: it declares wires, and the body below lists them.
     out_valid = [valid(text, time) for time in (*positions, total)][-1]
     body = [
         f"#(\n  parameter [31:0] WIDTH = {sizes['width']}, HEIGHT = {sizes['height']}\n) (",
@@ -165,6 +170,7 @@ def _at(axis: str, time: Time) -> str:
 
 def _position(text: Text, time: Time) -> str:
     """Write the counters of the column and row of the pixel that is in the middle at a time."""
+    # Each position counts the pixels that have reached its time, so images may follow at once.
     x, y = _at("x", time), _at("y", time)
     return f"""  always @(posedge clk)
     if (rst) begin
@@ -184,10 +190,12 @@ def _lines(text: Text) -> Iterator[str]:
     if not text.rows:
         return
     bits = f"[{len(text.rows) - 1}:0]"
+    # Row r of a net is row r - 1, one line later.
     heads = [text.head(net, row - 1) for net, row in text.rows]
     yield "  // the line memory: line_out is line_in, WIDTH steps later"
     yield f"  reg {bits} line_out;"
     yield statement(f"wire {bits} line_in = {{{', '.join(reversed(heads))}}};")
+    # Verilog-2001 has no $clog2, so the width of the address is a function of its own.
     yield f"""  function integer bits_of;
     input integer value;
     begin
@@ -219,6 +227,7 @@ def _registers(program: Program, text: Text, gates: dict[int, str]) -> Iterator[
     """Yield the registers that move at each step: the gates, by op, and the shift registers."""
     yield "  always @(posedge clk)"
     yield "    if (step) begin"
+    # A comment names the op once, above its first gate.
     current = -1
     for net, value in gates.items():
         number = net - text.stream.inputs
@@ -230,6 +239,7 @@ def _registers(program: Program, text: Text, gates: dict[int, str]) -> Iterator[
     if text.columns:
         yield "      // columns"
     for (net, row), length in text.columns.items():
+        # Shift by one: bit 1 takes the newest pixel of that row.
         name, head = register(net, row), text.head(net, row)
         value = f"{{{name}[{length - 1}:1], {head}}}" if length > 1 else head
         yield f"      {name} <= {value};"
