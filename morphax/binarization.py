@@ -129,13 +129,15 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
 
     Its weights are 1 on S and 0 elsewhere, and its bias lies half-way between the bounds.
     Translations off the centre have it nearer to a bound, which tells how they treat the frame.
+    Nodes whose spec is symmetric become symmetric neurons, for images in {-1, 1}.
 
     Args:
         binary: any pytree holding `BinaryBiSE` nodes.
         scale: |p|. From about 8 on, every neuron is certified behind every other.
 
     Returns:
-        The tree with a `BiSE` ("identity" weights, "centred" bias) in place of each node.
+        The tree with a `BiSE` in place of each node: "identity" weights and "centred" bias, "raw"
+        bias where it is symmetric.
         `binarize` returns the binary network again.
 
     Example:
@@ -153,7 +155,13 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
         is_moved = (total == 1) & ~node.selem[centre] if node.spec.role == "spatial" else False
         distance = total / 2 - 0.5 + jnp.where(is_moved, 0.25, 0.0)
         bias = jnp.where(node.erosion, distance, -distance)
-        spec = Spec(node.spec.role, "identity", "centred", border=node.spec.border)
-        return BiSE(weight, bias, jnp.where(node.complement, -scale, scale), spec)
+        signed = jnp.where(node.complement, -scale, scale)
+        border = node.spec.border
+        if node.spec.symmetric:  # x = 2 y - 1: twice the distance from the middle, half the slope
+            spec = Spec(node.spec.role, "identity", "raw", border=border, symmetric=True)
+            return BiSE(weight, 2 * bias, signed / 2, spec)
+        return BiSE(
+            weight, bias, signed, Spec(node.spec.role, "identity", "centred", border=border)
+        )
 
     return jax.tree.map(one, binary, is_leaf=is_node)

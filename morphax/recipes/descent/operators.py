@@ -5,6 +5,7 @@ filled up with layers and maps that copy, so that it has exactly the channels th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -40,9 +41,7 @@ class Descended(NamedTuple):
     cut_short: bool
 
 
-def is_possible(
-    train: Data, valid: Data, *, channels: Sequence[int], border: str, symmetric: bool
-) -> bool:
+def is_possible(train: Data, valid: Data, *, channels: Sequence[int], border: str) -> bool:
     """Return whether a descent can learn such a network from such pairs.
 
     Args:
@@ -50,14 +49,13 @@ def is_possible(
         valid: The same, held out.
         channels: Channels of the network, one output.
         border: Border of the spatial neurons; only "ignore" is possible.
-        symmetric: Whether neurons are symmetric; they are trained by gradients only.
 
     Returns:
         False too where targets are constant.
     """
     layers = len(channels) - 1
     fits = 1 <= layers <= LAYERS and channels[-1] == 1 and channels[0] == train[0].shape[-1]
-    fits = fits and train[1].shape[-1] == 1 and border == "ignore" and not symmetric
+    fits = fits and train[1].shape[-1] == 1 and border == "ignore"
     return fits and all(0 < int(part[1].sum()) < part[1].size for part in (train, valid))
 
 
@@ -68,6 +66,7 @@ def learn_by_descent(
     *,
     channels: Sequence[int],
     kernel_size: int,
+    symmetric: bool,
     frame: tuple[int, int],
     goal: float,
     patience: int,
@@ -81,6 +80,7 @@ def learn_by_descent(
         valid: The same, held out.
         channels: Channels of the network.
         kernel_size: Odd side of the windows.
+        symmetric: Make symmetric neurons, for images in {-1, 1}, of the bits that were found.
         frame: Rows and columns along the frame of the training images that do not count.
         goal: Mean Dice on `valid` that counts as success.
         patience: As for `learn_chain`.
@@ -108,6 +108,8 @@ def learn_by_descent(
             f"Channels {tuple(channels)} were asked for; the network that was found needs "
             f"{_channels_of(binary)}."
         )
+    if symmetric:
+        binary = [{name: _symmetric(node) for name, node in layer.items()} for layer in binary]
     cut_short = chain.stopped in ("time limit", "interrupted")
     learned = learned_from(
         realize(binary),
@@ -142,6 +144,11 @@ def log_of(learned: Learned, run: RunOptions) -> None:
     if run.log is not None:
         for record in learned.history:
             append_jsonl(run.log, {**(run.tags or {}), **record})
+
+
+def _symmetric(node: BinaryBiSE) -> BinaryBiSE:
+    """Return the same bits as those of a symmetric neuron."""
+    return replace(node, spec=replace(node.spec, bias_map="raw", symmetric=True))
 
 
 def _channels_of(binary: Sequence[dict[str, BinaryBiSE]]) -> tuple[int, ...]:

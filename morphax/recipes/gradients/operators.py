@@ -104,13 +104,13 @@ def learn_operator(
         batch_size: Images in a step.
         learning_rate: Initial rate of Adam, decayed by a cosine.
         border: Border of the spatial neurons (`morphax.neurons.nodes.BORDERS`).
-        symmetric: Train neurons on {-1, 1} (SyBiSE); data stay bool.
+        symmetric: Make neurons on {-1, 1} (SyBiSE); data stay bool.
         frame: Rows and columns along the frame of the training images where targets do not count.
             Near the frame of a crop, targets depend on pixels that were cut away, as far as
             `models.reach`. `valid` is judged whole.
         goal: Mean Dice on `valid`, in [0, 1], that counts as success.
         method: "auto"; "descent" or "gradients" for one of the two alone. A descent makes networks
-            with border "ignore", neurons that are not symmetric and one output channel.
+            with border "ignore" and one output channel.
         run: Log, progress, checkpoint and time limit of the whole search. Ctrl-C and the time limit
             return the best network so far. A descent is short and has no checkpoints.
 
@@ -241,7 +241,7 @@ def _descend(
     run: RunOptions,
 ) -> Descended | None:
     """Learn by descent, or return None where that is not possible and need not be."""
-    can = is_possible(train, valid, channels=channels, border=border, symmetric=symmetric)
+    can = is_possible(train, valid, channels=channels, border=border)
     expected = '"gradients", or border "ignore", one output channel, targets of both values'
     _checks.require(can or method != "descent", "method", expected, method)
     if not can:
@@ -253,6 +253,7 @@ def _descend(
         valid,
         channels=channels,
         kernel_size=kernel_size,
+        symmetric=symmetric,
         frame=frame,
         goal=goal,
         patience=patience,

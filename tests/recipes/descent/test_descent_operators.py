@@ -1,6 +1,7 @@
 """`learn_operator` by descent on bits: channels, noise, frames, and the better one of two ways."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -90,14 +91,24 @@ def test_targets_along_the_frame_are_not_read(images):
     assert (np.asarray(models.bimonn(learned.binary, images[2])) == targets[2]).all()
 
 
-@pytest.mark.parametrize("options", [{"symmetric": True}, {"border": "constant"}])
-def test_what_a_descent_cannot_make_is_trained(images, options):
+def test_what_a_descent_cannot_make_is_trained(images):
     few = [part[:8] for part in images]
-    short = {"steps": 50, "restarts": 1}
-    learned, _ = learn(few, "erosion", (1, 1), **options, **short)
+    learned, _ = learn(few, "erosion", (1, 1), border="constant", steps=50, restarts=1)
     assert learned.found_by == "gradients"
     with pytest.raises(ValueError, match='method: expected "gradients", or border "ignore"'):
-        learn(few, "erosion", (1, 1), method="descent", **options)
+        learn(few, "erosion", (1, 1), method="descent", border="constant")
+
+
+@pytest.mark.parametrize("operation, channels", [("opening", (1, 1, 1)), ("dilation", (1, 1))])
+def test_symmetric_neurons_are_made_of_the_bits(images, operation, channels):
+    learned, (wrong, _, _) = learn(images, operation, channels, symmetric=True)
+    assert learned.found_by == "descent"
+    assert wrong == 0
+    assert bool(learned.certificate.exact)
+    assert all(node.spec.symmetric for layer in learned.params for node in layer.values())
+    signed = models.bimonn(learned.params, jnp.where(jnp.asarray(images[2]), 1.0, -1.0))
+    bits = models.bimonn(learned.binary, jnp.asarray(images[2]))
+    np.testing.assert_array_equal(np.asarray(signed) > 0, bits)
 
 
 @pytest.mark.parametrize("trained_error", [0.0, 0.5])

@@ -1,6 +1,8 @@
 """Training on bits: the derivatives against every change tried one by one; certified, never
 worse."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,13 +130,20 @@ def test_orbits_are_those_of_the_turns_and_mirrors(side):
         np.testing.assert_array_equal(np.any(turns, 0), part)
 
 
-def test_realize_is_certified_and_binarize_goes_back(rng):
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_realize_is_certified_and_binarize_goes_back(rng, symmetric):
     layers = network(rng, channels=3, maps=3, size=5)
+    if symmetric:
+        layers = [
+            {name: replace(n, spec=replace(n.spec, symmetric=True)) for name, n in layer.items()}
+            for layer in layers
+        ]
     real = morphax.realize(layers)
     assert bool(morphax.certify_network(models.bimonn, real, (1, 9, 9, 3)).exact)
     x = rng.random((4, 17, 15, 3)) < 0.5
     wanted = np.asarray(models.bimonn(layers, jnp.asarray(x)))
-    soft = np.asarray(models.bimonn(real, jnp.asarray(x, jnp.float32))) > 0.5
+    low = -1.0 if symmetric else 0.0
+    soft = np.asarray(models.bimonn(real, jnp.where(jnp.asarray(x), 1.0, low))) > (low + 1) / 2
     np.testing.assert_array_equal(soft, wanted)
     back = morphax.binarize(real)
     for i, name in ((0, "bise"), (0, "lui"), (1, "bise"), (1, "lui")):
