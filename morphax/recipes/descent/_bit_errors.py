@@ -92,6 +92,7 @@ def _write(
 
 def _begin(block: Block, tape: Tape, origin: int, stride: int) -> jax.Array:
     """Return the buffer with the inputs in it; the last planes stay empty."""
+    # Two planes each, plain and complemented, and two that stay empty for unused literals.
     count = len(block.x) + len(tape.literals)
     planes = jnp.zeros((2 * count + 2) * stride, jnp.uint32)
     for channel, words in enumerate(block.x):
@@ -123,6 +124,7 @@ def _violated_once(
         return once, twice
 
     zero = jnp.zeros(size, jnp.uint32)
+    # Where exactly one literal is violated, the neuron holds once that one is removed.
     once, twice = lax.fori_loop(0, -(-length // _GROUP), step, (zero, zero))
     return once, once & ~twice
 
@@ -150,6 +152,7 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
 
     empty = jnp.zeros((neurons, size), jnp.uint32)
     planes = _begin(block, tape, origin, stride)
+    # Run the network once, and keep what single removals and additions need.
     planes, violated, single = lax.fori_loop(0, tape.size, base, (planes, empty, empty))
     counts = jnp.zeros((len(flips.first) + 1, 2), jnp.int32)
     counts = counts.at[0].set(_count(violated[tape.size - 1], tape.negated, block))
@@ -166,14 +169,17 @@ def neighbours(block: Block, tape: Tape, flips: Flips, *, origin: int, stride: i
 
         planes = lax.fori_loop(i + 1, jnp.where(another > 0, tape.size, i + 1), put_back, planes)
         literal = lax.dynamic_slice(planes, (offset,), (size,))
+        # The first neuron is not run again: one read of the literal gives both of its results.
         without, with_ = violated[i] & ~(single[i] & literal), violated[i] | literal
         changed = jnp.where(was > 0, without, with_)
+        # Changes of later neurons are entered in a copy of their lists; 'drop' skips unused ones.
         places = flips.others[f]
         literals = tape.literals.at[places[:, 0], places[:, 1]].set(places[:, 2], mode="drop")
         planes = _write(planes, changed, inputs + i, block, origin, stride)
 
         def onward(k: jax.Array, carry: _Carry) -> _Carry:
             j = tape.readers[i, k]
+            # One literal more than the neuron has: a change may have added one at its end.
             found = _violated(carry[0], literals[j], tape.lengths[j] + 1, size)
             return _write(carry[0], found, inputs + j, block, origin, stride), found
 
@@ -232,6 +238,7 @@ def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int)
     def next_to(words: jax.Array, step: int) -> jax.Array:
         return jnp.concatenate([words[step:], jnp.zeros(step, words.dtype)])
 
+    # An edge is a pixel whose output differs from that of a neighbour, on either side.
     pairs, both, edge = [], [], jnp.zeros_like(out)
     for step in (across, down):
         seen = block.counts & next_to(block.counts, step)
@@ -241,5 +248,6 @@ def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int)
         edge |= differs | jnp.concatenate([jnp.zeros(step, out.dtype), differs[:-step]])
     parts = [wrong, block.counts, *pairs, *both]
     parts += [wrong & edge, block.counts & edge, wrong & ~edge, block.counts & ~edge]
+    # Horizontal and vertical pairs are added up.
     n = [lax.population_count(part).astype(jnp.int32).sum() for part in parts]
     return jnp.stack([n[0], n[1], n[2] + n[3], n[4] + n[5], *n[6:]])

@@ -89,8 +89,10 @@ def pairs_in_words(
         x, y, inside, counts = _tiles(images, targets, masks, shape, reach)
     rows, columns = shape
     radius = side // 2
+    # As many images side by side as make a plane of about `_WORDS`, but no more than there are.
     words = int(np.clip(_WORDS // (rows * columns), 1, -(-len(x) // 32)))
     words = words if like is None else like.geometry.words
+    # Each row is padded by what a window reaches beyond it, at both ends.
     width = columns + 2 * radius
     geometry = Geometry(
         side,
@@ -108,6 +110,7 @@ def pairs_in_words(
     channels = np.stack([flat(x[..., c]) for c in range(x.shape[-1])], 1)
     parts = (channels, flat(y), flat(inside), flat(counts & inside))
     blocks = tuple(Block(*jax.device_put(one)) for one in zip(*parts, strict=True))
+    # Count once what every loss divides by.
     pixels = np.array([np.bitwise_count(c).sum() for c in parts[3]], np.int64)
     positives = [np.bitwise_count(c & t).sum() for c, t in zip(parts[3], parts[1], strict=True)]
     return Pairs(blocks, geometry, pixels, np.array(positives, np.int64))
@@ -118,17 +121,20 @@ def _shape_of_tiles(sizes: set[tuple[int, int]], reach: int) -> tuple[int, int]:
     if len(sizes) == 1 and max(next(iter(sizes))) <= 2 * _SIDE:
         return next(iter(sizes))
     rows, columns = (max(size[axis] for size in sizes) for axis in (0, 1))
+    # A tile is not larger than the images, or it would be mostly empty.
     most = _SIDE + 2 * reach
     return min(most, rows), min(most, columns)
 
 
 def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
     """Pack bool `(N, H, W)` into uint32 `(blocks, H (W + padding) words)`."""
+    # Empty images fill the last block up; nothing of them is inside, so they do not count.
     total = -(-len(planes) // (32 * words)) * 32 * words
     filled = np.zeros((total, *planes.shape[1:]), bool)
     filled[: len(planes)] = planes
     grouped = filled.reshape(-1, 32, *planes.shape[1:])
     bytes_ = np.packbits(grouped, axis=1, bitorder="little")  # (all words, 4, H, W)
+    # Four bytes of 8 images each are one word; words of a pixel lie side by side.
     packed = np.ascontiguousarray(np.moveaxis(bytes_, 1, -1)).view("<u4")[..., 0]
     packed = np.moveaxis(packed.reshape(-1, words, *planes.shape[1:]), 1, -1)
     return np.pad(packed, ((0, 0), (0, 0), (0, padding), (0, 0))).reshape(len(packed), -1)
@@ -149,6 +155,7 @@ def _tiles(images: Any, targets: Any, masks: Any, shape: tuple[int, int], reach:
                 )
                 at = tuple(slice(f, e) for f, e in zip(first, last, strict=True))
                 here = tuple(slice(0, e - f) for f, e in zip(first, last, strict=True))
+                # Each pixel of the image counts in exactly one tile.
                 counted = np.zeros(size, bool)
                 counted[top : top + steps[0], left : left + steps[1]] = True
                 for part, source in zip(

@@ -74,6 +74,7 @@ def offsets(net: Net, geometry: Geometry) -> np.ndarray:
     """Return the offset of every literal, int32 of the shape of `net.sets`."""
     pixel = np.arange(geometry.side**2)
     at = (pixel // geometry.side * geometry.width + pixel % geometry.side) * geometry.words
+    # A literal is a plane and a place in the window; a slot without a plane reads the empty one.
     found = net.source[..., None] * geometry.stride + at
     return np.where(net.source[..., None] >= 0, found, empty_plane(geometry)).astype(np.int32)
 
@@ -102,6 +103,7 @@ def _reaches(net: Net, inputs: int) -> np.ndarray:
     for j in range(neurons):
         for i in read[j][read[j] >= 0]:
             reaches[i, j] = True
+            # What reaches i reaches j through it; i comes before j, so its column is complete.
             reaches[:, j] |= reaches[:, i]
     return reaches
 
@@ -114,6 +116,7 @@ def count_errors(problem: Problem, nets: Sequence[Net]) -> np.ndarray:
     for start in range(0, len(nets), _NETS):
         tapes = [tape_of(net, geometry) for net in nets[start : start + _NETS]]
         count = len(tapes)
+        # Fill up to the one number of networks that the program is compiled for.
         full = tapes + tapes[:1] * (_NETS - count)
         stacked = Tape(*(np.stack(part) for part in zip(*full, strict=True)))
         parts = [
@@ -142,6 +145,7 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
     """
     geometry = problem.pairs.geometry
     space = {"origin": geometry.origin, "stride": geometry.stride}
+    # Sort by the first neuron that changes, later ones first, as `neighbours` wants it.
     order = np.argsort(-moves[:, 0, 0], kind="stable")
     i, s, p = np.moveaxis(moves[order], -1, 0)
     inside, at = net.sets[i, s, p], offsets(net, geometry)[i, s, p]
@@ -149,6 +153,7 @@ def count_neighbours(problem: Problem, net: Net, moves: np.ndarray) -> np.ndarra
     flat = net.sets.reshape(len(net.sets), -1)
     place = np.where(flat, np.cumsum(flat, -1) - 1, flat.sum(-1, keepdims=True))
     place = place.reshape(net.sets.shape)[i, s, p]
+    # `neighbours` restores its planes only where the first neuron is another one.
     another = np.concatenate([[True], i[1:, 0] != i[:-1, 0]])[:, None] & np.ones_like(i, bool)
     first = np.stack([i, at, inside, another], -1)[:, 0].astype(np.int32)
     others = np.stack(
@@ -186,12 +191,15 @@ def moves_of(net: Net, inputs: int) -> np.ndarray:
     def pixel(i: int, s: int, sign: int) -> np.ndarray:
         return every if net.source[i, s] % 2 == sign else every[::-1]
 
+    # One pixel of one window.
     found = [together((i, s, every)) for i, s in np.argwhere(live)]
+    # The same pixel of a neuron and of one that reads it: openings and closings move like this.
     for j, t in np.argwhere(net.source >= 2 * inputs):
         i = net.source[j, t] // 2 - inputs
         for s in np.flatnonzero(live[i]):
             sign = net.source[i, s] % 2
             found.append(together((i, s, every), (j, t, pixel(j, t, sign))))
+    # In a chain also two layers that are no neighbours, or three or four in a row.
     chain = (live.sum(1) == 1).all() and neurons > 2
     if chain:
         sign = net.source[0, 0] % 2
@@ -243,15 +251,18 @@ def descend(
         if time.perf_counter() > deadline or (value <= 0 and not lean):
             break
         moves = moves_of(net, problem.pairs.geometry.inputs)
+        # Removals are always allowed, additions only of allowed literals.
         if allowed is not None:
             i, s, p = np.moveaxis(moves, -1, 0)
             moves = moves[(allowed[i, s, p] | net.sets[i, s, p] | (i < 0)).all(1)]
         values = problem.values(count_neighbours(problem, net, moves))[1:]
         inside = net.sets[tuple(np.moveaxis(moves, -1, 0))]
+        # Where networks are to be lean, each pixel more costs a little: it decides between equals.
         grows = lean * _TINY * np.where(moves[..., 0] < 0, 0, 1 - 2 * inside).sum(1)
         order = np.argsort(values + grows, kind="stable")[: 4 * _TRIES]
         better = [k for k in order if values[k] + grows[k] < value]
         trials = [changed(net, moves[k]) for k in better]
+        # No neuron may become empty or outgrow its space.
         better = [k for k, trial in zip(better, trials, strict=True) if is_whole(trial)][:_TRIES]
         if not better:
             break
@@ -260,6 +271,7 @@ def descend(
         for k in better:
             some.append(changed(some[-1], moves[k]))
         joint = losses(problem, some[1:]) + np.cumsum(grows[better])
+        # Changes that are fine alone may not be so together.
         joint[[not is_whole(one) for one in some[1:]]] = np.inf
         best = int(joint.argmin())
         net, value = some[1 + best], float(joint[best] - grows[better[: best + 1]].sum())

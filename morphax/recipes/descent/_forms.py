@@ -20,6 +20,7 @@ def textbook(side: int) -> list[np.ndarray]:
     for size in range(1, side + 1, 2):
         for name in elements.NAMES:
             window = np.pad(elements.named(name, size), (side - size) // 2)
+            # Small elements of different names are often the same set.
             found.setdefault(window.tobytes(), window)
     return list(found.values())
 
@@ -85,6 +86,7 @@ def read_off(problem: Problem, *, most: int = 24) -> list[Net]:
         violated, excluded = _violations(problem, source, negated)
         for signs in ([0], [1], [0, 1]):  # erosions, dilations of complements, hit-or-misses
             kind = np.isin(source[0] % 2, signs)[:, None] & (excluded > 0)
+            # Each level of violations is one network: all literals violated at most so often.
             levels = np.unique(violated[kind])
             if len(levels) > most:
                 levels = levels[np.linspace(0, len(levels) - 1, most).astype(int)]
@@ -115,11 +117,13 @@ def _violations(
 def tidied(net: Net, inputs: int) -> Net:
     """Return the network without slots that look at nothing and neurons that nothing reads."""
     neurons = len(net.source)
+    # A slot that looks at nothing always holds, so it can go.
     live = (net.source >= 0) & net.sets.any(-1)
     used = {neurons - 1}
     for i in range(neurons - 1, -1, -1):
         if i in used:
             used |= {int(s) // 2 - inputs for s in net.source[i][live[i]] if s >= 2 * inputs}
+    # Renumber the planes of the neurons that stay, plain and complemented.
     kept = sorted(used)
     place = np.arange(2 * (inputs + neurons))
     for new, old in enumerate(kept):
@@ -144,6 +148,7 @@ def reach_of(net: Net, inputs: int, side: int) -> int:
     reach = [0] * inputs
     for source, sets in zip(net.source, net.sets, strict=True):
         seen = [reach[s // 2] + far[w].max() for s, w in zip(source, sets, strict=True) if w.any()]
+        # A neuron looks as far as what it reads, and a window further.
         reach.append(int(max(seen, default=0)))
     return reach[-1]
 

@@ -53,6 +53,7 @@ class Records:
 def simple_losses(problem: Problem) -> dict[str, float]:
     """Return the losses of a copy of the first channel, of an empty image and of a full one."""
     pixels, positives = problem.pairs.pixels.sum(), problem.pairs.positives.sum()
+    # An empty image misses all positives; a full one has all others wrong.
     constant = problem.values(np.array([[0, positives], [pixels - positives, 0]]))
     values = (losses(problem, [_copy(problem)])[0], *constant)
     return dict(zip(("copy", "empty", "full"), map(float, values), strict=True))
@@ -80,6 +81,7 @@ def verdict_of(held_out: Problem, net: Net, pairs: Given, others: Given) -> Verd
     counts = count_errors(held_out, [net, _copy(held_out)])
     (fp, fn), copied = counts[0], counts[1].sum()
     dice = 2 * (positives - fn) / max(2 * (positives - fn) + fp + fn, 1)
+    # Shares of wrong pixels of answers that need no learning.
     trivial = {"empty": positives / pixels, "full": 1 - positives / pixels}
     if held_out.pairs.geometry.inputs == 1:
         trivial = {"copy": float(copied / pixels), **trivial}
@@ -96,6 +98,7 @@ def _table_error(pairs: Given, others: Given) -> float:
         for value in (0, 1):
             seen[value] += np.bincount(numbers[targets == value], minlength=entries)
         pixels += len(numbers)
+        # Enough pixels to fill a table; more would only take time.
         if pixels >= TABLE_PIXELS:
             break
     table, wrong, total = seen[1] > seen[0], 0, 0
@@ -107,6 +110,7 @@ def _table_error(pairs: Given, others: Given) -> float:
 
 def _counted(pairs: Given) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the window numbers and the targets of the pixels that count, some images at a time."""
+    # Images of one size are counted many at a time, others one by one.
     several = isinstance(pairs.images, np.ndarray)
     for first in range(0, len(pairs.images), _IMAGES if several else 1):
         part = slice(first, first + _IMAGES)
@@ -118,6 +122,7 @@ def remarks_of(learned: LearnedChain) -> list[str]:
     """Return what a user should know, in sentences."""
     said = []
     simple, name = min((value, name) for name, value in learned.simple_losses.items())
+    # A user must hear first of all that nothing was learned.
     if learned.valid_loss >= simple:
         said.append(
             f"No network was found that is better than {_NAMES[name]}: its loss on held-out pairs "

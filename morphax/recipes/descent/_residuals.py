@@ -31,6 +31,7 @@ def only_flips(problem: Problem, net: Net) -> bool:
     down = pairs.geometry.width * across
     statistics = np.zeros(8)
     classes = np.zeros((2, 512))
+    # A few blocks are enough to see structure, and patterns need only two of them.
     for number, b in enumerate(list(problem.blocks)[:8]):
         block = pairs.blocks[b]
         out = output(block, tape_of(net, pairs.geometry), **space)
@@ -49,7 +50,9 @@ def _scores(n: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     rate = wrong / pixels
     expected = max(rate**2 * pairs, 1.0)
+    # Independent flips meet in rate^2 of the pairs of neighbours.
     together = (pairs_wrong - rate**2 * pairs) / np.sqrt(expected)
+    # The difference of two shares, in units of its standard deviation.
     variance = rate * (1 - rate) * (1 / max(edge, 1) + 1 / max(flat, 1))
     at_edges = wrong_edge / max(edge, 1) - wrong_flat / max(flat, 1)
     return together, at_edges / np.sqrt(variance) if min(edge, flat) > 0 else 0.0
@@ -67,6 +70,7 @@ def _score_of_patterns(wrong: np.ndarray, pixels: np.ndarray) -> float:
     seen = pixels * rate > _FEW
     if rate == 1 or seen.sum() < 2:
         return 0.0
+    # Chi-square of the patterns against one common rate, standardised.
     expected = pixels[seen] * rate
     chi_square = ((wrong[seen] - expected) ** 2 / (expected * (1 - rate))).sum()
     freedom = seen.sum() - 1

@@ -23,6 +23,7 @@ def single_operator(pairs: Given, side: int) -> Net | None:
     if not isinstance(pairs.images, np.ndarray) or pairs.images.shape[-1] > 1:
         return None
     best: SingleOperator | None = None
+    # Most data fit no single operator, and some images are enough to see it.
     for part in (slice(0, _FEW), slice(None)):
         images, targets, masks = (each[part] for each in pairs)
         operators = single_operators(images[..., 0], targets, kernel_size=side, masks=masks)

@@ -85,6 +85,7 @@ def descents(
     starts = [_forms.tidied(net, search.inputs) for net in starts if is_whole(net)]
     if not starts:
         return []
+    # Starts of one loss are mostly the same network in other words: keep one of each, best first.
     _, first = np.unique(losses(problem, starts), return_index=True)
     found = []
     for k in first[:keep]:
@@ -109,6 +110,7 @@ def two_layers(search: Search) -> Proposals:
         return
     book = _forms.textbook(search.side)
     drawn = [_forms.random_element(search.rng, search.side) for _ in range(16)]
+    # Textbook elements are the likely answer; random ones only start elsewhere.
     for elements, keep, name in ((book, 4, "two layers"), (drawn, 6, "two layers, random start")):
         found = descents(search, _forms.openings_and_closings(elements, search.inputs), keep)
         search.pool.extend(found)
@@ -128,8 +130,10 @@ def beside_the_input(search: Search) -> Proposals:
         found = []
         for sign in (0, 1):
             problem = masked(search.problem, channel, sign)
+            # No pixel of the input has this value, so there is nothing to put together.
             if problem.pairs.pixels[0] == 0:
                 return
+            # Learn the target where the input is set (sign 0) or is not set (sign 1).
             some = descents(search, _forms.read_off(problem), 2, problem=problem)
             if search.depth > 1:
                 starts = _forms.openings_and_closings(book, search.inputs)
@@ -148,6 +152,7 @@ def _with_input(where_set: Net, elsewhere: Net, literal: int, inputs: int) -> li
     def intersection(nets: list[Net], *literals: int, negated: bool = False) -> Net:
         return _forms.intersection(nets, inputs, literals=literals, negated=negated)
 
+    # The multiplexer as a union: the complement of an intersection of complements.
     mux = [intersection([a], literal), intersection([b], literal + 1)]
     mux = [_forms.complement_of(net) for net in mux]
     found = [
@@ -175,6 +180,7 @@ def deeper_chains(search: Search) -> Proposals:
             for net in _forms.deeper(shorter, search.inputs, book, layers)
         ]
         found = descents(search, starts, 5)
+        # Growing ends when more layers no longer help.
         if not found or found[0][0] >= pool[0][0]:
             return
         yield "deeper chain", found[0][1]
@@ -207,6 +213,7 @@ def _maps(search: Search, complement: bool) -> list[Net]:
     least = 10.0  # pixels
     while time.perf_counter() < search.deadline:
         problem = only(search.problem, block)._replace(loss=_precise)
+        # A map may be a hit-or-miss, an opening or closing, or grown from a pixel of the targets.
         starts = _forms.read_off(problem)
         found = descents(search, starts, 2, problem=problem)
         if search.depth > 1:
@@ -218,11 +225,13 @@ def _maps(search: Search, complement: bool) -> list[Net]:
         net = _forms.tidied(net, search.inputs)
         neurons = sum(len(other.source) for other in [*nets, net]) + 1
         slots = len(nets) + 1
+        # The last neuron must hold a slot for every map.
         full = neurons > NEURONS or slots * search.side**2 > LITERALS
         gain = positives - value * pixels
         if gain < least or full:
             break
         nets.append(net)
+        # Later maps must gain a share of what the first one gained.
         least = max(least, _LEAST_GAIN * gain)
         space = {"origin": geometry.origin, "stride": geometry.stride}
         block = block._replace(
@@ -256,10 +265,12 @@ def grown(search: Search, problem: Problem) -> list[tuple[float, Net]]:
     edge, side, found = geometry.side // 2, geometry.side, []
     for image, row, column in where[seeds]:
         literals = []
+        # Literals that hold at the seed: set pixels, then pixels inside that are not set.
         for words in (x[image] & inside[image], ~x[image] & inside[image]):
             padded = np.pad(words, ((0, 0), (edge, edge), (edge, edge)))
             literals.append(padded[:, row : row + side, column : column + side])
         allowed = np.stack(literals, 1).reshape(1, -1, side * side)
+        # Begin with the literal of the centre, and add only literals that hold at the seed.
         start = np.zeros_like(allowed)
         start[0, :, side * side // 2] = allowed[0, :, side * side // 2]
         net = Net(np.arange(2 * geometry.inputs)[None], start, False)
@@ -273,6 +284,7 @@ def without_maps(search: Search, net: Net, value: float) -> Net:
     slot = 0
     while slot < int((net.source[-1] >= 0).sum()) > 1:
         sets = net.sets.copy()
+        # Empty one slot of the last neuron, descend, and keep that if the loss does not grow.
         sets[-1, slot] = False
         fewer = _forms.tidied(net._replace(sets=sets), search.inputs)
         fewer, new = descend(search.problem, fewer, deadline=search.deadline)

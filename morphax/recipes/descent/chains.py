@@ -105,11 +105,13 @@ def learn_chain(
     _checks.require(patience >= 0, "patience", "0 or more", patience)
     objective = _objective(loss)
     pairs = _given.checked("train", train, side)
+    # Odd pairs, such as targets that equal their images, are worth a warning before the search.
     planes = ([part[..., None] for part in each] for each in pairs[1:])
     warn_of_pairs(pairs.images, *planes)
     pairs, others = (
         _given.held_out(pairs) if valid is None else (pairs, _given.checked("valid", valid, side))
     )
+    # Tiles overlap by as far as the deepest network sees.
     reach = depth * (side // 2)
     packed = pairs_in_words(*pairs, side=side, reach=reach)
     judge = pairs_in_words(*others, side=side, reach=reach, like=packed)
@@ -123,9 +125,11 @@ def learn_chain(
         return _handed_out(best, "nothing is wrong", record.history, pairs, others, every, held_out)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     one = Problem(packed, objective, (0,))
+    # A copy of the input is the first network to beat.
     copy = _forms.chain("e", [_forms.textbook(side)[0]], inputs=packed.geometry.inputs)
     best = _Best(copy, *(float(losses(problem, [copy])[0]) for problem in (every, held_out)))
     descend(one, copy, steps=1)  # compiles what is not compiled yet
+    # The time limit leaves out compilation, which is the same for every search.
     record.begin = time.perf_counter()
     limit = np.inf if run.time_limit is None else run.time_limit
     search = Search(one, rng, depth, record.begin + limit, [])
@@ -142,6 +146,7 @@ def _run(
     record: Records,
 ) -> tuple[_Best, str]:
     """Go through all stages, then change the best network; return it and why the search ended."""
+    # Refine on a few blocks first; only what is promising there is worth all of them.
     few = every._replace(blocks=list(every.blocks)[:_FEW])
 
     def judged(best: _Best, form: str, net: Net) -> _Best:
@@ -153,6 +158,7 @@ def _run(
         if value <= best.loss * 1.5:  # else it is hopeless
             net, value = descend(every, net, deadline=search.deadline)
         new = _Best(net, value, float(losses(held_out, [net])[0]))
+        # Held-out pairs decide, training pairs decide between equals.
         better = (new.valid_loss, new.loss) < (best.valid_loss, best.loss)
         record(form, net, value, new.valid_loss, better)
         return new if better else best
@@ -168,10 +174,12 @@ def _run(
         for stage in STAGES:
             for form, net in stage(search):
                 before, best = best, judged(best, form, net)
+                # Whether only flips are left is worth asking after an improvement only.
                 if (best is not before or best.loss == 0) and (why := ended(best)):
                     return best, why
                 if time.perf_counter() > search.deadline:
                     return best, "time limit"
+        # The stages are through: change the best network at random, and descend again.
         idle = 0
         while idle < patience:
             found = perturbed(search, best.net, 4)
@@ -208,6 +216,7 @@ def _handed_out(
 ) -> LearnedChain:
     """Return the real network of the best bits, its certificate, and remarks about it."""
     inputs, side = every.pairs.geometry.inputs, every.pairs.geometry.side
+    # Bits become a network of the library, and its real weights come from its bits.
     net = _forms.tidied(best.net, inputs)
     binary = layers_of(net, inputs)
     params = realize(binary)

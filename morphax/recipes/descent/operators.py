@@ -53,6 +53,7 @@ def is_possible(train: Data, valid: Data, *, channels: Sequence[int], border: st
     Returns:
         False too where targets are constant.
     """
+    # A chain has at most `LAYERS` layers, and one output of one channel.
     layers = len(channels) - 1
     fits = 1 <= layers <= LAYERS and channels[-1] == 1 and channels[0] == train[0].shape[-1]
     fits = fits and train[1].shape[-1] == 1 and border == "ignore"
@@ -89,6 +90,7 @@ def learn_by_descent(
     Returns:
         `Descended`. Its network has the channels asked for, or its own where they are too few.
     """
+    # Pixels along the frame do not count, as in training by gradients.
     masks = np.zeros(train[1].shape, bool)
     masks[:, frame[0] : masks.shape[1] - frame[0], frame[1] : masks.shape[2] - frame[1]] = True
     chain = learn_chain(
@@ -100,6 +102,7 @@ def learn_by_descent(
         patience=patience,
         run=RunOptions(progress=run.progress, time_limit=run.time_limit, tags=run.tags),
     )
+    # Give the network the channels that were asked for; if it needs more, say so.
     binary = filled(chain.binary, channels)
     remarks = [remark for remark in chain.remarks if not remark.startswith("No network")]
     if binary is None:
@@ -124,6 +127,7 @@ def learn_by_descent(
     )
     history = _history(chain, learned)
     learned = learned._replace(history=history, found_by="descent", remarks=tuple(remarks))
+    # A goal of 1 asks for no wrong pixel in training, too.
     reached = learned.verdict.dice >= goal and (goal < 1 or chain.loss == 0)
     is_right = reached or (chain.loss > 0 and chain.only_flips and learned.warning is None)
     return Descended(learned, bool(is_right), cut_short)
@@ -173,6 +177,7 @@ def filled(binary: Sequence[Any], channels: Sequence[int]) -> list[dict[str, Any
         >>> [layer["bise"].selem.shape for layer in filled(binary, (1, 2, 1))]
         [(3, 3, 1, 2), (3, 3, 2, 1)]
     """
+    # Layers that copy go behind or before the network, wherever the channels are wide enough.
     own, missing = _channels_of(binary), len(channels) - len(binary) - 1
     side = binary[0]["bise"].selem.shape[0]
     if missing < 0:
@@ -206,6 +211,7 @@ def _widened(layer: dict[str, Any], inputs: int, outputs: int) -> dict[str, Any]
     bise = layer["bise"]
     side, (c, o) = bise.selem.shape[0], bise.selem.shape[2:]
     wide = _copies(side, inputs, outputs)
+    # The network stays in the first inputs and outputs.
     wide.selem[:, :, :c, :o] = bise.selem
     wide.erosion[:c, :o], wide.complement[:c, :o] = bise.erosion, bise.complement
     if inputs == 1:
@@ -214,6 +220,7 @@ def _widened(layer: dict[str, Any], inputs: int, outputs: int) -> dict[str, Any]
     read = np.zeros((inputs, outputs), bool)
     read[0, o:] = True
     erosion, complement = np.ones(outputs, bool), np.zeros(outputs, bool)
+    # A layer of one input had no intersections or unions: its outputs read their own map.
     if c == 1:
         read[0, :o] = True
     else:

@@ -28,6 +28,7 @@ def choose(
     best, tried = dict(start), []
 
     def try_one(values: dict[str, Any]) -> float:
+        # A set that was tried before is not learned again.
         for record in tried:
             if all(record[name] == value for name, value in values.items()):
                 return record["error"]
@@ -38,6 +39,7 @@ def choose(
     for name, values in options.items():
         for value in values:
             new = {**best, name: value}
+            # Nothing can be better than no error.
             if least > 0 and (found := try_one(new)) < least:
                 best, least = new, found
     return best, tried

@@ -1,11 +1,10 @@
 """Run levels of hit-or-misses on images: count the maps that fit, and cut the count into planes.
 
 A *level* looks at a window of planes with hit-or-misses, adds up the votes of those that fit, and
-compares
-the count with whole numbers, its cuts: plane t of its result is `count >= cuts[t]`. A union is the
-    case of votes 1 and cut 1; with the cut 2 besides it also says where at least two maps fit. The
-    next level sees the planes of the image and behind them the planes of the level before. Cut 0 of
-    the last level is the answer.
+compares the count with whole numbers, its cuts: plane t of its result is `count >= cuts[t]`. A
+union is the case of votes 1 and cut 1; with the cut 2 besides it also says where at least two maps
+fit. The next level sees the planes of the image and behind them the planes of the level before. Cut
+0 of the last level is the answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,6 +44,7 @@ def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -
     """
     height, width, _ = planes.shape
     padded, reach = padded_planes(planes, level.window, border)
+    # A literal reads one contiguous plane, plain or complemented.
     by_plane = np.ascontiguousarray(np.moveaxis(padded, -1, 0))
     both = (by_plane, ~by_plane)
     n, counts = len(level.window), np.zeros((height, width), np.int32)
@@ -53,6 +53,7 @@ def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -
         for literal in np.flatnonzero(literals):
             row, column, plane = level.window[literal % n]
             side = both[literal // n][plane]
+            # Shift the plane by the pixel's offset, and keep where the literal holds.
             fits &= side[
                 reach + row : reach + row + height, reach + column : reach + column + width
             ]
@@ -96,6 +97,7 @@ def next_examples(
     if folds < 2:
         levels = [level] * len(examples)
     else:
+        # Part f of the images gets a level that was learned without it.
         parts = [[e for i, e in enumerate(examples) if i % folds != f] for f in range(folds)]
         learned = [learn(part) for part in parts]
         levels = [learned[i % folds] for i in range(len(examples))]
@@ -126,6 +128,7 @@ def run_levels(
         >>> run_levels([pair], image).astype(int).tolist()
         [[1, 0, 0, 0]]
     """
+    # Every level sees the planes of the image, then those of the level before.
     seen = planes
     for level in levels[:-1]:
         seen = add_planes(level, seen, planes.shape[-1], border=border)

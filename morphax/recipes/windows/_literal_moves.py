@@ -47,6 +47,7 @@ def violations(table: Table, literals: np.ndarray) -> np.ndarray:
         return counts
     n = len(table.columns)
     must, must_not = literals[:, :n].astype(np.float32), literals[:, n:].astype(np.float32)
+    # A set pixel satisfies one literal of `must` and violates one of `must_not`.
     counts = must.sum(1)[:, None] - (must - must_not) @ table.rows.T
     return counts.round().astype(np.int16)
 
@@ -73,6 +74,7 @@ def additions(
     """
     fits = np.flatnonzero(free & (violated == 0))
     unset, inside = _sides(table, fits)
+    # A literal and its complement together would fit nowhere.
     taken = literals | np.roll(literals, len(inside))
     return np.where(taken, BLOCKED, -np.concatenate([unset, inside]))
 
@@ -86,6 +88,7 @@ def removals(
     """
     if np.count_nonzero(literals) < 2:
         return np.full(len(literals), BLOCKED)
+    # A pattern comes back if the literal is the only one that it violates.
     near = np.flatnonzero(free & (violated == 1))
     return np.where(literals, np.concatenate(_sides(table, near)), BLOCKED)
 

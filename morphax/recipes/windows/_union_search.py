@@ -5,12 +5,11 @@
    follow.
 2. `refine` changes one map at a time by the best addition, removal or swap of literals.
 3. New maps are expanded from patterns that are wrongly left out; maps that earn too little are
-dropped.
+   dropped.
 
 Steps 2 and 3 are repeated until nothing is gained. Every change must gain `least_gain` pixels: the
 larger, the simpler the union. Small tables also start from a cover without any wrong pattern, as
-two-level minimisation
-does: greedy growth does not see operators that count.
+two-level minimisation does: greedy growth does not see operators that count.
 """
 
 import time
@@ -86,6 +85,7 @@ def search_union(
     """
     start, rng = time.monotonic(), np.random.default_rng(seed)
     table = moves.make_table(bits, positive - negative)
+    # A small table is searched from two starts, in half of the time each.
     part = seconds / 2 if len(bits) <= _SMALL else seconds
     search = _Search(table, maps, least_gain, rng, start + part)
     found = [_improve(search, _grow(search, positive, negative))]
@@ -109,6 +109,7 @@ def _improve(search: _Search, literals: np.ndarray) -> tuple[np.ndarray, float]:
             best, best_gain = union.literals.copy(), gain
         if search.out_of_time():
             break
+        # A full union has no place for new maps: give up the weakest.
         if len(union.literals) == search.maps:
             union = _without_weakest(search, union)
         union = _with_new(search, union)
@@ -126,6 +127,7 @@ def _grow(search: _Search, positive: np.ndarray, negative: np.ndarray) -> np.nda
         rest = table._replace(gain=good - bad)
         moves.remove_while_free(rest, literals, violated, everywhere)
         fits = violated == 0
+        # A map that gains nothing is a sign that the rest is noise.
         if rest.gain[fits].sum() <= 0:
             break
         found.append(literals)
@@ -142,6 +144,7 @@ def _grow_one(search: _Search, good: np.ndarray, bad: np.ndarray) -> np.ndarray:
         drawn = fits[:_DRAWN]  # the most frequent ones come first
         weights = np.stack([good[drawn], good[drawn] + bad[drawn]])
         some, total = weights.sum(1)
+        # Pure enough: more literals would only lose positive pixels.
         if some == 0 or total - some <= 0.02 * some:
             break
         # Positive pixels and all pixels that stay if a literal is added: pixels, then complements.
@@ -165,6 +168,7 @@ def _grow_one(search: _Search, good: np.ndarray, bad: np.ndarray) -> np.ndarray:
 def _cover(search: _Search) -> np.ndarray:
     """Cover the patterns of positive gain by maps that fit none of negative gain."""
     gain = search.table.gain
+    # A wrong pattern costs more than all others together can gain.
     severe = search.table._replace(gain=np.where(gain < 0, _SEVERE * gain, gain))
     found, free = [np.zeros((0, 2 * len(severe.columns)), bool)], np.ones(len(gain), bool)
     while len(found) <= search.maps and not search.out_of_time():
@@ -183,6 +187,7 @@ def _refine(search: _Search, union: _Union) -> None:
         moved = False
         for r in search.rng.permutation(len(union.literals)):
             literals, violated = union.literals[r], union.violated[r]
+            # Only patterns that no other map covers depend on this one.
             others = covered - (violated == 0)
             while not search.out_of_time():
                 move = _best_move(search, literals, violated, others == 0)

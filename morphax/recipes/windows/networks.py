@@ -75,6 +75,7 @@ def window_network(
     """
     _checks.require(len(levels) > 0, "levels", "one level or more", len(levels))
     _checks.one_of("border", border, ("constant", "replicate"))
+    # The answer of an inner level is a plane of bits, so it must be a plain union.
     unions = [bool((level.votes == 1).all()) and level.cuts.tolist() == [1] for level in levels]
     _checks.require(
         all(unions[:-1]),
@@ -110,16 +111,19 @@ def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any
     banks, reads, owners = [], [], []
     for plane in range(planes):
         for side, literals in enumerate(np.split(level.literals, [n], axis=1)):
+            # A spatial bank reads one plane: split the literals by plane, and by set and unset.
             chosen = level.window[:, 2] == plane
             users = np.flatnonzero(literals[:, chosen].any(1))
             if not len(users):
                 continue
+            # Write the literals of these maps as windows around the pixel.
             selem = np.zeros((*(2 * reach + 1), 1, len(users)), np.float32)
             rows, columns = (level.window[chosen, :2] + reach).T
             selem[rows, columns, 0] = literals[np.ix_(users, chosen)].T
             banks.append(_bank(selem, "spatial", border, erosion=side == 0, negative=side == 1))
             reads.append(plane)
             owners.append(users)
+    # Each map intersects its parts, in whichever banks they are.
     joined = (np.concatenate(owners)[:, None] == np.arange(maps)).astype(np.float32)
     found = {"parts": banks, "maps": _bank(joined, "dense", border, erosion=True)}
     if (level.votes == 1).all():
@@ -133,6 +137,7 @@ def _bank(
 ) -> BiSE:
     """Return a bank of erosions or dilations by sets of 0 and 1, complemented if `negative`."""
     size = selem.sum((0, 1) if role == "spatial" else 0)
+    # In the middle of the bounds between which a neuron of weights 0 and 1 is certified.
     bias = size - 0.5 if erosion else np.full(size.shape, 0.5)
     scale = np.full(size.shape, -_SCALE if negative else _SCALE)
     spec = Spec(role, "identity", "raw", "sigmoid", border=border)

@@ -7,8 +7,7 @@ literal must gain, and how much is made of patterns beside the seen ones are cho
 pairs where they are not given.
 
 A second level looks at a window of the answer of the first one, of where at least two and at least
-four of its
-maps fit, and of the image: it sees further, and it sees how sure the first level is.
+four of its maps fit, and of the image: it sees further, and it sees how sure the first level is.
 """
 
 from collections.abc import Sequence
@@ -102,11 +101,13 @@ def learn_window_union(
     part, held = hold_out(examples)
     given = {"window": window, "least_gain": least_gain, "guess": guess}
     least = min(min(image.shape[:2]) for image, _, _ in examples)
+    # A window must fit into the smallest image.
     narrow = [side for side in _WINDOWS if side <= least] or [1]
     options = {"window": narrow, "least_gain": _GAINS, "guess": _GUESSES}
     options = {name: values for name, values in options.items() if given[name] is None}
     start = {"window": narrow[0], "least_gain": 3, "guess": 0.0}
     start.update({name: value for name, value in given.items() if value is not None})
+    # Half of the time for the choices, in equal shares; half for the operator itself.
     each = seconds / 2 / max(1, sum(len(values) for values in options.values()))
 
     def learn(examples: list[Example], chosen: dict[str, Any], seconds: float) -> tuple[Level, ...]:
@@ -116,6 +117,7 @@ def learn_window_union(
         return _scores(learn(part, chosen, each), held, border).error
 
     best, tried = choose(error, start, options) if options else (start, [])
+    # Score on the held-out pairs first, then learn from all pairs.
     held_scores = _scores(learn(part, best, each), held, border) if options else None
     levels = learn(examples, best, seconds / 2 if options else seconds)
     return WindowOperator(
@@ -152,6 +154,7 @@ def _learn_levels(
     """Learn one level after the other; each search takes its share of the time."""
     channels, seen, levels = examples[0][0].shape[-1], examples, []
     folds = plan.folds if plan.folds >= 2 else 0
+    # A level that another one follows is learned once more for each fold.
     share = seconds / (len(plan.maps) + folds * (len(plan.maps) - 1))
     for depth, count in enumerate(plan.maps):
         eye = square_window(window, *range(channels)) if depth == 0 else _second_window(channels)
@@ -160,6 +163,7 @@ def _learn_levels(
             part: list[Example], depth: int = depth, eye: Any = eye, count: int = count
         ) -> Level:
             patterns = count_patterns(part, eye, border=plan.border)
+            # Guess fewer neighbours of each pattern where there are many patterns.
             flips = _MOST_GUESSED // max(1, len(patterns.bits))
             rng = np.random.default_rng([plan.seed, depth])
             patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
@@ -173,6 +177,7 @@ def _learn_levels(
             seen = next_examples(
                 learn, seen, levels[-1], channels, border=plan.border, folds=plan.folds
             )
+    # Nobody reads further cuts of the last level.
     levels[-1] = levels[-1]._replace(cuts=_CUTS[:1])
     return tuple(levels)
 

@@ -110,12 +110,14 @@ def learn_window_votes(
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
     _check_options(images, counts, window, further_window, border, steps, flip)
+    # From here on all images are planes of bits.
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
     plan = _Plan(counts, steps, pixels, border, flip, most, further_window, folds)
     part, held = hold_out(examples)
     narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
 
     def error(chosen: dict[str, Any]) -> float:
+        # A window can be chosen by one level and a quarter of the steps.
         quick = plan._replace(clauses=counts[:1], steps=max(1, steps // 4))
         levels = _learn_levels(key, part, quick, chosen["window"])
         return _scores(levels, held, border).error
@@ -128,6 +130,7 @@ def learn_window_votes(
     if choose_levels and len(counts) > 1:
         levels = _learn_levels(key, part, plan, side)
         depths = range(1, len(counts) + 1)
+        # Keep as many levels as are best on pairs that no level has seen.
         scores = [_scores(levels[:depth], held, border) for depth in depths]
         tried += [
             {"levels": d, "error": each.error} for d, each in zip(depths, scores, strict=True)
@@ -184,6 +187,7 @@ def _learn_levels(
             found = train_votes(
                 key, patterns, clauses=count, steps=plan.steps, flip=plan.flip, most=plan.most
             )
+            # Cuts are chosen as log odds; votes are whole multiples of a unit.
             cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
             return Level(eye, found.literals, found.votes, np.array(cuts, np.int32))
 
