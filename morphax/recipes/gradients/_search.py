@@ -4,7 +4,8 @@ A run is scored by the binary network that would be handed out: whether it is ce
 held-out images, how many training images it has wrong. A certified run that is wrong on a few
 images is repeated from the same start with these in sight
 (`morphax.recipes.gradients._hard_examples`); otherwise the next start is tried
-(`morphax.recipes.gradients._starts`). The best run is kept.
+(`morphax.recipes.gradients._starts`). The best run is kept. Where targets contradict each other, no
+run can have all of them right: the search ends when some runs in a row were no better.
 """
 
 import time
@@ -150,11 +151,12 @@ def search(
     config: RunConfig,
     *,
     restarts: int,
+    patience: int,
     goal: float,
     run: RunOptions,
     clock: float | None = None,
 ) -> ScoredRun:
-    """Train from one start after the other, until a run is right.
+    """Train from one start after the other, until a run is right or nothing improves.
 
     Args:
         key: PRNG key.
@@ -163,6 +165,7 @@ def search(
         valid: The same, held out.
         config: What a run is made of.
         restarts: Maximum number of runs.
+        patience: Runs in a row without an improvement after which the search ends.
         goal: Binary Dice on `valid` that counts as success.
         run: Log, progress, checkpoint and time limit of the search; the number of the run is added
             to the tags.
@@ -176,7 +179,7 @@ def search(
     """
     clock = time.perf_counter() if clock is None else clock
     best: ScoredRun | None = None
-    data, start_number, half = train, 0, config.steps / 2
+    data, start_number, half, idle = train, 0, config.steps / 2, 0
     for restart in range(restarts):
         init_key, bias_key, fit_key, data_key = jax.random.split(
             jax.random.fold_in(key, restart), 4
@@ -206,13 +209,14 @@ def search(
         scored = score_run(
             done.state.params, done.history, train, valid, config, goal=goal, runs=restart + 1
         )
+        idle += 1
         if best is None or scored.score > best.score:
-            best = scored
+            best, idle = scored, 0
         is_over = done.is_cut_short or (restart + 1 < restarts and run.is_over(clock))
         best = best._replace(runs=restart + 1, cut_short=is_over and not best.is_right)
         if run.progress:
             report(restart, restarts, scored, best)
-        if best.is_right or best.cut_short:
+        if best.is_right or best.cut_short or idle >= patience:
             break
         # Nearly right: the same start again, with more of the images that are still wrong.
         if scored.history[-1]["exact"] and 0 < scored.wrong.mean() <= REPEAT_UP_TO:

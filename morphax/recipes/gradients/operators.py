@@ -72,6 +72,7 @@ def learn_operator(
     kernel_size: int = 7,
     steps: int = 2000,
     restarts: int = 8,
+    patience: int = 4,
     batch_size: int = 16,
     learning_rate: float = 1e-2,
     border: str = "ignore",
@@ -101,6 +102,7 @@ def learn_operator(
             reaches `goal` on `valid` and, if the goal is 1, has every training image right;
             otherwise the best run is kept. With channels (1, 2, 1), targets that never leave their
             images, or never meet them, are first tried as a top-hat, with as many runs again.
+        patience: Runs in a row that are no better than the best one, after which the search ends.
         batch_size: Images in a step.
         learning_rate: Initial rate of Adam, decayed by a cosine.
         border: Border of the spatial neurons (`morphax.neurons.nodes.BORDERS`).
@@ -119,8 +121,7 @@ def learn_operator(
         channels that were asked for: layers and maps that the operator does not need copy their
         input. Only where a descent finds a better network that needs more channels, that one is
         returned, and a remark says so. `found_by` says how it was found, `remarks` which share of
-        the targets contradict each other. Where both ways were tried, the better network
-        by held-out pairs is returned.
+        the targets contradict each other. Where both ways were tried, held-out pairs decide.
 
     Raises:
         ValueError: Data that are not bool or have wrong shapes, an even kernel, one that is larger
@@ -139,6 +140,7 @@ def learn_operator(
     """
     _checks.one_of("method", method, METHODS)
     _checks.require(restarts >= 1, "restarts", "1 or more", restarts)
+    _checks.require(patience >= 1, "patience", "1 or more", patience)
     require_pairs(train, valid)
     size = train[0].shape[1:3]
     is_inside = len(frame) == 2 and all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
@@ -161,9 +163,8 @@ def learn_operator(
         "weight_map": "identity",
         "bias_map": "raw" if symmetric else "centred",
     }
-    learned = _train(
-        key, train, valid, channels, options, config, restarts, frame, goal, run, clock
-    )
+    runs = {"restarts": restarts, "patience": patience, "goal": goal}
+    learned = _train(key, train, valid, channels, options, config, runs, frame, run, clock)
     return learned if descended is None else _better(descended.learned, learned)
 
 
@@ -174,9 +175,8 @@ def _train(
     channels: Sequence[int],
     options: dict[str, Any],
     config: RunConfig,
-    restarts: int,
+    runs: dict[str, Any],
     frame: tuple[int, int],
-    goal: float,
     run: RunOptions,
     clock: float,
 ) -> Learned:
@@ -192,8 +192,7 @@ def _train(
             data[0],
             data[1],
             config,
-            restarts=restarts,
-            goal=goal,
+            **runs,
             run=run.part(part, start=clock, part=part),
             clock=clock,
         )
@@ -208,12 +207,12 @@ def _train(
         changed = [_residues.changed_pixels(pair) for pair in (train, valid)]
         inner = find(residue_key, "changed", (1, 1, 1), changed)
         params = _residues.residue(inner.params, init(channels)(key), kind, scale=SCALES[1])
-        best = rescore(inner, params, train, valid, config, goal=goal)
+        best = rescore(inner, params, train, valid, config, goal=runs["goal"])
     if best is None or not (best.is_right or best.cut_short):
         whole = find(key, "whole", channels, (train, valid))
-        runs = whole.runs + (best.runs if best else 0)
+        made = whole.runs + (best.runs if best else 0)
         best = whole if best is None or whole.score >= best.score else best
-        best = best._replace(runs=runs, cut_short=whole.cut_short)
+        best = best._replace(runs=made, cut_short=whole.cut_short)
     return learned_from(
         best.params,
         models.bimonn,

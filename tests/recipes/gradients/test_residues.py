@@ -97,8 +97,9 @@ def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypa
 
     monkeypatch.setattr(_search, "fit", fit)
     train, valid, run = (images, noisy), (images, targets), training.RunOptions()
+    counts = {"restarts": 2, "patience": 2}
     found = _search.search(
-        jax.random.key(0), lambda key: params, train, valid, programs, restarts=2, goal=1.0, run=run
+        jax.random.key(0), lambda key: params, train, valid, programs, **counts, goal=1.0, run=run
     )
     assert found.history[-1]["exact"] == 1
     assert found.history[-1]["binary"] == record["binary"]
