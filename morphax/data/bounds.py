@@ -56,7 +56,8 @@ def window_bounds(
         pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any
             sizes.
         window: odd side of the window.
-        masks: pixels that count, bool; all by default, or `pairs.masks`.
+        masks: pixels that count, bool; by default those of `pairs` (its third part, or its
+            attribute `masks`), or all.
         border: "constant" (0) or "replicate": what lies beyond the frame.
 
     Returns:
@@ -75,11 +76,7 @@ def window_bounds(
         >>> found.increasing > 0.4
         True
     """
-    examples = read_pairs(pairs, masks=masks)
-    binary = all(planes.dtype == bool for planes, _, _ in examples)
-    _checks.require(
-        binary, "inputs", "bool images (threshold them, e.g. images > 127)", "gray ones"
-    )
+    examples = read_pairs(pairs, masks=masks, binary=True)
     _checks.one_of("border", border, ("constant", "replicate"))
     least = min(min(planes.shape[:2]) for planes, _, _ in examples)
     expected = f"an odd side of at most {least}, the least side of the images"

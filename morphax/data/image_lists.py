@@ -57,13 +57,18 @@ def score_answers(answers: Sequence[np.ndarray], examples: Sequence[Example]) ->
     )
 
 
-def read_pairs(pairs: Any, *, masks: Any = None) -> list[Example]:
+def read_pairs(
+    pairs: Any, *, masks: Any = None, name: str | None = None, binary: bool = False
+) -> list[Example]:
     """Return the images of pairs as (input `(H, W, C)`, target `(H, W)`, mask `(H, W)`).
 
     Args:
-        pairs: (inputs, targets), arrays or lists; its attribute `masks` counts where `masks` is
-            None.
-        masks: pixels that count; all where None.
+        pairs: (inputs, targets) or (inputs, targets, masks), arrays or lists; where there are no
+            masks, an attribute `masks` counts.
+        masks: pixels that count, instead of those of `pairs`; all where there are none.
+        name: name of the argument of the caller, for messages about `name[0]`, `name[1]` and
+            `name[2]`; without it they are about "inputs", "targets" and "masks".
+        binary: whether gray inputs are refused.
 
     Returns:
         One example for each image; inputs of several gray levels keep their dtype.
@@ -71,54 +76,62 @@ def read_pairs(pairs: Any, *, masks: Any = None) -> list[Example]:
     Raises:
         ValueError: sides of different lengths or sizes, gray targets or masks, no pixel that
             counts, or targets that are all set or all unset.
+
+    Example:
+        >>> images = np.eye(3, dtype=bool)[None]
+        >>> [(image, target, mask)] = read_pairs((images, ~images))
+        >>> image.shape, target.shape, int(mask.sum())
+        ((3, 3, 1), (3, 3), 9)
     """
-    inputs, targets = pairs
-    masks = getattr(pairs, "masks", None) if masks is None else masks
-    counts = (len(inputs), len(targets))
-    fits = counts[0] == counts[1] > 0
-    _checks.require(fits, "pairs", "as many targets as inputs, at least one", counts)
-    masks = [None] * len(inputs) if masks is None else masks
-    _checks.require(len(masks) == len(inputs), "masks", f"{len(inputs)} masks", len(masks))
-    examples = [
-        _read(i, *three) for i, three in enumerate(zip(inputs, targets, masks, strict=True))
-    ]
-    channels = {x.shape[-1] for x, _, _ in examples}
-    _checks.require(len(channels) == 1, "inputs", "images of as many channels", sorted(channels))
+    parts = [np.asarray(part) if hasattr(part, "dtype") else part for part in pairs]
+    expected = "(inputs, targets) or (inputs, targets, masks)"
+    _checks.require(len(parts) in (2, 3), name or "pairs", expected, f"{len(parts)} parts")
+    names = [f"{name}[{k}]" for k in range(3)] if name else ["inputs", "targets", "masks"]
+    inputs, targets = parts[:2]
+    if masks is None:
+        masks = parts[2] if len(parts) == 3 else getattr(pairs, "masks", None)
+    # Every image by itself, then all of them together.
+    count = len(inputs)
+    _checks.require(count > 0, names[0], "one image or more", "none")
+    _checks.require(len(targets) == count, names[1], f"{count} targets", len(targets))
+    masks = [None] * count if masks is None else masks
+    _checks.require(len(masks) == count, names[2], f"{count} masks", len(masks))
+    examples = []
+    for i, (image, target, mask) in enumerate(zip(inputs, targets, masks, strict=True)):
+        image = _image(f"{names[0]}[{i}]", image, binary)
+        shape = image.shape[:2]
+        mask = np.ones(shape, bool) if mask is None else _plane(f"{names[2]}[{i}]", mask, shape)
+        examples.append((image, _plane(f"{names[1]}[{i}]", target, shape), mask))
+    channels = {image.shape[-1] for image, _, _ in examples}
+    expected = "images of as many channels"
+    _checks.require(len(channels) == 1, names[0], expected, sorted(channels))
     pixels = sum(int(mask.sum()) for _, _, mask in examples)
-    _checks.require(pixels > 0, "masks", "a pixel that counts", "masks without a set pixel")
+    _checks.require(pixels > 0, names[2], "a pixel that counts", "masks without a set pixel")
     positive = sum(int((target & mask).sum()) for _, target, mask in examples)
-    mixed = 0 < positive < pixels
-    _checks.require(
-        mixed,
-        "targets",
-        "set and unset pixels among those that count",
-        "only set ones" if positive else "only unset ones",
-    )
+    got = "only set ones" if positive else "only unset ones"
+    expected = "set and unset pixels among those that count"
+    _checks.require(0 < positive < pixels, names[1], expected, got)
     return examples
 
 
-def _read(number: int, image: Any, target: Any, mask: Any) -> Example:
-    """Return one example with the right axes and kinds."""
+def _image(argument: str, image: Any, binary: bool) -> np.ndarray:
+    """Return one input with an axis of channels."""
     image = bit_arrays.native(np.asarray(image))
     image = image[..., None] if image.ndim == 2 else image
-    whole = image.ndim == 3 and image.dtype.kind in "bui"
-    _checks.require(
-        whole,
-        f"inputs[{number}]",
-        "bool or whole numbers (H, W) or (H, W, C)",
-        f"{image.dtype} {image.shape}",
-    )
-    sides = [_plane(f"targets[{number}]", target, image.shape[:2])]
-    full = np.ones(image.shape[:2], bool)
-    sides.append(full if mask is None else _plane(f"masks[{number}]", mask, image.shape[:2]))
-    return image, sides[0], sides[1]
+    is_image = image.ndim == 3 and image.dtype.kind in ("b" if binary else "bui")
+    expected = "bool or whole numbers (H, W) or (H, W, C)"
+    if binary:
+        expected = "bool images (H, W) or (H, W, C) (threshold gray ones, e.g. images > 127)"
+    _checks.require(is_image, argument, expected, f"{image.dtype} {image.shape}")
+    return image
 
 
 def _plane(argument: str, plane: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a target or mask without an axis of channels."""
     plane = bit_arrays.native(np.asarray(plane))
     plane = plane[..., 0] if plane.ndim == 3 and plane.shape[-1] == 1 else plane
-    fits = plane.dtype == bool and plane.shape == shape
-    _checks.require(fits, argument, f"bool {shape}", f"{plane.dtype} {plane.shape}")
+    is_plane = plane.dtype == bool and plane.shape == shape
+    _checks.require(is_plane, argument, f"bool {shape}", f"{plane.dtype} {plane.shape}")
     return plane
 
 

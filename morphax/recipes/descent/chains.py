@@ -13,7 +13,6 @@ certified to equal the binary one.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,9 +51,9 @@ class _Best(NamedTuple):
 
 def learn_chain(
     key: jax.Array,
-    train: Sequence[Any],
+    train: Any,
     *,
-    valid: Sequence[Any] | None = None,
+    valid: Any = None,
     kernel_size: int = 7,
     depth: int = 4,
     loss: str | tuple[float, float] = "wrong",
@@ -73,7 +72,7 @@ def learn_chain(
             limit.
         train: (images, targets) or (images, targets, masks): bool `(N, H, W, C)` and `(N, H, W,
             1)`, or sequences of such images of any sizes; masks have the shape of the targets and
-            say which pixels count.
+            say which pixels count. What `morphax.data.load_pairs` returns is fine, too.
         valid: the same, held out; every fifth pair of `train` by default.
         kernel_size: odd side of the windows.
         depth: layers of a chain at most, 1 to 8.
@@ -104,13 +103,13 @@ def learn_chain(
     _checks.require(1 <= depth <= 8, "depth", "1 to 8", depth)
     _checks.require(patience >= 0, "patience", "0 or more", patience)
     objective = _objective(loss)
-    pairs = _given.checked("train", train, side)
+    pairs = _given.read_given("train", train, side)
+    channels = pairs.images[0].shape[-1]
+    apart = None if valid is None else _given.read_given("valid", valid, side, channels=channels)
     # Odd pairs, such as targets that equal their images, are worth a warning before the search.
     planes = ([part[..., None] for part in each] for each in pairs[1:])
     warn_of_pairs(pairs.images, *planes)
-    pairs, others = (
-        _given.held_out(pairs) if valid is None else (pairs, _given.checked("valid", valid, side))
-    )
+    pairs, others = _given.held_out(pairs) if apart is None else (pairs, apart)
     # Tiles overlap by as far as the deepest network sees.
     reach = depth * (side // 2)
     packed = pairs_in_words(*pairs, side=side, reach=reach)

@@ -66,7 +66,8 @@ def learn_window_union(
             out.
         pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any
             sizes.
-        masks: pixels that count, bool; all by default, or `pairs.masks`.
+        masks: pixels that count, bool; by default those of `pairs` (its third part, or its
+            attribute `masks`), or all.
         maps: largest number of hit-or-misses; a sequence of numbers, one for each level.
         window: odd side of the window of the first level.
         least_gain: pixels that a literal, and a map, must gain: the larger, the simpler.
@@ -93,7 +94,7 @@ def learn_window_union(
         >>> len(found.levels[0].literals), bool((found(inputs[0]) == edges[0]).all())
         (1, True)
     """
-    examples = read_pairs(pairs, masks=masks)
+    examples = read_pairs(pairs, masks=masks, binary=True)
     sizes = (maps,) if isinstance(maps, int) else tuple(maps)
     _check_options(examples, sizes, window, border)
     seed = int(np.asarray(jax.random.key_data(key))[-1])
@@ -128,9 +129,6 @@ def learn_window_union(
 def _check_options(
     examples: list[Example], maps: tuple[int, ...], window: int | None, border: str
 ) -> None:
-    kinds = {x.dtype for x, _, _ in examples}
-    binary = kinds == {np.dtype(bool)}
-    _checks.require(binary, "inputs", "bool images (threshold them, e.g. images > 127)", kinds)
     _checks.require(len(maps) > 0, "maps", "a number for each level", maps)
     for count in maps:
         _checks.at_least("maps", count, 1)

@@ -72,7 +72,8 @@ def learn_window_votes(
         key: PRNG key; the same key, pairs and options give the same operator.
         pairs: (inputs, targets): inputs bool or whole numbers, targets bool, arrays `(N, H, W)`,
             `(N, H, W, C)` or lists of images of any sizes.
-        masks: pixels that count, bool; all by default, or `pairs.masks`.
+        masks: pixels that count, bool; by default those of `pairs` (its third part, or its
+            attribute `masks`), or all.
         clauses: number of hit-or-misses, or one number for each level.
         window: odd side of the window of the first level; chosen on held-out pairs where it is
             None.

@@ -217,18 +217,21 @@ Y[:, 4, 4] = True
 @pytest.mark.parametrize(
     ("train", "options", "message"),
     [
-        ((X.astype(float), Y), {}, r"train\[0\]: expected bool images"),
-        ((X, X), {}, r"train\[1\]: expected targets with pixels of both values .*got 'only 0'"),
-        ((X, ~X), {}, r"train\[1\]: expected targets with pixels of both values .*got 'only 1'"),
-        ((X, Y, X), {}, r"train\[2\]: expected masks with pixels that count"),
+        ((X.astype(float), Y), {}, r"train\[0\]\[0\]: expected bool images"),
+        ((X, X), {}, r"train\[1\]: expected set and unset pixels .*only unset ones"),
+        ((X, ~X), {}, r"train\[1\]: expected set and unset pixels .*only set ones"),
+        ((X, Y, X), {}, r"train\[2\]: expected a pixel that counts"),
         ((X, Y), {"kernel_size": 11}, "kernel_size: expected at most 9"),
         ((X, Y), {"kernel_size": 4}, "kernel_size: expected an odd number"),
         ((X, Y[:3]), {}, r"train\[1\]: expected 4 targets"),
-        ((X, Y[:, :8]), {}, r"train\[1\]: expected images of \(9, 9\)"),
+        ((X, Y[:, :8]), {}, r"train\[1\]\[0\]: expected bool \(9, 9\)"),
+        ((X, Y, X | True, X), {}, r"train: expected \(inputs, targets\) or .*4 parts"),
+        ((X, Y), {"valid": (np.concatenate([X, X], -1), Y)}, r"valid\[0\]: expected images of 1"),
         ((X, Y), {"loss": "dice"}, "loss: expected one of 'wrong', 'f1', 'iou'"),
         ((X, Y), {"depth": 0}, "depth: expected 1 to 8"),
     ],
 )
 def test_what_cannot_be_learned_is_said_at_once(train, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         learn_chain(KEY, train, **options)
+    assert "\n" not in str(caught.value)

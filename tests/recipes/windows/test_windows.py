@@ -6,6 +6,7 @@ import pytest
 from scipy import ndimage
 
 from morphax.data.image_lists import read_pairs, score_answers
+from morphax.data.pairs import Pairs
 from morphax.data.window_patterns import Patterns, square_window
 from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
@@ -175,14 +176,14 @@ def test_same_key_same_votes() -> None:
     [
         (lambda x, y: (x, [t & False for t in y]), {}, "targets: expected set and unset pixels"),
         (lambda x, y: (x, [t | True for t in y]), {}, "got 'only set ones'"),
-        (lambda x, y: (x[:-1], y), {}, "pairs: expected as many targets as inputs"),
-        (lambda x, y: ([], []), {}, "at least one"),
+        (lambda x, y: (x[:-1], y), {}, "targets: expected"),
+        (lambda x, y: ([], []), {}, "inputs: expected one image or more"),
         (lambda x, y: (x, [t.T for t in y]), {}, r"targets\[0\]: expected bool \(17, 12\)"),
         (lambda x, y: (x, [t * 255 for t in y]), {}, r"targets\[0\]: expected bool"),
         (
             lambda x, y: ([t * 1.0 for t in x], y),
             {},
-            r"inputs\[0\]: expected bool or whole numbers",
+            r"inputs\[0\]: expected bool .*\(H, W\) or \(H, W, C\)",
         ),
         (lambda x, y: (x, y), {"window": 4}, "window: expected an odd side of at most 9"),
         (lambda x, y: (x, y), {"window": 11}, "window: expected an odd side of at most 9"),
@@ -196,9 +197,20 @@ def test_bad_input_is_refused_in_one_line(learn, change, options, message) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_masks_are_a_third_part_or_an_attribute_or_an_argument() -> None:
+    inputs, targets = _pairs()
+    masks = [target | (np.arange(len(target)) % 2 == 0)[:, None] for target in targets]
+    loaded = Pairs(inputs, targets, masks, tuple(map(str, range(len(inputs)))))
+    wanted = read_pairs((inputs, targets), masks=masks)
+    for given in (read_pairs(loaded), read_pairs((inputs, targets, masks))):
+        for example, other in zip(given, wanted, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(example, other, strict=True))
+    assert all(mask.all() for _, _, mask in read_pairs((inputs, targets)))
+
+
 def test_empty_masks_and_gray_inputs_of_unions_are_refused() -> None:
     inputs, targets = _pairs()
     with pytest.raises(ValueError, match="masks: expected a pixel that counts"):
         read_pairs((inputs, targets), masks=[x & False for x in inputs])
-    with pytest.raises(ValueError, match="inputs: expected bool images"):
+    with pytest.raises(ValueError, match=r"inputs\[0\]: expected bool images"):
         learn_window_union(KEY, ([x * np.uint8(255) for x in inputs], targets))
