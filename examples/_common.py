@@ -1,4 +1,4 @@
-"""Pieces that the examples share: command lines, data sets, whole files, states of a run.
+"""Pieces that the examples share: command lines, data sets, whole files.
 
 `python examples/NAME.py` finds this module beside the script. What every result says about its
 origin (`metadata`) and the format of its rows (`write_rows`) are those of the benchmarks, whose
@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from morphax import data
@@ -36,8 +34,6 @@ __all__ = [
     "odd",
     "new_parser",
     "refuse",
-    "restore_state",
-    "store_state",
     "write",
     "write_json",
     "write_rows",
@@ -132,41 +128,3 @@ def write_json(path: Path, document: Any, *, indent: int | None = 1) -> None:
     """Write a JSON document, as a whole or not at all."""
     text = json_text(document, indent=indent) + "\n"
     write(path, lambda temporary: temporary.write_text(text))
-
-
-# States of a run that can be interrupted
-
-
-def store_state(path: Path, name: str, state: Any, **extra: Any) -> None:
-    """Write the state of a run, a pytree of arrays, and arrays that go with it.
-
-    Args:
-        path: path of an .npz file, replaced as a whole.
-        name: settings of the run, as text; `restore_state` asks for the same.
-        state: a pytree of arrays.
-        extra: more arrays, numbers or text.
-    """
-    leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    write(path, lambda file: np.savez(file, name=np.str_(name), **extra, **leaves))
-
-
-def restore_state(path: Path, name: str, state: Any) -> tuple[Any, dict[str, np.ndarray]] | None:
-    """Return the state that `store_state` wrote and its extra arrays.
-
-    Args:
-        path: path of the file.
-        name: settings of the run.
-        state: a state of the same structure, such as the initial one.
-
-    Returns:
-        The state and the extra arrays by name, or None without a file of these settings.
-    """
-    if not path.exists():
-        return None
-    with np.load(path) as file:
-        if str(file["name"]) != name:
-            return None
-        leaves, tree = jax.tree.flatten(state)
-        stored = [jnp.asarray(file[f"leaf{i}"]) for i in range(len(leaves))]
-        extra = {key: file[key] for key in file.files if not key.startswith("leaf")}
-    return jax.tree.unflatten(tree, stored), extra

@@ -11,7 +11,6 @@ the certificate asks for sets in. Straight through: bits forward, the derivative
 functions backward.
 """
 
-import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -22,12 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _common import restore_state, store_state
 
 import morphax
 from morphax.classification import clauses
 from morphax.classification.augment import augment
-from morphax.training import json_text
+from morphax.training import RunOptions, TrainState, drive
 
 THRESHOLD = 128  # a pixel is set from here on
 SLOPE, SHARPNESS = (2.0, 16.0), (4.0, 32.0)  # at the first step and at the last
@@ -74,7 +72,7 @@ def make_chunk(
 ) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
     """Return the optimizer and a jitted function that makes the steps of a chunk.
 
-    The function is `(state, images, labels, order, key) -> (state, (loss, accuracy))`.
+    The function is `(state, images, labels, order, key) -> (state, figures)`; figures are means.
     """
     rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in RATES]
     label = {"q": "neurons", "votes": "votes", "bias": "votes"}
@@ -101,7 +99,8 @@ def make_chunk(
         wanted = optax.smooth_labels(jax.nn.one_hot(y, 10), SMOOTHING)
         value = optax.softmax_cross_entropy(scores, wanted).mean()
         penalty = 0.0 if straight else weight * excess(latent["q"], sharpness)
-        return value + penalty, (value, (scores.argmax(-1) == y).mean())
+        accuracy = (scores.argmax(-1) == y).mean()
+        return value + penalty, {"loss": value, "train_accuracy": accuracy}
 
     moves = clauses.ClauseConfig()  # of images in training
 
@@ -119,7 +118,7 @@ def make_chunk(
         updates, opt_state = optimizer.update(gradient, opt_state, latent)
         latent = optax.apply_updates(latent, updates)
         latent = {**latent, "q": jnp.clip(latent["q"], -BOUND, BOUND)}
-        return (latent, opt_state, number + 1), figures
+        return TrainState(latent, opt_state, number + 1), figures
 
     def chunk(state: Any, images: Any, labels: Any, order: Any, key: Any) -> Any:
         def body(state: Any, drawn: Any) -> Any:
@@ -142,7 +141,7 @@ def fit(
     folder: Path,
     length: int = 50,
 ) -> tuple[Any, list[dict]]:
-    """Train a network, from the state that `folder` holds of the same run, if there is one.
+    """Train a network, from the checkpoint that `folder` holds of the same run, if there is one.
 
     Args:
         key: seed of the run.
@@ -151,34 +150,42 @@ def fit(
         neurons: size of the hidden layer.
         epochs: passes over the images.
         batch: images in a step.
-        folder: where the state is kept.
-        length: steps between two savings.
+        folder: folder of the results; the checkpoints of each way of training are in one of theirs.
+        length: steps between two checkpoints.
 
     Returns:
-        Latent parameters, and the records of training; the last one is its CPU time.
+        Latent parameters, and the records of training.
+
+    Raises:
+        ValueError: a checkpoint of a run with other settings.
+        ImportError: no orbax (extra "checkpoint").
     """
     images, labels = train
-    steps = max(1, round(epochs * (len(images) // batch)))
+    count, clock = len(images), time.process_time()
+    steps = max(1, round(epochs * (count // batch)))
     optimizer, chunk = make_chunk(training, steps)
     latent = initial(key, images, neurons)
-    state = (latent, optimizer.init(latent), jnp.zeros((), jnp.int32))
-    seed = np.asarray(jax.random.key_data(key)).tolist()
-    name = json_text([training, neurons, steps, batch, len(images), seed])
-    saved, history, spent = folder / f"{training}.npz", [], 0.0
-    if (stored := restore_state(saved, name, state)) is not None:
-        state, extra = stored
-        history, spent = json.loads(str(extra["history"])), float(extra["spent"])
     device = jnp.asarray(images), jnp.asarray(labels)
-    start = time.process_time()
-    while (first := int(state[2])) < steps:
-        order = [place(len(images), batch, n) for n in range(first, min(first + length, steps))]
-        state, (value, right) = chunk(state, *device, jnp.asarray(np.stack(order)), key)
-        record = {"step": int(state[2]), "loss": float(value), "train_accuracy": float(right)}
-        history.append(record)
-        seconds = spent + time.process_time() - start
-        store_state(saved, name, state, history=np.str_(json_text(history)), spent=seconds)
-        print(json_text(record), flush=True)
-    return state[0], [*history, {"cpu_seconds": round(spent + time.process_time() - start, 1)}]
+
+    def advance(state: TrainState) -> tuple[TrainState, dict]:
+        nonlocal clock
+        numbers = range(int(state.step), min(int(state.step) + length, steps))
+        order = np.stack([place(count, batch, number) for number in numbers])
+        state, figures = chunk(state, *device, jnp.asarray(order), key)
+        figures = {name: float(value) for name, value in figures.items()}
+        before, clock = clock, time.process_time()
+        return state, {**figures, "cpu_seconds": round(clock - before, 3)}
+
+    done = drive(
+        advance,
+        TrainState(latent, optimizer.init(latent), jnp.zeros((), jnp.int32)),
+        steps=steps,
+        every=length,
+        key=key,
+        settings={"training": training, "steps": steps, "batch": batch, "images": count},
+        run=RunOptions(progress=True, checkpoint=folder / "checkpoints" / training),
+    )
+    return done.state.params, done.history
 
 
 def place(count: int, batch: int, step: int) -> np.ndarray:

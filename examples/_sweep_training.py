@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _common import restore_state, store_state
 from _sweep_networks import Network, Protocol, classifier
+
+from morphax.training import RunOptions, TrainState, drive
 
 # Members that a CPU trains at once: their parameters stay in the cache, so a few at a time are
 # faster than all together.
@@ -62,24 +63,24 @@ def make_chunk(net: Network, settings: Protocol, steps: int) -> Callable[..., An
                 latent, moments, value = update(latent, moments, hyper, x, y, step)
                 return (latent, moments, step + 1), value
 
-            carry, losses = jax.lax.scan(body, (latent, moments, state[2]), order)
+            carry, losses = jax.lax.scan(body, (latent, moments, state.step), order)
             return carry[:2], losses.mean()
 
-        members = (state[0], state[1], hypers)
+        members = (state.params, state.opt_state, hypers)
         batch_size = min(at_once, settings.searches)
         trained, losses = jax.lax.map(train_member, members, batch_size=batch_size)
-        return (*trained, state[2] + len(order)), losses
+        return TrainState(*trained, state.step + len(order)), losses
 
     return jax.jit(chunk, donate_argnums=0)
 
 
-def initial(net: Network, hypers: Any, seed: int) -> Any:
-    """Return the state of all members: latent parameters, Adam's moments, the step."""
+def initial(net: Network, hypers: Any, seed: int) -> TrainState:
+    """Return the state of all members: latent parameters, Adam's moments, one step for all."""
     searches = len(hypers["rate"])
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(searches))
     latent = jax.jit(jax.vmap(net.init))(keys, hypers)
     moments = jax.vmap(optax.scale_by_adam().init)(latent)
-    return latent, moments, jnp.zeros((), jnp.int32)
+    return TrainState(latent, moments, jnp.zeros((), jnp.int32))
 
 
 def batches(seed: int, count: int, batch: int, steps: range) -> Iterator[np.ndarray]:
@@ -100,11 +101,11 @@ def train(
     *,
     seed: int,
     steps: int,
-    saved: Path,
+    folder: Path | None,
     name: str,
     bar: Any,
 ) -> tuple[Any, np.ndarray]:
-    """Train all members of a group to their last step, from what an interrupted run has saved.
+    """Train all members of a group to their last step, from the checkpoint of an interrupted run.
 
     Args:
         net: network of the group.
@@ -113,30 +114,40 @@ def train(
         settings: the size of the experiment.
         seed: seed of the initial parameters and of the order of the images.
         steps: length of the run.
-        saved: file of the state.
-        name: settings of the run; a state of other settings is not used.
+        folder: folder of the checkpoints; None for none.
+        name: settings of the run.
         bar: progress bar.
 
     Returns:
         Latent parameters, and for each member the step at which its loss was no longer finite, or
         -1.
+
+    Raises:
+        ValueError: checkpoints of other settings.
+        ImportError: no orbax (extra "checkpoint").
     """
     images, labels = train_set
-    state = initial(net, hypers, seed)
-    broken = np.full(len(hypers["rate"]), -1)
-    if (stored := restore_state(saved, name, state)) is not None:
-        state, broken = stored[0], stored[1]["broken"]
-        bar.update(int(state[2]))
     chunk, length = make_chunk(net, settings, steps), max(1, min(200, steps // 4))
-    while (first := int(state[2])) < steps:
-        numbers = range(first, min(first + length, steps))
+
+    # `training.fit` trains one model; a sweep gives `drive` the steps of all members instead.
+    def advance(state: TrainState) -> tuple[TrainState, jax.Array]:
+        numbers = range(int(state.step), min(int(state.step) + length, steps))
         order = np.stack([*batches(seed, len(images), settings.batch, numbers)])
         state, losses = chunk(state, hypers, images, labels, jnp.asarray(order))
-        lost = ~np.isfinite(np.asarray(losses)) & (broken < 0)
-        broken = np.where(lost, int(state[2]), broken)
-        store_state(saved, name, state, broken=broken)
-        bar.update(len(order))
-    return state[0], broken
+        bar.update(int(state.step) - bar.n)
+        return state, losses
+
+    done = drive(
+        advance,
+        initial(net, hypers, seed),
+        steps=steps,
+        every=length,
+        settings={"name": name},
+        run=RunOptions(checkpoint=folder),
+    )
+    lost = ~np.isfinite(np.array([record["loss"] for record in done.history], float))
+    numbers = np.array([record["step"] for record in done.history])
+    return done.state.params, np.where(lost.any(0), numbers[lost.argmax(0)], -1)
 
 
 def evaluate(

@@ -178,11 +178,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.smoke:
         size = {"neurons": 64, "epochs": 5.0, "batch": 50}
     training, seed = options.training, options.seed
-    latent, history = fit(
-        jax.random.key(seed), train, training=training, folder=options.out, **size
-    )
+    try:
+        latent, history = fit(
+            jax.random.key(seed), train, training=training, folder=options.out, **size
+        )
+    except UNUSABLE as error:  # such as the checkpoints of other settings
+        return refuse("dense_mnist", error)
     given = {"training": training, "neurons": size["neurons"], "epochs": size["epochs"]}
-    more = {**size, "seed": seed, **history[-1]}
+    seconds = round(sum(record["cpu_seconds"] for record in history), 1)
+    more = {**size, "seed": seed, "cpu_seconds": seconds}
     more["command"] = command("dense_mnist", {**given, "seed": seed})
     rows = [{**row, **more} for row in judge(latent, test, training)]
 
@@ -193,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
         others = [row for row in results if row["training"] != training]
     commands = sorted({row["command"] for row in [*others, *rows]})
     about |= {"commands": commands, "load_end": os.getloadavg()[0]}
-    document = {"metadata": about, "results": others + rows, "history": history[:-1], "skipped": []}
+    document = {"metadata": about, "results": others + rows, "history": history, "skipped": []}
     write_json(path, document)
     for row in rows:
         print(

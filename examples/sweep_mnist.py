@@ -12,11 +12,12 @@
 #     python examples/sweep_mnist.py --smoke                 # generated images, seconds
 #
 # A run that was interrupted goes on: give the same options and the same `--out`. Finished groups
-# are in `journal.jsonl`, the group in progress is in `group.npz`.
+# are in `journal.jsonl`, the group in progress is in `checkpoints/`.
 
 # %%
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -78,7 +79,7 @@ def run_group(
         settings,
         seed=seed,
         steps=steps,
-        saved=folder / "group.npz",
+        folder=folder / "checkpoints" / "-".join(group),
         name=f"{name} {group}",
         bar=bar,
     )
@@ -232,7 +233,10 @@ def main(argv: list[str] | None = None) -> int:
         return refuse("sweep_mnist", error)
     about = metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
     count = len(sets["train"][0])
-    rows = run_groups(groups(options), sets, settings, options)
+    try:
+        rows = run_groups(groups(options), sets, settings, options)
+    except UNUSABLE as error:  # such as the checkpoints of other settings
+        return refuse("sweep_mnist", error)
     about |= {
         "command": command(
             "sweep_mnist", {"protocol": options.protocol, **given, "seed": options.seed}
@@ -280,7 +284,7 @@ def run_groups(
         bar.close()
         with path.open("a", encoding="utf-8") as file:
             file.write(json_text({"settings": name, "group": label, "rows": done[label]}) + "\n")
-        (options.out / "group.npz").unlink(missing_ok=True)
+        shutil.rmtree(options.out / "checkpoints" / "-".join(group))  # the journal has it
         say(done[label])
     for group in chosen:
         choose(done[" ".join(group)])

@@ -202,6 +202,8 @@ def run(
     state = params, jax.vmap(adam.init)(params), jnp.zeros((), jnp.int32)
     varied = tuple(jnp.array([c[name] for c in who], jnp.float32) for name in ("strength", "delay"))
     rng, rows = np.random.default_rng(0), []
+    # A loop of its own instead of `training.drive`: the looks are at uneven steps, the first one
+    # before any training, and a run is too short to be worth a checkpoint.
     for before, step in zip([0, *looks], looks, strict=False):
         if step > before:
             order = jnp.asarray(rng.integers(0, len(images), (step - before, batch)))

@@ -2,7 +2,6 @@
 heads."""
 
 import json
-import os
 import sys
 from functools import cache
 
@@ -19,6 +18,7 @@ from morphax.neurons import models, reparam
 
 sweep, dense = load_example("sweep_mnist"), load_example("dense_mnist")
 networks, training = sys.modules["_sweep_networks"], sys.modules["_sweep_training"]
+dense_training = sys.modules["_dense_training"]
 SMALL = networks.Protocol(hidden=5, searches=3, epochs=2, batch=10, every=2)
 
 
@@ -38,7 +38,9 @@ def network(group, settings):
     return networks.network(group, settings, 12, 0.5)
 
 
-def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), settings=SMALL):
+def train(
+    digits, folder=None, *, hypers=None, group=("positive", "L_uni"), settings=SMALL, bar=None
+):
     """Latent parameters and verdicts of a group of 16 steps."""
     images, labels = digits["train"]
     hypers = sweep.draw(group, settings, 0, 16) if hypers is None else hypers
@@ -51,9 +53,9 @@ def train(digits, tmp_path, *, hypers=None, group=("positive", "L_uni"), setting
         settings,
         seed=0,
         steps=16,
-        saved=tmp_path / "group.npz",
+        folder=folder,
         name="run",
-        bar=tqdm(disable=True),
+        bar=bar or tqdm(disable=True),
     )
 
 
@@ -62,33 +64,35 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path, monkeypatch):
-    (tmp_path / "whole").mkdir()
-    whole, _ = train(digits, tmp_path / "whole")
-    store, calls = training.store_state, []
+class Bar:
+    """A progress bar that keeps what it is told, and at one call kills the run."""
 
-    def stored_then_killed(*args, **extra):
-        store(*args, **extra)
-        calls.append(int(args[2][2]))
-        if len(calls) == 2:
+    def __init__(self, kill_at=None):
+        self.n, self.told, self.kill_at = 0, [], kill_at
+
+    def update(self, steps):
+        self.n += steps
+        self.told.append(steps)
+        if len(self.told) == self.kill_at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "store_state", stored_then_killed)
+
+def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path):
+    whole, _ = train(digits)
     with pytest.raises(KeyboardInterrupt):
-        train(digits, tmp_path)
-    resumed, _ = train(digits, tmp_path)
-    assert calls == [4, 8, 12, 16]  # what was done is not done again
+        train(digits, tmp_path / "group", bar=Bar(kill_at=3))
+    bar = Bar()
+    resumed, _ = train(digits, tmp_path / "group", bar=bar)
+    assert bar.told == [12, 4]  # steps 1 to 8 were saved, and are not taken again
     assert_same(whole, resumed)
 
 
-def test_a_diverging_member_is_recorded_and_poisons_no_other(digits, tmp_path):
+def test_a_diverging_member_is_recorded_and_poisons_no_other(digits):
     group = ("positive", "L_uni")
     hypers = sweep.draw(group, SMALL, 0, 16)
-    for name in ("sound", "lost"):
-        (tmp_path / name).mkdir()
-    sound, fine = train(digits, tmp_path / "sound", hypers=hypers)
+    sound, fine = train(digits, hypers=hypers)
     bad = {**hypers, "rate": np.array([hypers["rate"][0], np.nan, hypers["rate"][2]], np.float32)}
-    lost, broken = train(digits, tmp_path / "lost", hypers=bad)
+    lost, broken = train(digits, hypers=bad)
     assert fine.tolist() == [-1, -1, -1]
     assert broken[1] > 0
     assert [broken[0], broken[2]] == [-1, -1]
@@ -120,15 +124,11 @@ def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
     json.dumps(rows, allow_nan=False)
 
 
-def test_all_members_at_once_or_alone(digits, tmp_path, monkeypatch):
+def test_all_members_at_once_or_alone(digits, monkeypatch):
     """A member does not depend on its company."""
-    for name in ("many", "alone"):
-        (tmp_path / name).mkdir()
     monkeypatch.setattr(training, "AT_ONCE", 2)
-    many, _ = train(digits, tmp_path / "many", group=("identity", "none"))
-    alone, _ = train(
-        digits, tmp_path / "alone", group=("identity", "none"), settings=SMALL._replace(searches=1)
-    )
+    many, _ = train(digits, group=("identity", "none"))
+    alone, _ = train(digits, group=("identity", "none"), settings=SMALL._replace(searches=1))
     for one, other in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(one[:1], other, rtol=2e-4, atol=2e-5)
 
@@ -251,24 +251,25 @@ def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypat
     images = rng.integers(0, 256, (40, 5, 5, 1)).astype(np.uint8)
     given = {"training": "smooth", "neurons": 4, "epochs": 2, "batch": 10, "length": 2}
     train_set = images, rng.integers(0, 10, 40).astype(np.int32)
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
     whole, history = dense.fit(jax.random.key(0), train_set, folder=tmp_path / "whole", **given)
-    replace, calls = os.replace, []
+    place, steps = dense_training.place, []
 
-    def replaced_then_killed(*args):
-        replace(*args)
-        calls.append(args)
-        if len(calls) == 2:
+    def placed_then_killed(count, batch, step):
+        if step == 5 and 5 not in steps:
+            steps.append(step)
             raise KeyboardInterrupt
+        steps.append(step)
+        return place(count, batch, step)
 
-    monkeypatch.setattr(os, "replace", replaced_then_killed)
+    monkeypatch.setattr(dense_training, "place", placed_then_killed)
     with pytest.raises(KeyboardInterrupt):
         dense.fit(jax.random.key(0), train_set, folder=tmp_path / "cut", **given)
     resumed, after = dense.fit(jax.random.key(0), train_set, folder=tmp_path / "cut", **given)
-    assert len(calls) == 4
+    assert steps == [0, 1, 2, 3, 4, 5, 4, 5, 6, 7]
     assert_same(whole, resumed)
-    assert [r["step"] for r in after[:-1]] == [r["step"] for r in history[:-1]] == [2, 4, 6, 8]
+    assert [r["step"] for r in after] == [r["step"] for r in history] == [2, 4, 6, 8]
+    with pytest.raises(ValueError, match=r"settings: expected .* as in the checkpoint"):
+        dense.fit(jax.random.key(0), train_set, folder=tmp_path / "cut", **{**given, "epochs": 3})
 
 
 def test_neurons_without_pixels_become_a_bias(rng):
