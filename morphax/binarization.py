@@ -1,7 +1,7 @@
 """Binarization of a trained params tree, and its inverse.
 
 `binarize` replaces every neuron by an erosion or a dilation: by the one that it is inside its
-bounds, and by the nearest one otherwise. `nearest` returns the projections that this uses, and
+bounds, and by one that is near otherwise. `nearest` returns the projections that this uses, and
 `realize` turns a binary network into a real one. All of them are pure functions of any pytree that
 holds nodes (a Linen dict, an NNX state, a list), and can be jitted.
 """
@@ -74,7 +74,7 @@ def _project_node(node: BiSE, method: str) -> Projection:
     )
 
 
-def binarize(params: Any, *, method: str = "projection") -> Any:
+def binarize(params: Any, *, method: str = "constant-exact") -> Any:
     """Return the binary network of a params tree: the same containers with binary neurons.
 
     A neuron whose bias is inside the bounds of an operation on binary inputs, as that of every
@@ -84,10 +84,13 @@ def binarize(params: Any, *, method: str = "projection") -> Any:
 
     Args:
         params: any pytree holding `BiSE` nodes; other leaves are kept as they are.
-        method: way to find the nearest operation. "projection" takes the nearest activable
-            parameters, weights and bias, exactly. "constant-exact", "constant-uniform" and
-            "constant-normal" take the constant set theta 1_S nearest to the weights, with the exact
-            or a statistical threshold.
+        method: way to find the operation of a neuron outside its bounds. "constant-exact",
+            "constant-uniform" and "constant-normal" take the constant set theta 1_S nearest to the
+            weights, with the exact or a statistical threshold. "projection" takes the nearest
+            activable parameters, weights and bias, exactly. The default is what `fit` measures
+            during training, and far from activable it loses less than "projection"
+            (docs/notes/learning.md). Held-out pairs choose best:
+            `morphax.recipes.best_binary`.
 
     Returns:
         The tree with a `BinaryBiSE` in place of each `BiSE`.
