@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,9 @@ collect_ignore = ["helpers/on_devices.py"]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
+    parser.addoption(
+        "--runslow", action="store_true", help="run the tests marked slow and first too"
+    )
     parser.addoption(
         "--optimized", action="store_true", help="let XLA optimize, as it does for users"
     )
@@ -78,11 +81,18 @@ def lower_quickly():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests marked slow, unless they are asked for."""
-    if not config.getoption("--runslow"):
-        slow = [item for item in items if "slow" in item.keywords]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if "slow" not in item.keywords]
+    """Leave out the tests marked slow, and members beyond the first n of those marked first(n)."""
+    if config.getoption("--runslow"):
+        return
+    kept, left_out, seen = [], [], Counter()
+    for item in items:
+        mark = item.get_closest_marker("first")
+        name = (item.path, getattr(item, "originalname", item.name))
+        seen[name] += 1
+        is_beyond = mark is not None and seen[name] > mark.args[0]
+        (left_out if "slow" in item.keywords or is_beyond else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def tree_of(rng):
     return {"layers": [layers[0], {"bise": sloppy}], "head": jnp.ones(4)}
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_binarize_takes_the_certified_set_else_the_nearest(method, rng):
     params = tree_of(rng)

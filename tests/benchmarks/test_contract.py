@@ -111,6 +111,7 @@ def test_the_operations_of_an_opening_are_counted(tmp_path):
     assert found["packed words"]["operations"] > by_hand
 
 
+@pytest.mark.slow
 def test_all_forms_of_a_network_are_equal(common, tmp_path):
     document = smoke("equality.py", tmp_path)
     rows, parts = document["results"], ("bits_differ", "counts_differ", "labels_differ")

@@ -218,6 +218,7 @@ def _forward_program(side, params):
     return jax.jit(models.bimonn).lower(params, x)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("make", [_verdict_program, _evaluate_program, _forward_program])
 @pytest.mark.parametrize("border", ["ignore", "constant"])
 def test_programs_hold_no_constants_of_the_size_of_the_image(make, border, capfd):

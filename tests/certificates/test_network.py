@@ -41,6 +41,7 @@ def check_network(model, params, shape, *, symmetric=False, zone=(0.0, 1.0), tri
     return verdict
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     "channels, border, symmetric",
     [

@@ -153,6 +153,7 @@ def shapes(count, size=14):
 THRESHOLDS = np.array([[100.0]], np.float32)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("how", clauses.TRAININGS)
 def test_both_ways_learn_and_lose_nothing(how):
     images, labels = shapes(400)

@@ -96,6 +96,7 @@ def test_diskorect_is_a_function_of_its_key():
     np.testing.assert_array_equal(images, batches[0])
 
 
+@pytest.mark.slow
 def test_diskorect_means():
     """The published means (datasets of 200 images: +- 0.01), and ours on many more."""
     framed = data.diskorect(jax.random.key(0), 3000)

@@ -88,6 +88,7 @@ def test_pairs_non_square_and_cropped(tmp_path, rng, capsys):
     assert metrics["wrong_images"] == 0
 
 
+@pytest.mark.slow
 def test_several_channels(tmp_path, capsys):
     options = f"--channels 1,2,1 --size 3 --steps 8 --smoke --out {tmp_path}/out"
     assert load_example("learn_operator").main(options.split()) == 0

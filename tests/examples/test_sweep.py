@@ -101,6 +101,7 @@ def test_a_diverging_member_is_recorded_and_poisons_no_other(digits):
         assert not np.isfinite(other[1]).any()
 
 
+@pytest.mark.slow
 def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
     draw = sweep.draw
 

@@ -73,6 +73,7 @@ def test_gradients_are_finite_from_the_start(weight_map, bias_map):
     assert bool((slope.scale != 0).any())  # p = 0 trains p first
 
 
+@pytest.mark.slow
 def test_sweeps_by_vmap(x):
     """A stack of params: apply, certify, binarize and the network's verdict, each in one
     program."""

@@ -32,6 +32,7 @@ def kinds(program):
     return [op.kind for op in program.ops]
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize("name", CASES)
 def test_program_equals_model(name, rng):
     case = CASES[name]

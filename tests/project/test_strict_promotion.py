@@ -37,6 +37,7 @@ def check(call, x64):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_functions(name, x64):

@@ -31,6 +31,7 @@ def gap(w, b, selem, dilation):
     return b - low, high - b
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("operation, nonnegative", oracle.SETTINGS)
 def test_against_clarabel(rng, operation, nonnegative):
     worst = np.zeros(3)
@@ -43,6 +44,7 @@ def test_against_clarabel(rng, operation, nonnegative):
     assert worst[2] < ROUNDING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_against_clarabel_larger(rng, nonnegative):
     """n beyond `SOLVE_ALL`, where candidates are pruned: every candidate is checked."""
@@ -84,6 +86,7 @@ def regimes(rng, n, count):
     yield np.round(2 * w) / 2, w.max(-1), False
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("sign", [True, False])
 def test_pruning_loses_nothing(rng, sign, monkeypatch):
     """Branch and bound finds what solving every candidate finds."""
@@ -250,6 +253,7 @@ def test_degenerate(n, nonnegative):
         assert oracle.violation(*(x[i] for x in far[:4]), margin=0.1) < ROUNDING
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_scales_in_float32(rng, scale):
     w, b = oracle.problems(rng, 8, 5)

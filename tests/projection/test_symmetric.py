@@ -101,6 +101,7 @@ def compare(rng, count, n, operation, nonnegative, every, **metric):
     return worst
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("operation, nonnegative", oracle.SETTINGS)
 def test_against_clarabel(rng, operation, nonnegative):
     worst = np.zeros(3)
@@ -139,6 +140,7 @@ def neurons(draw, sizes=(2, 9)):
 choices = st.tuples(st.sampled_from(("erosion", "dilation", "both")), st.booleans())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(neurons(), choices, st.sampled_from((0.01, 1.0, 100.0)))
 def test_properties(neuron, choice, bias_weight):
@@ -172,6 +174,7 @@ def test_properties(neuron, choice, bias_weight):
         assert min(two) == pytest.approx(near.distance, rel=1e-9, abs=1e-12 * size)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("dtype, nonnegative", [(np.float32, False), (np.float64, True)])
 @pytest.mark.parametrize("n", [2, 8])
 def test_certified_with_margin(rng, n, dtype, nonnegative):
@@ -243,6 +246,7 @@ def test_not_finite_poisons_nobody_else(rng):
         np.testing.assert_array_equal(x[~bad], y[~bad])
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("n, nonnegative", [(1, False), (50, False), (5, True)])
 def test_degenerate(n, nonnegative):
     zero, one = np.zeros(n), np.ones(n)

@@ -28,6 +28,7 @@ def uncertified(seed, channels, size=5):
     return jax.tree.map(lambda leaf: leaf * draw * 2 if leaf.ndim == 4 else leaf, params)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("channels", [(1, 1), (1, 1, 1), (1, 3, 1)])
 def test_the_best_of_the_four_methods_is_handed_out(channels):
     images = small_pictures(jax.random.key(0), 24, (24, 24))
@@ -46,6 +47,7 @@ def test_the_best_of_the_four_methods_is_handed_out(channels):
     assert chosen != {"projection"}, "these networks are those for which the choice matters"
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_by_the_network_that_is_returned():
     images = jax.random.bernoulli(jax.random.key(1), 0.7, (96, 16, 16, 1))
     targets = data.target(images, "opening", elements.square(3))

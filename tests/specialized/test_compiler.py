@@ -39,6 +39,7 @@ def check(case, net, rng, count):
     return x, expected
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_model(name, rng):
     """On bool and on words, in batches that fill their words and that do not."""
@@ -52,6 +53,7 @@ def test_equals_the_model(name, rng):
     assert np.array_equal(np.asarray(result)[:70], expected)
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("name", ["bimonn-constant", "classifier", "twisted", "dense"])
 @pytest.mark.usefixtures("tables_only")
 def test_tables_equal_the_model(name, rng):

@@ -253,6 +253,7 @@ def test_fit_goes_on(tmp_path):
     same(fit(8, tmp_path / "a").state, fit(8, tmp_path / "b").state)
 
 
+@pytest.mark.slow
 def test_a_search_goes_on(tmp_path, monkeypatch):
     """`learn_operator` reads the runs it has finished and goes on within the one it has not."""
     x = jax.random.uniform(jax.random.key(0), (64, 8, 8, 1)) < 0.4

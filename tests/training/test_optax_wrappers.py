@@ -106,6 +106,7 @@ INJECTED = [
 ]
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("factory, options", INJECTED)
 def test_injected_numbers(factory, options, params, gradients):
     """Numbers and schedules in the state of the optimizer, inside jit and outside."""

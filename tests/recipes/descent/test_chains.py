@@ -55,6 +55,7 @@ OPERATORS = {
 }
 
 
+@pytest.mark.first(6)
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("flips", [0.0, 0.05])
 def test_operators_come_out_exactly(images, rng, name, flips):

@@ -39,6 +39,7 @@ def learn(images, operation, channels, *, flips=0.0, seed=0, element=None, **opt
     return learned, [int((output != targets[2]).sum()) for output in outputs]
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize(
     ("operation", "channels"),
     [

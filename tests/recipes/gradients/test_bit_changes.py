@@ -151,6 +151,7 @@ def test_realize_is_certified_and_binarize_goes_back(rng, symmetric):
         np.testing.assert_array_equal(back[i][name].complement, layers[i][name].complement)
 
 
+@pytest.mark.slow
 def test_learns_a_planted_operator_and_never_falls(rng, tmp_path):
     """From `the second level` to `the first, where the third is not near`."""
     gray = rng.random((40, 24, 24, 1))

@@ -124,6 +124,7 @@ def test_a_frame_leaves_something(frame):
         )
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "channels, sizes", [((1, 1), [(3, 5)]), ((1, 2, 1), [5, 3]), ((1, 1, 1), 3)]
 )
@@ -233,6 +234,7 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     assert (begun[1]["lui"].scale > 0).all()
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "operation, channels, symmetric",
     [

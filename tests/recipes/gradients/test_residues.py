@@ -25,6 +25,7 @@ def two_layers(symmetric, first, second, size=3):
     return layers
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(
     "operation, first, second, kind",

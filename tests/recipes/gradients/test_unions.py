@@ -53,6 +53,7 @@ def learned():
     return found, pairs_of(jax.random.key(2), 64)
 
 
+@pytest.mark.slow
 def test_a_union_of_openings_is_found_and_proved(learned):
     found, (x, y) = learned
     assert bool(found.certificate.exact)
@@ -137,6 +138,7 @@ def test_noisti_is_what_the_recipe_is_for():
     assert max(float(metrics.dice(one, clean)) for one in opened) < 0.7
 
 
+@pytest.mark.slow
 def test_a_union_goes_on_where_it_stopped(tmp_path):
     """Cut short after every record, the same union comes out, and the log has each record once."""
     x, y = pairs_of(jax.random.key(0), 16, size=10)
