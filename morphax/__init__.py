@@ -40,6 +40,7 @@ from morphax.morphology.operators import opening as opening
 from morphax.morphology.operators import white_top_hat as white_top_hat
 from morphax.neurons import initializers as initializers
 from morphax.neurons import models as models
+from morphax.neurons.counting import at_least as at_least
 from morphax.neurons.forward import apply as apply
 from morphax.neurons.forward import complement as complement
 from morphax.neurons.forward import concatenate as concatenate

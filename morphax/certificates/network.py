@@ -19,8 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import _checks
+from morphax.certificates._rounding import Arithmetic, coarsest, rounding_allowance
 from morphax.certificates.neuron import Certificate, DeadZone, certify_node
+from morphax.neurons.counting import sum_dtype
 from morphax.neurons.nodes import BiSE, Node, bank, leaves, named_nodes
+from morphax.program.graph import read_options
 from morphax.program.trace import HEADS, Graph, node_of, trace
 
 
@@ -28,19 +31,23 @@ class NetworkCertificate(NamedTuple):
     """Hold the certificate of a whole network.
 
     Attributes:
-        exact: bool `()`. True if every neuron is exact on the signals that reach it, so that for
-            every input of the given dead zone, (output > 1/2) of the real network equals the binary
-            network, bit for bit. For a network that ends in a head, this is about the bits that
-            enter the head.
+        exact: bool `()`. True if every neuron and every count of votes is exact on the signals that
+            reach it, so that for every input of the given dead zone, (output > 1/2) of the real
+            network equals the binary network, bit for bit. For a network that ends in a head, this
+            is about the bits that enter the head.
         neurons: path of each bank -> its `Certificate` on the dead zone that reaches it (the worst
             one where a bank is used more than once; stacked as stored inside a scan).
         dead_zone: (v1, v2) of the output, shaped as one output, in [0, 1] coordinates; of the
             signal that enters the head, where there is one.
+        counts: for each `morphax.at_least` on the way, in order, how far the sum of its votes stays
+            from being counted wrongly: 1/2 less the most by which graded values and rounding can
+            change the sum. A count is exact where this is positive.
     """
 
     exact: jax.Array
     neurons: dict[str, Certificate]
     dead_zone: tuple[jax.Array, jax.Array]
+    counts: tuple[jax.Array, ...] = ()
 
 
 def certify_network(
@@ -84,6 +91,8 @@ def certify_network(
     dtype = leaves(next(iter(named.values())))[0].dtype
     zones: list[tuple[jax.Array, jax.Array]] = []
     uses: dict[str, list[tuple[tuple[int, ...], Certificate]]] = {}
+    counts: list[jax.Array] = []
+    stored = coarsest(*(leaf for node in named.values() for leaf in leaves(node)))
     for step in graph.steps:
         given = [zones[i] for i in step.inputs]
         if step.kind in ("input", "constant"):
@@ -96,6 +105,9 @@ def certify_network(
             uses.setdefault(step.path, []).append((step.position, certificate))
         elif step.kind == "complement":
             low, high = 1 - given[0][1], 1 - given[0][0]
+        elif step.kind == "at_least":  # its results are exactly 0 and 1
+            counts.append(_count_margin(read_options(step.options)["votes"], given[0], stored))
+            low, high = jnp.zeros(step.shape, dtype), jnp.ones(step.shape, dtype)
         elif step.kind in HEADS:  # the last step: the certificate is about what enters it
             low, high = given[0]
         else:
@@ -108,9 +120,10 @@ def certify_network(
             high = flip * step.run(*(flip * g[1] for g in given))
         zones.append((low, high))
     certificates = {path: _gather(entries) for path, entries in uses.items()}
-    exact = jnp.array([certificate.exact.all() for certificate in certificates.values()]).all()
+    verdicts = [certificate.exact.all() for certificate in certificates.values()]
+    exact = jnp.array([*verdicts, *(margin > 0 for margin in counts)]).all()
     low, high = zones[graph.output]
-    return NetworkCertificate(exact, certificates, (low.max(0), high.min(0)))
+    return NetworkCertificate(exact, certificates, (low.max(0), high.min(0)), tuple(counts))
 
 
 def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
@@ -119,10 +132,10 @@ def _check_symmetry(graph: Graph, named: dict[str, Node]) -> None:
     Dead zones are in [0, 1] coordinates, so all parts must agree on what they stand for.
     """
     specs = {named[step.path].spec.symmetric for step in graph.steps if step.kind == "neurons"}
-    specs |= {"symmetric=True" in step.options for step in graph.steps if step.kind == "complement"}
-    _checks.require(
-        len(specs) <= 1, "params", "all neurons and complements symmetric, or none", "both"
-    )
+    kinds = ("complement", "at_least")
+    specs |= {"symmetric=True" in step.options for step in graph.steps if step.kind in kinds}
+    expected = "all neurons, complements and counts (at_least) symmetric, or none"
+    _checks.require(len(specs) <= 1, "params", expected, "both")
     # 0 is no symmetric binary value, and -1 would be True in the binary network.
     constants = [step.run() for step in graph.steps if step.kind == "constant" and step.run]
     ones = all(bool((np.asarray(bits) == 1).all()) for bits in constants)
@@ -152,6 +165,25 @@ def _carry(
     banked = [bank(node, jnp.broadcast_to(v, (*window, *v.shape))) for v in spread]
     certificate, ends = certify_node(node, dead_zone=(banked[0], banked[1]))
     return certificate, (jnp.broadcast_to(ends[0], shape), jnp.broadcast_to(ends[1], shape))
+
+
+def _count_margin(
+    votes: tuple[int, ...], zone: tuple[jax.Array, jax.Array], stored: Arithmetic
+) -> jax.Array:
+    """Return 1/2 less the most by which the float sum of votes differs from that of the bits.
+
+    The sum of the votes of the bits is made of whole numbers and exact (`neurons/counting.py`);
+    what graded values add is a sum of |vote| times the distance from 0 or 1, with its rounding.
+    """
+    axes = tuple(range(zone[0].ndim - 1))
+    low, high = zone[0].max(axes), zone[1].min(axes)
+    # Outputs of a threshold may leave [0, 1], and the zone is rounded: docs/numerics.md.
+    away = jnp.maximum(low, 1 - high).astype(sum_dtype(low.dtype)) + 16 * stored.unit
+    weights = np.abs(np.array(votes, np.int64)).astype(float)
+    change = away * jnp.asarray(weights, away.dtype)
+    allowance = rounding_allowance(change, jnp.zeros((), change.dtype), arithmetic=coarsest(change))
+    exact = weights.sum() <= 1 / (4 * coarsest(change).unit)  # whole numbers that floats hold
+    return jnp.where(exact, 0.5 - change.sum() - allowance, -jnp.inf)
 
 
 def _gather(entries: list[tuple[tuple[int, ...], Certificate]]) -> Certificate:

@@ -244,9 +244,35 @@ def layer_lines(program: Program) -> list[str]:
             lines.append(f"union over {window} windows every {strides}: {size}")
         elif op.kind == "complement":
             lines.append(f"complement: {size}")
+        elif op.kind == "at_least":
+            lines.append(f"votes: {votes_in_words(op)}")
         elif op.kind == "group_sum":
             lines.append(f"counts: {planes}, each of {op.options['per']} planes")
     return lines
+
+
+def votes_in_words(op: Op) -> str:
+    """Describe the votes of an "at_least" op and the cuts that their sum is compared with.
+
+    Args:
+        op: an "at_least" op.
+
+    Returns:
+        Text such as "at least 2 or 5 of the votes of 30 planes, -4 to 9 each".
+
+    Example:
+        >>> numbers = {"votes": np.array([2, 1, -1]), "cuts": np.array([1, 3])}
+        >>> votes_in_words(Op("at_least", (0,), (2, 1, 1), arrays=numbers))
+        'at least 1 or 3 of the votes of 3 planes, -1 to 2 each'
+    """
+    votes, cuts = op.arrays["votes"], op.arrays["cuts"].tolist()
+    groups = op.shape[0] // len(cuts)
+    low, high = int(votes.min()), int(votes.max())
+    each = f"{low} to {high}" if low < high else f"{low}"
+    times = f", in {groups} groups" if groups > 1 else ""
+    wanted = " or ".join(map(str, cuts if len(cuts) < 6 else [*cuts[:4], f"... {cuts[-1]}"]))
+    planes = quantity(len(votes), "plane")
+    return f"at least {wanted} of the votes of {planes}, {each} each{times}"
 
 
 def neurons_in_words(op: Op, read: int) -> str:

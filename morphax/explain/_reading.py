@@ -29,7 +29,11 @@ def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
     """
     wires = sum(op.shape[0] + len(op.arrays.get("indices", ())) for op in program.ops)
     kinds = {op.kind for op in program.ops}
-    if wires > _WIRES or "group_sum" in kinds or (plane and not kinds <= _UNIFORM_KINDS):
+    if (
+        wires > _WIRES
+        or kinds & {"group_sum", "at_least"}
+        or (plane and not kinds <= _UNIFORM_KINDS)
+    ):
         return None
     terms = Terms(plane=plane)
     terms_of_ops: list[list[int]] = []

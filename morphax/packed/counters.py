@@ -6,6 +6,8 @@ maxima take a few `&`, `|` and `^` for each plane, so images are never unpacked 
 the few planes of a result are unpacked, by `numbers`.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,30 +17,57 @@ from morphax.morphology import bit_arrays
 from morphax.packed.words import bits_of, check_words
 
 
-def count(words: jax.Array) -> jax.Array:
+def count(words: jax.Array, weights: Sequence[int] | None = None) -> jax.Array:
     """Count in how many of n words each bit is set, by a tree of full adders over the last axis.
 
-    It takes about 5 n operations on words.
+    It takes about 5 n operations on words, and with weights about 5 for each bit of a weight.
 
     Args:
         words: words `(..., n)`.
+        weights: what each word adds where its bit is set, n whole numbers >= 0; 1 by default.
 
     Returns:
-        Planes `(k, ...)`, where k is the number of bits of n (at least 1).
+        Planes `(k, ...)`, where k is the number of bits of n, or of the sum of the weights (at
+        least 1).
 
     Raises:
-        ValueError: if `words` has another dtype, or no axis.
+        ValueError: if `words` has another dtype, or no axis, or weights are not n numbers >= 0.
 
     Example:
         >>> count(jnp.array([3, 1, 1, 2], jnp.uint32)).tolist()  # three times bit 0, twice bit 1
         [1, 3, 0]
+        >>> count(jnp.array([3, 1], jnp.uint32), (2, 1)).tolist()  # 2 + 1 in bit 0, 2 in bit 1
+        [1, 3]
     """
     check_words("words", words)
-    planes = []
-    for _ in range(max(words.shape[-1].bit_length(), 1)):
-        plane, words = _add(words)
+    n = words.shape[-1]
+    weights = [1] * n if weights is None else [int(weight) for weight in weights]
+    is_weights = len(weights) == n and min(weights, default=0) >= 0
+    _checks.require(is_weights, "weights", f"{n} whole numbers, 0 or more", weights)
+    planes, carries = [], words[..., :0]
+    for column in columns(weights):
+        # The words of this weight: those whose weight has the bit, and the carries from below.
+        read = words if len(column) == n else words[..., np.array(column, int)]
+        plane, carries = _add(jnp.concatenate([read, carries], -1))
         planes.append(plane)
     return jnp.stack(planes)
+
+
+def columns(weights: Sequence[int]) -> list[list[int]]:
+    """Return for each bit of the sum of some weights which of the weights have that bit.
+
+    Args:
+        weights: whole numbers >= 0.
+
+    Returns:
+        One list of indices for each bit of the sum, the lowest bit first; at least one list.
+
+    Example:
+        >>> columns([3, 1])  # the sum, 4, has three bits
+        [[0, 1], [0], []]
+    """
+    bits = max(sum(weights).bit_length(), 1)
+    return [[i for i, weight in enumerate(weights) if weight >> bit & 1] for bit in range(bits)]
 
 
 def _add(column: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -83,6 +112,35 @@ def greater(a: jax.Array, b: jax.Array) -> jax.Array:
     result = jnp.zeros(a.shape[1:], a.dtype)
     for of_a, of_b in zip(a, b, strict=True):  # from the lowest plane: the last difference decides
         result = (of_a & ~of_b) | (~(of_a ^ of_b) & result)
+    return result
+
+
+def reaches(planes: jax.Array | Sequence[jax.Array], cut: int) -> jax.Array:
+    """Compare numbers with a constant: return words whose bits are 1 where a number is >= cut.
+
+    It takes at most one operation for each plane.
+
+    Args:
+        planes: planes `(k, ...)` of words, or a list of them.
+        cut: any whole number.
+
+    Returns:
+        Words `(...)`.
+
+    Example:
+        >>> planes = count(jnp.array([3, 1, 1], jnp.uint32))  # three times bit 0, once bit 1
+        >>> [int(reaches(planes, cut) & 3) for cut in (1, 2, 4)]
+        [3, 1, 0]
+    """
+    ones = ~jnp.zeros(planes[0].shape, planes[0].dtype)
+    if cut <= 0 or cut >> len(planes):
+        return ones if cut <= 0 else ~ones
+    # A number equal to the cut reaches it, so the zeros at the end of the cut decide nothing. From
+    # its lowest 1 upwards: a plane that differs from the bit of the cut decides.
+    low = (cut & -cut).bit_length() - 1
+    result = planes[low]
+    for bit in range(low + 1, len(planes)):
+        result = planes[bit] & result if cut >> bit & 1 else planes[bit] | result
     return result
 
 

@@ -4,6 +4,7 @@ Two traces of one function may differ in the names of variables, in how inner fu
 and in notes on devices: under a mesh in context (`jax.set_mesh`), types and parameters mention it.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,8 +13,9 @@ import numpy as np
 from jax.extend import core as jax_core
 
 from morphax.morphology import bit_arrays
-from morphax.neurons import forward
+from morphax.neurons import counting, forward
 from morphax.neurons.nodes import ROLES, BinaryBiSE, BiSE, Spec
+from morphax.program.graph import read_options
 
 # Parameters of primitives that say where and how to run, and derivative rules: neither says what
 # is computed.
@@ -154,6 +156,22 @@ def is_plain_call(eqn: Any, spec: Spec) -> bool:
     expected = traced.eqns[-1].params["jaxpr"]
     body = eqn.params["jaxpr"]
     # jax often caches the trace: then it is the same object, and nothing is compared.
+    return body is expected or same_computation(body, expected)
+
+
+def is_plain_count(eqn: Any, options: str) -> bool:
+    """Return whether a call computes `morphax.at_least` of its argument, with these options.
+
+    As for `is_plain_call`: `vmap` keeps the name of the call but may move the axis of the votes.
+    """
+    aval = eqn.invars[-1].aval
+    x = jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+    static = read_options(options)
+    if len(x.shape) < 2 or len(static["votes"]) != x.shape[-1]:
+        return False
+    with jax.disable_jit(False):
+        traced = jax.make_jaxpr(partial(counting.at_least, **static))(x)
+    expected, body = traced.eqns[-1].params["jaxpr"], eqn.params["jaxpr"]
     return body is expected or same_computation(body, expected)
 
 

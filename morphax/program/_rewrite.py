@@ -188,6 +188,11 @@ def _write_op(writer: _Writer, table: Table, flip: np.ndarray) -> int:
         return writer.write(kind, (source,), shape, path, rest)
     if kind == "rearrange":
         return _write_rearrange(writer, table)
+    if kind == "at_least":  # its rows have the reads and votes in common
+        source = _aligned(writer, arrays["reads"][0], frame)
+        rest = {"votes": arrays["votes"][0], "cuts": arrays["cuts"]}
+        rest = {name: numbers.astype(np.int32) for name, numbers in rest.items()}
+        return writer.write(kind, (source,), shape, path, rest)
     # "union_pool", "group_sum"
     source = _aligned(writer, arrays["reads"], frame if kind == "group_sum" else ())
     return writer.write(kind, (source,), shape, path, {}, options)

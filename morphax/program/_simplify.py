@@ -224,6 +224,52 @@ def _fold_rearrange(
     return out ^ flip
 
 
+def _fold_at_least(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+    groups = inputs[0].reshape(-1, len(op.arrays["votes"]))
+    return np.concatenate([_fold_count(values, op, reads) for reads in groups])
+
+
+def _fold_count(values: Values, op: Op, reads: np.ndarray) -> np.ndarray:
+    """Return the literals of the planes of one count, one for each cut."""
+    votes, cuts = (op.arrays[name].astype(np.int64) for name in ("votes", "cuts"))
+    # A vote on a complement, v (1 - y), is v less a vote on y; the literal 1 is such a complement.
+    flips = (reads & 1).astype(bool)
+    cuts, votes = cuts - votes[flips].sum(), np.where(flips, -votes, votes)
+    # Votes on equal planes are added; votes of 0, and votes on the literal 0, are dropped.
+    reads, which = np.unique(reads & ~1, return_inverse=True)
+    total = np.zeros(len(reads), np.int64)
+    np.add.at(total, which.reshape(-1), votes)
+    counts = (reads != 0) & (total != 0)
+    reads, votes = reads[counts], total[counts]
+    divisor = max(int(np.gcd.reduce(votes)), 1)
+    votes, cuts = votes // divisor, -(-cuts // divisor)
+    # Count the planes of the majority as they are: sum >= c is the complement of -sum >= 1 - c.
+    flip = int(2 * (votes < 0).sum() > len(votes))
+    if flip:
+        votes, cuts = -votes, 1 - cuts
+    lowest, highest = np.minimum(votes, 0).sum(), np.maximum(votes, 0).sum()
+    decided = (cuts <= lowest) | (cuts > highest)
+    # Where no cut needs more than any one vote (or fewer than all), no count is needed.
+    least, members = np.abs(votes).min(initial=highest), reads ^ (votes < 0)
+    unions, meets = cuts - lowest <= least, highest - cuts < least
+    if (decided | unions | meets).all():
+        arrays = {"erosion": ~unions, "complement": np.full(len(cuts), bool(flip))}
+        sets = Op("combine", (0,), op.shape, op.path, arrays)
+        plans = (
+            int(cuts[t] <= lowest) ^ flip if decided[t] else _plan_combine(values, sets, t, members)
+            for t in range(len(cuts))
+        )
+        return _number(values, sets, plans)
+    key = ("at_least", op.shape[1:], reads.tobytes(), votes.tobytes())
+    plans = (
+        int(cuts[t] <= lowest) ^ flip
+        if decided[t]
+        else ((*key, int(cuts[t])), flip, {"reads": reads, "votes": votes, "cuts": cuts[t]})
+        for t in range(len(cuts))
+    )
+    return _number(values, op, plans)
+
+
 _FOLD: dict[str, Callable[..., np.ndarray]] = {
     "input": _fold_new,
     "constant": _fold_constant,
@@ -232,5 +278,6 @@ _FOLD: dict[str, Callable[..., np.ndarray]] = {
     "complement": lambda values, op, inputs: inputs[0] ^ 1,
     "union_pool": _fold_pool,
     "select": lambda values, op, inputs: np.concatenate(inputs)[op.arrays["source"]],
+    "at_least": _fold_at_least,
     "group_sum": _fold_new,
 }

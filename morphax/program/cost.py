@@ -2,7 +2,9 @@
 
 The count assumes a plain evaluation that shares nothing. For every pixel of a plane, a window or
 a set of n members takes n - 1 joins (AND for an erosion or intersection, OR for a dilation or
-union), a pool one OR less than its window has pixels, and a complement one NOT. Two networks can
+union), a pool one OR less than its window has pixels, and a complement one NOT. Votes take a NOT
+where they are negative, full adders (2 XOR, 2 AND, 1 OR) and half adders (1 XOR, 1 AND) for each
+bit of the sum, and for each cut one AND or OR for each bit above its lowest 1. Two networks can
 be compared by these numbers. A specialised program may share work and need fewer operations.
 """
 
@@ -10,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from morphax.packed import counters
 from morphax.program.ops import Op, Program
 
 
@@ -18,13 +21,15 @@ class Cost(NamedTuple):
 
     Attributes:
         ands, ors, nots: numbers of bit operations for one image.
-        total: their sum.
+        total: their sum, with the `xors`.
         additions: number of integer additions in the counts at the end, which are no bit
             operations: one less than the bits counted.
         per_pixel: `total` divided by the pixels (H * W) of one plane of the result.
         wiring: number of bits that describe the network: a mask for each window; a number for
             each member of a set and for each plane or pixel that is moved; two bits for each
-            neuron (operation and complement); one bit for each pixel of a constant.
+            neuron (operation and complement); one bit for each pixel of a constant; the bits of
+            votes and of cuts, with their signs.
+        xors: number of XOR operations, of the adders of votes.
     """
 
     ands: int
@@ -34,6 +39,7 @@ class Cost(NamedTuple):
     additions: int
     per_pixel: float
     wiring: int
+    xors: int = 0
 
 
 def count(program: Program) -> Cost:
@@ -56,7 +62,7 @@ def count(program: Program) -> Cost:
         >>> cost.ands, cost.nots, cost.per_pixel, cost.wiring
         (160, 20, 9.0, 11)
     """
-    ands = ors = nots = additions = wiring = 0
+    ands = ors = nots = xors = additions = wiring = 0
     for op in program.ops:
         planes, height, width = op.shape
         area = height * width
@@ -83,10 +89,21 @@ def count(program: Program) -> Cost:
             wiring += op.arrays["index"].size * _bits(int(sum(np.prod(shape) for shape in read)))
         elif op.kind == "constant":
             wiring += op.arrays["bits"].size
+        elif op.kind == "at_least":
+            counted = _vote_operations(op.arrays["votes"].tolist(), op.arrays["cuts"].tolist())
+            groups = area * (planes // len(op.arrays["cuts"]))
+            ands, ors, nots, xors = (
+                sum_ + groups * number
+                for sum_, number in zip((ands, ors, nots, xors), counted, strict=True)
+            )
+            wiring += sum(
+                abs(n).bit_length() + 1 for name in op.arrays for n in op.arrays[name].tolist()
+            )
         elif op.kind == "group_sum":
             additions += area * planes * (op.options["per"] - 1)
-    total, result = ands + ors + nots, program.ops[-1].shape
-    return Cost(ands, ors, nots, total, additions, total / (result[1] * result[2]), wiring)
+    total, result = ands + ors + nots + xors, program.ops[-1].shape
+    per_pixel = total / (result[1] * result[2])
+    return Cost(ands, ors, nots, total, additions, per_pixel, wiring, xors)
 
 
 def _members(op: Op) -> np.ndarray:
@@ -94,6 +111,24 @@ def _members(op: Op) -> np.ndarray:
     if op.kind == "spatial":
         return op.arrays["selem"].sum((1, 2))
     return np.diff(op.arrays["offsets"])
+
+
+def _vote_operations(votes: list[int], cuts: list[int]) -> tuple[int, int, int, int]:
+    """Return the numbers of AND, OR, NOT and XOR of one count and its comparisons, at a pixel."""
+    full = half = carries = 0
+    for column in counters.columns([abs(vote) for vote in votes]):
+        size = len(column) + carries
+        # A full adder takes two words out of a column, a half adder one; each carries one on.
+        carries = size // 2
+        half, full = half + (size > 0 and size % 2 == 0), full + max(size - 1, 0) // 2
+    ands, ors = 2 * full + half, full
+    bits, lowest = sum(map(abs, votes)).bit_length(), sum(min(vote, 0) for vote in votes)
+    for cut in (cut - lowest for cut in cuts):
+        if 0 < cut < 1 << bits:  # other cuts are decided beforehand
+            low = (cut & -cut).bit_length()
+            ones = (cut >> low).bit_count()
+            ands, ors = ands + ones, ors + bits - low - ones
+    return ands, ors, sum(vote < 0 for vote in votes), 2 * full + half
 
 
 def _bits(choices: int) -> int:

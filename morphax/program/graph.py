@@ -4,6 +4,7 @@ A step is one operation of the network: a bank of neurons, a complement, a pool,
 Steps stand in the order of evaluation and name the steps that they read by number.
 """
 
+import ast
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ StepKind = Literal[
     "neurons",
     "complement",
     "union_pool",
+    "at_least",
     "constant",
     "move",
     "group_sum",
@@ -31,8 +33,9 @@ class Step(NamedTuple):
     """Hold one step of a network.
 
     Attributes:
-        kind: "input", "neurons" (a bank), "complement", "union_pool", "constant", "move" (it only
-            moves values), or one of `HEADS` (only as the last step).
+        kind: "input", "neurons" (a bank), "complement", "union_pool", "at_least" (votes compared
+            with cuts), "constant", "move" (it only moves values), or one of `HEADS` (only as the
+            last step).
         inputs: numbers of the steps whose results it reads.
         shape: shape of its result, batch included.
         path: path of the bank in the params tree, for "neurons".
@@ -61,6 +64,18 @@ class Graph(NamedTuple):
 
     steps: tuple[Step, ...]
     output: int
+
+
+def read_options(text: str) -> dict[str, Any]:
+    """Parse the static options of a step from their text.
+
+    Example:
+        >>> read_options("strides=None,window=(2, 2)")
+        {'strides': None, 'window': (2, 2)}
+    """
+    call = ast.parse(f"options({text})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
 
 
 def node_of(params: Any, step: Step) -> Node:

@@ -5,7 +5,6 @@ run on an array that holds the position of each pixel; the result then tells fro
 each of its pixels was taken.
 """
 
-import ast
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, named_nodes
-from morphax.program.graph import Graph, Step, node_of
+from morphax.program.graph import Graph, Step, node_of, read_options
 from morphax.program.ops import Op, Program, from_planes, plane_shape, pruned, to_planes
 from morphax.program.trace import trace
 
@@ -87,7 +86,7 @@ def _lower(graph: Graph, binary_params: Any) -> tuple[list[Op], list[int]]:
 def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, int, int]]) -> Op:
     """Return the op of a step that is neither a bank nor a move."""
     shape = plane_shape(step.shape[1:])
-    options = _options(step.options)
+    options = read_options(step.options)
     if step.kind in ("input", "complement"):
         return Op(step.kind, inputs, shape)
     if step.kind == "constant":
@@ -101,6 +100,9 @@ def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, in
         window = options["window"]
         strides = options.get("strides") or window
         return Op("union_pool", inputs, shape, options={"window": window, "strides": strides})
+    if step.kind == "at_least":
+        numbers = {name: np.array(options[name], np.int32) for name in ("votes", "cuts")}
+        return Op("at_least", inputs, shape, arrays=numbers)
     # What is left are the heads, and only counts of bits are part of a binary program.
     _checks.require(
         step.kind != "linear_head",
@@ -112,13 +114,6 @@ def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, in
     is_counts = step.kind == "group_sum"
     _checks.require(is_counts, "apply", "steps that a binary program has", step.kind)
     return Op("group_sum", inputs, shape, options={"per": math.prod(shapes[0]) // math.prod(shape)})
-
-
-def _options(text: str) -> dict[str, Any]:
-    """Parse the static options of a step from their text, such as `window=(2, 2)`."""
-    call = ast.parse(f"options({text})", mode="eval").body
-    assert isinstance(call, ast.Call)
-    return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
 
 
 def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops: list[Op]) -> int:

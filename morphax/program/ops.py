@@ -17,6 +17,7 @@ c1 * c2 * ... planes (row-major over the channel axes). A flat signal (batch, n)
 | "union_pool" | one signal | OR over `window`, every `strides` pixels (only whole windows) |
 | "select" | signals | plane o: plane `source[o]` of all signals, numbered in order |
 | "rearrange" | signals | pixel (o, y, x): pixel `index[o, y, x]` of all signals, flattened |
+| "at_least" | one signal | plane g * k + t: do the votes of group g reach `cuts[t]`, see below |
 | "group_sum" | one signal | counts, int32: plane o counts `per` consecutive planes |
 
 Set o of a "combine" holds the planes `indices[offsets[o]:offsets[o + 1]]`. `erosion[o]` is True
@@ -24,6 +25,10 @@ for an erosion or intersection and False for a dilation or union; `complement[o]
 result. Windows are correlated, not flipped, as in `morphax.neurons.nodes`; `border` is one of
 `morphax.morphology.shift.BORDERS`. The empty set gives the neutral element: an empty union is 0, an
 empty intersection 1.
+
+An "at_least" has n `votes` and k `cuts`, whole numbers of any sign. Group g of its input is the
+planes g * n to (g + 1) * n - 1 (there often is one group): at each pixel the votes of the planes
+that are set are added, and plane g * k + t of the result is 1 where the sum is at least `cuts[t]`.
 """
 
 import math
@@ -45,6 +50,7 @@ Kind = Literal[
     "union_pool",
     "select",
     "rearrange",
+    "at_least",
     "group_sum",
 ]
 """Kinds of ops; the table above defines them."""
@@ -66,6 +72,7 @@ class Op:
             "combine": offsets int32 (P + 1,), indices int32, erosion bool (P,),
             complement bool (P,).
             "select": source int32 (P,). "rearrange": index int32 (P, H, W).
+            "at_least": votes int32, cuts int32.
         options: plain values by name. "spatial": border. "union_pool": window, strides.
             "group_sum": per.
     """
@@ -249,6 +256,16 @@ def _run_group_sum(op: Op, planes: np.ndarray) -> np.ndarray:
     return groups.sum(2, dtype=np.int32)
 
 
+def _run_at_least(op: Op, planes: np.ndarray) -> np.ndarray:
+    votes, cuts = op.arrays["votes"], op.arrays["cuts"]
+    groups = planes.reshape(len(planes), planes.shape[1] // len(votes), len(votes), *op.shape[1:])
+    # Plane by plane, since whole numbers take 32 times the memory of the planes.
+    total = np.zeros((*groups.shape[:2], *op.shape[1:]), np.int32)
+    for i, vote in enumerate(votes):
+        total += groups[:, :, i] * vote
+    return (total[:, :, None] >= cuts[:, None, None]).reshape(len(planes), *op.shape)
+
+
 _RUN: dict[str, Callable[..., np.ndarray]] = {
     "constant": lambda op: op.arrays["bits"][None],
     "spatial": _run_spatial,
@@ -257,6 +274,7 @@ _RUN: dict[str, Callable[..., np.ndarray]] = {
     "union_pool": _run_pool,
     "select": lambda op, *stacks: np.concatenate(stacks, axis=1)[:, op.arrays["source"]],
     "rearrange": _run_rearrange,
+    "at_least": _run_at_least,
     "group_sum": _run_group_sum,
 }
 

@@ -2,10 +2,11 @@
 
 A params tree does not record the order of its layers, nor the pooling and complements between
 them. `trace` runs `apply(params, x)` abstractly, walks the jaxpr, and keeps the steps of a
-morphological network: banks of neurons, complements, union pools, and moves of axes. The network
-certificate, the programs and the exports all start from this graph.
+morphological network: banks of neurons, complements, union pools, votes that are compared with
+cuts, and moves of axes. The network certificate, the programs and the exports all start from this
+graph.
 
-Models must be written with `morphax.apply`, `complement`, `concatenate`, `flatten` and
+Models must be written with `morphax.apply`, `at_least`, `complement`, `concatenate`, `flatten` and
 `union_pool`. Reshapes, slices, transposes, `nn.scan` and `jit` in between are followed too. A head
 (`morphax.group_sum` or `linear_head`) may only come last, because its counts or scores are not
 bits. Any other step on the way to the output is an error: the tracer refuses where it would have
@@ -25,14 +26,8 @@ import numpy as np
 from jax.extend import core as jax_core
 
 from morphax import _checks
-from morphax.neurons.nodes import (
-    Spec,
-    is_node,
-    leaves,
-    named_nodes,
-    path_name,
-)
-from morphax.program._jaxprs import is_plain_call, placeless
+from morphax.neurons.nodes import Spec, is_node, leaves, named_nodes, path_name
+from morphax.program._jaxprs import is_plain_call, is_plain_count, placeless
 from morphax.program.graph import HEADS as HEADS
 from morphax.program.graph import Graph as Graph
 from morphax.program.graph import Step as Step
@@ -55,7 +50,7 @@ _CALLS = {
     *("remat", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call"),
 }
 _ADVICE = (
-    "write the model with morphax.apply, complement, concatenate, flatten and union_pool, "
+    "write the model with morphax.apply, at_least, complement, concatenate, flatten, union_pool, "
     "with group_sum or linear_head at its end only, and pass parameters to morphax.apply as "
     "stored"
 )
@@ -266,6 +261,9 @@ def _follow_marked(eqn: Any, name: str, values: list[Any], steps: list[Step]) ->
                 is_fixed, "apply", "linear_head with weights that are no signals", "one"
             )
             return _append(steps, Step(kind, (signal.step,), shape))
+        expected = "morphax.at_least on a signal with a batch axis, and without vmap around it"
+        is_plain = kind != "at_least" or is_plain_count(eqn, options)
+        _checks.require(is_plain, "apply", expected, eqn.invars[-1].aval.shape)
         call = jax_core.jaxpr_as_fun(eqn.params["jaxpr"])
         run = lambda *arrays: call(*arrays)[0]  # noqa: E731
         return _append(steps, Step(kind, (signal.step,), shape, run=run, options=options))

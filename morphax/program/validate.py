@@ -14,6 +14,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.morphology.shift import BORDERS
+from morphax.neurons.counting import LIMIT
 from morphax.program import Op, Program, plane_shape
 
 Shape = tuple[int, int, int]
@@ -41,6 +42,7 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "union_pool": {},
     "select": {"source": ("int32", ("P",))},
     "rearrange": {"index": ("int32", ("P", "H", "W"))},
+    "at_least": {"votes": ("int32", ("?",)), "cuts": ("int32", ("?",))},
     "group_sum": {},
 }
 OPTIONS = {"spatial": {"border"}, "union_pool": {"window", "strides"}, "group_sum": {"per"}}
@@ -197,6 +199,21 @@ def _check_group_sum(name: str, op: Op, shapes: list[Shape]) -> None:
     _checks.require(divides, f"{name}.shape", f"{shapes[0][0]} / {per} planes", op.shape)
 
 
+def _check_at_least(name: str, op: Op, shapes: list[Shape]) -> None:
+    _check_frame(name, op, shapes)
+    votes, cuts = op.arrays["votes"].astype(np.int64), op.arrays["cuts"].astype(np.int64)
+    for numbers, array in (("votes", votes), ("cuts", cuts)):
+        _checks.require(len(array) > 0, f"{name}.{numbers}", "one number or more", array.shape)
+    # The sums are int32, and so is a cut, less or more one.
+    total, most = int(np.abs(votes).sum()), int(np.abs(cuts).max())
+    _checks.require(total <= LIMIT, f"{name}.votes", f"a sum of at most {LIMIT}", total)
+    _checks.require(most <= LIMIT, f"{name}.cuts", f"whole numbers up to {LIMIT}", most)
+    groups, rest = divmod(shapes[0][0], len(votes))
+    expected = f"groups of {len(votes)} planes, and {len(cuts)} planes for each"
+    is_whole = not rest and op.shape[0] == groups * len(cuts)
+    _checks.require(is_whole, f"{name}.shape", expected, (shapes[0][0], op.shape[0]))
+
+
 _RULES: dict[str, Callable[[str, Op, list[Shape]], Any]] = {
     "spatial": _check_spatial,
     "combine": _check_combine,
@@ -204,6 +221,7 @@ _RULES: dict[str, Callable[[str, Op, list[Shape]], Any]] = {
     "union_pool": _check_pool,
     "select": _check_select,
     "rearrange": _check_rearrange,
+    "at_least": _check_at_least,
     "group_sum": _check_group_sum,
 }
 

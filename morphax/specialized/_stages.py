@@ -239,6 +239,26 @@ def _plan_pool(op: Op, held: list[Held], pixels: bool) -> StageParts:
     return run, rows_of(below), stacked(op.shape[0], op.shape[1:])
 
 
+def _plan_at_least(op: Op, held: list[Held], pixels: bool) -> StageParts:
+    below, votes, cuts = held[0], op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
+    # Row m * groups + g is plane m of group g, as for the counts of classes below.
+    rows = rows_of(below).reshape(-1, len(votes)).T
+    # A negative vote counts where its plane is not set; its size is taken off every cut.
+    negative, lowest = np.array(votes) < 0, sum(min(vote, 0) for vote in votes)
+    shape = (len(votes), 1, 1, 1, 1)
+
+    def run(grid: Grid, rows: jax.Array, value: Any) -> jax.Array:
+        stack = materialized(grid, lambda: gather(stack_of(value, below), rows.reshape(-1)))
+        words = stack.reshape(*rows.shape, *stack.shape[1:])
+        if negative.any():
+            words = words ^ jnp.where(negative.reshape(shape), grid.ones, ~grid.ones)
+        planes = count_planes(grid, words, [abs(vote) for vote in votes])
+        planes = [counters.reaches(planes, cut - lowest) for cut in cuts]
+        return jnp.stack(planes, 1).reshape(op.shape[0], *stack.shape[1:])
+
+    return run, rows, stacked(op.shape[0], below.frame)
+
+
 def _plan_group_sum(op: Op, held: list[Held], pixels: bool) -> StageParts:
     below, classes = held[0], op.shape[0]
     # Row m * classes + c is member m of group c: each axis-0 slice holds one member of all groups,
@@ -262,5 +282,6 @@ STAGES: dict[str, Callable[[Op, list[Held], bool], StageParts]] = {
     "union_pool": _plan_pool,
     "select": _plan_select,
     "rearrange": _plan_rearrange,
+    "at_least": _plan_at_least,
     "group_sum": _plan_group_sum,
 }

@@ -41,7 +41,7 @@ LAYOUTS = ("batch", "pixels")
 _WIDE = 64  # images at least this wide are run in rows, without transposing them
 _MEMORY = {"cpu": 16 << 20}  # bytes of the planes of one turn: more than the cache holds is slow
 _MEMORY_ELSEWHERE = 1 << 30
-_IMAGE_KINDS = {"input", "constant", "spatial", "combine", "complement", "select"}
+_IMAGE_KINDS = {"input", "constant", "spatial", "combine", "complement", "select", "at_least"}
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: it is static where a network is traced

@@ -91,6 +91,12 @@ def random_program(rng, length):
         elif kind == "select":
             source = rng.integers(0, total, n).astype(np.int32)
             op = Op(kind, like, (n, h, w), arrays={"source": source})
+        elif kind == "at_least":
+            arrays = {
+                "votes": rng.integers(-9, 10, p).astype(np.int32),
+                "cuts": rng.integers(-9, 10, n).astype(np.int32),
+            }
+            op = Op(kind, (last,), (n, h, w), arrays=arrays)
         else:
             pixels = p * h * w + ops[0].shape[0] * 30
             index = rng.integers(0, pixels, (n, 2, 3)).astype(np.int32)

@@ -78,6 +78,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "symmetric bimonn": lambda: models.bimonn(_params(True), jnp.ones(SHAPE, jnp.float32)),
     "binary bimonn": lambda: models.bimonn(morphax.binarize(_params()), _bits((2, 9, 10, 1))),
     "group_sum": lambda: morphax.group_sum(morphax.pack(_bits((40, 6))), classes=2),
+    "at_least": lambda: morphax.at_least(
+        jnp.asarray(_bits((4, 6)), jnp.float32), (1, 2, -1, 1, 3, 1), (1, 3)
+    ),
     "predict": lambda: morphax.predict(jnp.asarray(_bits((4, 6))), classes=2),
     "linear_head": lambda: morphax.linear_head(
         jnp.asarray(_bits((4, 6))), jnp.ones((6, 2), jnp.float32), jnp.ones(2, jnp.float32)

@@ -88,3 +88,26 @@ def shown(program):
     """An image operator whose result is all that it computes on the way."""
     ops = program.ops[:-1]
     return Program(ops, program.input_shape, (*program.input_shape[:2], ops[-1].shape[0]))
+
+
+def at_least(rng, source, shape, *, cuts=2, groups=1):
+    """Votes of both signs on all planes of an op, with cuts that decide something."""
+    votes = rng.integers(-4, 6, shape[0] // groups).astype(np.int32)
+    low, high = votes[votes < 0].sum(), votes[votes > 0].sum()
+    limits = rng.integers(low + 1, max(high, low + 1) + 1, cuts).astype(np.int32)
+    arrays = {"votes": votes, "cuts": limits}
+    return Op("at_least", (source,), (groups * cuts, *shape[1:]), arrays=arrays)
+
+
+def counted_operator(rng, size, *, planes=2, borders=("ignore", "constant", "replicate")):
+    """An image operator with counts at three depths, one of them in groups."""
+    ops = [Op("input", (), (planes, *size))]
+    ops.append(spatial(rng, 0, ops[-1].shape, planes=9, border=str(rng.choice(borders))))
+    ops.append(at_least(rng, 1, ops[-1].shape, cuts=3))
+    every = {"source": rng.permutation(planes + 12).astype(np.int32)}
+    ops.append(Op("select", (0, 1, 2), (planes + 12, *size), arrays=every))
+    ops.append(spatial(rng, 3, ops[-1].shape, planes=6, border=str(rng.choice(borders))))
+    ops.append(at_least(rng, 4, ops[-1].shape, cuts=2, groups=2))
+    ops.append(Op("complement", (5,), ops[-1].shape))
+    ops.append(at_least(rng, 6, ops[-1].shape, cuts=2))
+    return Program(tuple(ops), (*size, planes), (*size, 2))

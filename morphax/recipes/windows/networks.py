@@ -5,7 +5,8 @@ dilation by those that must not be set. So a level becomes, with the banks there
 
 1. "spatial" banks, one for the erosions and one for the complemented dilations of each plane;
 2. a "dense" bank of intersections: each map joins its parts;
-3. a "dense" bank of one union, or `morphax.group_sum`, which counts the votes.
+3. a "dense" bank of one union, or `morphax.at_least`, which compares the votes with the cuts. All
+   planes of a level come from one count, so its maps are evaluated once.
 
 All weights are 0 and 1 and all biases lie in the middle, so every neuron is certified.
 """
@@ -18,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import _checks
-from morphax.classification.model import wires
-from morphax.neurons.forward import apply, complement, concatenate
-from morphax.neurons.heads import group_sum
+from morphax.neurons.counting import at_least
+from morphax.neurons.forward import apply, concatenate
 from morphax.neurons.nodes import BiSE, Spec
 from morphax.recipes.windows._levels import Level
 
@@ -32,14 +32,12 @@ class WindowNetwork(NamedTuple):
 
     Attributes:
         apply: `(params, x) -> y`, x `(batch, H, W, planes)`: floats for real params; bool or words
-            for binary ones. y is `(batch, H, W, 1)`: bits of a union, or counts of votes.
-        params: params tree of `BiSE` nodes.
-        least: the answer is `y >= least` where y are counts; None where y are bits.
+            for binary ones. y is `(batch, H, W, 1)`: 1 where the answer is, in the dtype of x.
+        params: params tree of `BiSE` nodes. Votes and cuts are no parameters: `apply` holds them.
     """
 
     apply: Callable[[Any, jax.Array], jax.Array]
     params: Any
-    least: int | None
 
 
 def window_network(
@@ -48,8 +46,8 @@ def window_network(
     """Return the network of a learned window operator.
 
     Args:
-        levels: of `morphax.recipes.learn_window_union` (any number of levels that pass on their
-            answer alone, so without `counts`) or of `learn_window_votes` (one level).
+        levels: of `morphax.recipes.learn_window_union` or `learn_window_votes`, any number. Cut 0
+            of the last one is the answer.
         planes: number of planes of an image.
         border: "constant" or "replicate", as learned.
 
@@ -58,8 +56,8 @@ def window_network(
         `morphax.binarize(net.params)` makes its bits.
 
     Raises:
-        ValueError: no level, a level without maps, a map without literals, or a level before the
-            last that is not a union with one cut.
+        ValueError: no level, a level without maps, a map without literals, or a window that reads a
+            plane that there is not.
 
     Example:
         >>> import morphax
@@ -75,30 +73,27 @@ def window_network(
     """
     _checks.require(len(levels) > 0, "levels", "one level or more", len(levels))
     _checks.one_of("border", border, ("constant", "replicate"))
-    # The answer of an inner level is a plane of bits, so it must be a plain union.
-    unions = [bool((level.votes == 1).all()) and level.cuts.tolist() == [1] for level in levels]
-    _checks.require(
-        all(unions[:-1]),
-        "levels",
-        "unions with the cut 1 before the last level",
-        [level.cuts.tolist() for level in levels],
-    )
-    params, reads = [], []
-    for depth, level in enumerate(levels):
-        banks, read = _level_params(level, planes + min(depth, 1), border)
+    # The last level is only asked for its answer.
+    levels = [*levels[:-1], levels[-1]._replace(cuts=levels[-1].cuts[:1])]
+    params, reads, seen = [], [], planes
+    for level in levels:
+        banks, read = _level_params(level, seen, border)
         params.append(banks)
         reads.append(read)
-    table, least = (None, None) if unions[-1] else _counted(levels[-1])
+        seen = planes + len(level.cuts)
 
     def run(params: Any, x: jax.Array) -> jax.Array:
-        seen = x
-        for banks, read in zip(params[:-1], reads[:-1], strict=True):
-            answer = apply(banks["union"], _fits(banks, read, seen))
-            seen = concatenate([x, answer])
-        fits = _fits(params[-1], reads[-1], seen)
-        return apply(params[-1]["union"], fits) if table is None else _votes(fits, table)
+        answer = None
+        for banks, read, level in zip(params, reads, levels, strict=True):
+            fits = _fits(banks, read, x if answer is None else concatenate([x, answer]))
+            if "union" in banks:
+                answer = apply(banks["union"], fits)
+            else:
+                answer = at_least(fits, level.votes, level.cuts)
+        assert answer is not None  # there is one level or more
+        return answer
 
-    return WindowNetwork(run, params, least)
+    return WindowNetwork(run, params)
 
 
 def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any], list[int]]:
@@ -107,6 +102,8 @@ def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any
     _checks.require(maps > 0, "levels", "levels with a map", "a level without maps")
     fewest = int(level.literals.sum(1).min())
     _checks.require(fewest > 0, "levels", "maps with a literal", "a map without literals")
+    highest = int(level.window[:, 2].max())
+    _checks.require(highest < planes, "levels", f"windows of {planes} planes", f"plane {highest}")
     reach = np.abs(level.window[:, :2]).max(0)
     banks, reads, owners = [], [], []
     for plane in range(planes):
@@ -126,7 +123,8 @@ def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any
     # Each map intersects its parts, in whichever banks they are.
     joined = (np.concatenate(owners)[:, None] == np.arange(maps)).astype(np.float32)
     found = {"parts": banks, "maps": _bank(joined, "dense", border, erosion=True)}
-    if (level.votes == 1).all():
+    # A union is a neuron, too.
+    if (level.votes == 1).all() and level.cuts.tolist() == [1]:
         union = np.ones((maps, 1), np.float32)
         found["union"] = _bank(union, "dense", border, erosion=False)
     return found, reads
@@ -152,18 +150,3 @@ def _fits(banks: Any, reads: list[int], planes: jax.Array) -> jax.Array:
         for bank, plane in zip(banks["parts"], reads, strict=True)
     ]
     return apply(banks["maps"], concatenate(parts))
-
-
-def _counted(level: Level) -> tuple[np.ndarray, int]:
-    """Return which bits the votes count, and the least count that answers 1.
-
-    A negative vote counts the complement of its map that often, which adds the same to every count.
-    """
-    votes = level.votes.astype(np.int64)
-    table = wires(votes[:, None], np.zeros(1, np.int64))
-    return table.reshape(-1), int(level.cuts[0] - np.minimum(votes, 0).sum())
-
-
-def _votes(fits: jax.Array, table: np.ndarray) -> jax.Array:
-    bits = concatenate([fits, complement(fits)])
-    return group_sum(jnp.take(bits, table, axis=-1, mode="clip"), classes=1)

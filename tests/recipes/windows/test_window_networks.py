@@ -6,20 +6,22 @@ import pytest
 
 import morphax
 from morphax.data.window_patterns import square_window
-from morphax.program import build, run
-from morphax.recipes.windows._levels import Level, count_votes, run_levels
+from morphax.program import build, run, simplify
+from morphax.recipes.windows._levels import Level, run_levels
 from morphax.recipes.windows.networks import window_network
 
 
-def _level(seed: int, planes: int, *, votes: bool = False, maps: int = 5) -> Level:
+def _level(
+    seed: int, planes: int, *, votes: bool = False, maps: int = 5, cuts: tuple[int, ...] = (1,)
+) -> Level:
     rng = np.random.default_rng(seed)
     window = square_window(3, *range(planes))
-    literals = rng.random((maps, 2 * len(window))) < 0.12
+    literals = rng.random((maps, 2 * len(window))) < 1.1 / len(window)
     literals[:, len(window) :] &= ~literals[:, : len(window)]
     literals[:, seed % len(window)] |= ~literals.any(1)
     values = rng.integers(-3, 4, maps) if votes else np.ones(maps)
     values[0] = 2 if votes else 1
-    return Level(window, literals, values.astype(np.int32), np.array([1], np.int32))
+    return Level(window, literals, values.astype(np.int32), np.array(cuts, np.int32))
 
 
 CASES = {
@@ -28,6 +30,15 @@ CASES = {
     "two levels of unions": [_level(2, 1), _level(3, 2)],
     "votes": [_level(4, 1, votes=True)],
     "union, then votes": [_level(5, 1), _level(6, 2, votes=True)],
+    "votes with several cuts, then votes": [
+        _level(8, 1, votes=True, cuts=(1, -1, 2)),
+        _level(9, 4, votes=True, maps=9),
+    ],
+    "three levels": [
+        _level(10, 2, cuts=(1, 2)),
+        _level(11, 4, votes=True, cuts=(0, 1)),
+        _level(12, 4),
+    ],
 }
 
 
@@ -41,25 +52,35 @@ def test_networks_are_certified_and_equal_the_levels(name: str, border: str) -> 
     net = window_network(levels, planes=planes, border=border)
 
     def decide(y: np.ndarray) -> np.ndarray:
-        y = np.asarray(y)[..., 0]
-        return y > 0.5 if net.least is None else y > net.least - 0.5
+        return np.asarray(y)[..., 0] > 0.5
 
+    assert 0 < expected.mean() < 1
     assert bool(morphax.certify_network(net.apply, net.params, images.shape).exact)
     assert (decide(net.apply(net.params, jnp.asarray(images, jnp.float32))) == expected).all()
     binary = morphax.binarize(net.params)
     assert (decide(net.apply(binary, jnp.asarray(images))) == expected).all()
     words = net.apply(binary, morphax.pack(jnp.asarray(images)))
-    bits = morphax.unpack(words, count=40) if net.least is None else words[:40]
-    assert (decide(bits) == expected).all()
-    assert (decide(run(build(net.apply, binary, images.shape), images)) == expected).all()
+    assert (decide(morphax.unpack(words, count=40)) == expected).all()
+    program = build(net.apply, binary, images.shape)
+    assert (decide(run(program, images)) == expected).all()
+    assert (decide(run(simplify(program), images)) == expected).all()
 
 
-def test_counts_are_those_of_the_votes() -> None:
-    level = CASES["votes"][0]
-    net = window_network([level])
-    image = np.random.default_rng(1).random((1, 12, 10, 1)) < 0.5
-    counts = np.asarray(net.apply(morphax.binarize(net.params), jnp.asarray(image)))[0, ..., 0]
-    assert (counts - net.least == count_votes(level, image[0]) - level.cuts[0]).all()
+@pytest.mark.parametrize("layout", ["batch", "pixels"])
+def test_two_levels_of_votes_run_specialised(layout: str) -> None:
+    levels = CASES["votes with several cuts, then votes"]
+    net = window_network(levels)
+    images = np.random.default_rng(3).random((5, 8, 9, 1)) < 0.5
+    fast = morphax.specialize(net.apply, morphax.binarize(net.params), images.shape, layout=layout)
+    expected = np.stack([run_levels(levels, x) for x in images])
+    assert (np.asarray(fast(images))[..., 0] == expected).all()
+
+
+def test_the_maps_of_a_level_are_evaluated_once() -> None:
+    levels = CASES["votes with several cuts, then votes"]
+    net = window_network(levels)
+    ops = simplify(build(net.apply, morphax.binarize(net.params), (1, 8, 9, 1))).ops
+    assert [len(op.arrays["cuts"]) for op in ops if op.kind == "at_least"] == [3, 1]
 
 
 def test_levels_that_no_network_has_are_refused() -> None:
@@ -68,8 +89,8 @@ def test_levels_that_no_network_has_are_refused() -> None:
         ([], "levels: expected one level or more"),
         ([level._replace(literals=level.literals[:0])], "a level without maps"),
         ([level._replace(literals=level.literals & False)], "a map without literals"),
-        ([level._replace(cuts=np.array([1, 2])), _level(1, 2)], "unions with the cut 1"),
-        ([_level(4, 1, votes=True), _level(1, 2)], "unions with the cut 1"),
+        ([_level(1, 2)], "windows of 1 planes, got 'plane 1'"),
+        ([level, _level(1, 3)], "windows of 2 planes, got 'plane 2'"),
     ):
         with pytest.raises(ValueError, match=message):
             window_network(levels)
