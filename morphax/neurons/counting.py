@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from morphax import _checks
 from morphax.morphology import bit_arrays
@@ -53,43 +54,27 @@ def at_least(x: jax.Array, votes: Numbers, cuts: Numbers, *, symmetric: bool = F
         >>> bits = jnp.array([[True, True, False], [False, True, True]])
         >>> at_least(bits, votes=(2, 1, -1), cuts=(0, 1, 3)).astype(int).tolist()
         [[1, 1, 1], [1, 0, 0]]
-        >>> at_least(jnp.array([0.9, 0.8, 0.1]), votes=(2, 1, -1), cuts=(0, 1, 3)).tolist()
+        >>> at_least(jnp.array([0.9, 0.9, 0.1]), votes=(2, 1, -1), cuts=(0, 1, 3)).tolist()
         [1.0, 1.0, 1.0]
     """
     x = bit_arrays.native(x)
     bit_arrays.check_carrier("x", x)
     rank = 2 if bit_arrays.is_words(x) else 1
     _checks.require(x.ndim >= rank, "x", "shape (..., n); words (B, ..., n)", x.shape)
-    fixed = whole_numbers("votes", votes, x.shape[-1])
+    fixed = _whole_numbers("votes", votes, x.shape[-1])
     total = sum(map(abs, fixed))
     _checks.require(
         total <= LIMIT, "votes", f"absolute values with a sum of at most {LIMIT}", total
     )
-    return _at_least(x, votes=fixed, cuts=whole_numbers("cuts", cuts), symmetric=bool(symmetric))
+    return _at_least(x, votes=fixed, cuts=_whole_numbers("cuts", cuts), symmetric=bool(symmetric))
 
 
-def whole_numbers(argument: str, values: Any, size: int | None = None) -> tuple[int, ...]:
-    """Return whole numbers as a tuple of Python integers, after checking them.
-
-    Args:
-        argument: name of the values in the message.
-        values: integers, or floats without a fraction.
-        size: how many there must be; any number from 1 on by default.
-
-    Returns:
-        The numbers.
-
-    Raises:
-        ValueError: if they are traced, have another shape, or are no whole numbers of 32 bits.
-
-    Example:
-        >>> whole_numbers("cuts", np.array([1.0, 4.0]))
-        (1, 4)
-    """
+def _whole_numbers(argument: str, values: Any, size: int | None = None) -> tuple[int, ...]:
+    """Return whole numbers as Python integers, after checking them and, if given, their number."""
     known = "whole numbers that are known while tracing (numpy, closed over, not in params)"
-    _checks.require(not isinstance(values, jax.core.Tracer), argument, known, values)
+    _checks.require(not isinstance(values, Tracer), argument, known, values)
     is_list = isinstance(values, (list, tuple))
-    traced = [v for v in values if isinstance(v, jax.core.Tracer)] if is_list else []
+    traced = [v for v in values if isinstance(v, Tracer)] if is_list else []
     _checks.require(not traced, argument, known, traced)
     array = np.asarray(values)
     is_row = array.ndim == 1 and len(array) == (size or len(array)) and len(array) > 0
@@ -150,7 +135,7 @@ def _count_words(x: jax.Array, votes: tuple[int, ...], cuts: tuple[int, ...]) ->
     negative = np.array([vote < 0 for vote in votes])
     if negative.any():
         x = x ^ bit_arrays.mask(jnp.asarray(negative), x).reshape((1,) * (x.ndim - 1) + (-1,))
-    planes = counters.count(x, [abs(vote) for vote in votes])
+    planes = counters.count(x, weights=[abs(vote) for vote in votes])
     lowest = sum(min(vote, 0) for vote in votes)
     return jnp.stack([counters.reaches(planes, cut - lowest) for cut in cuts], -1)
 

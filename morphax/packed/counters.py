@@ -17,7 +17,7 @@ from morphax.morphology import bit_arrays
 from morphax.packed.words import bits_of, check_words
 
 
-def count(words: jax.Array, weights: Sequence[int] | None = None) -> jax.Array:
+def count(words: jax.Array, *, weights: Sequence[int] | None = None) -> jax.Array:
     """Count in how many of n words each bit is set, by a tree of full adders over the last axis.
 
     It takes about 5 n operations on words, and with weights about 5 for each bit of a weight.
@@ -36,7 +36,7 @@ def count(words: jax.Array, weights: Sequence[int] | None = None) -> jax.Array:
     Example:
         >>> count(jnp.array([3, 1, 1, 2], jnp.uint32)).tolist()  # three times bit 0, twice bit 1
         [1, 3, 0]
-        >>> count(jnp.array([3, 1], jnp.uint32), (2, 1)).tolist()  # 2 + 1 in bit 0, 2 in bit 1
+        >>> count(jnp.array([3, 1], jnp.uint32), weights=(2, 1)).tolist()  # 3 and 2
         [1, 3]
     """
     check_words("words", words)

@@ -18,7 +18,16 @@ from morphax.export.archive import container
 from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
 from morphax.program import Op, Program
 
-KINDS = ["constant", "spatial", "combine", "complement", "union_pool", "select", "rearrange"]
+KINDS = [
+    "constant",
+    "spatial",
+    "combine",
+    "complement",
+    "union_pool",
+    "select",
+    "rearrange",
+    "at_least",
+]
 
 
 @cache

@@ -123,7 +123,7 @@ def test_weighted_counts_are_sums():
     rng = np.random.default_rng(2)
     for weights in ([0], [1], [3, 0, 5], list(range(8))):
         bits = rng.random((32, len(weights))) < 0.5
-        planes = counters.count(pack(jnp.asarray(bits)), weights)
+        planes = counters.count(pack(jnp.asarray(bits)), weights=weights)
         assert len(planes) == max(1, sum(weights).bit_length())
         total = bits @ np.array(weights)
         assert np.array_equal(counters.numbers(planes), total)
@@ -131,7 +131,7 @@ def test_weighted_counts_are_sums():
             word = counters.reaches(planes, cut)
             assert np.array_equal(unpack(word, count=32), total >= cut)
     with pytest.raises(ValueError, match="weights: expected 2 whole numbers, 0 or more"):
-        counters.count(jnp.zeros((1, 2), jnp.uint32), (1, -1))
+        counters.count(jnp.zeros((1, 2), jnp.uint32), weights=(1, -1))
 
 
 @pytest.mark.parametrize(
