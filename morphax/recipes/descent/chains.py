@@ -13,6 +13,7 @@ certified to equal the binary one.
 """
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,15 +29,18 @@ from morphax.recipes.descent import _forms, _given, _outcome
 from morphax.recipes.descent._blocks import Loss, one_minus_f1, one_minus_iou, pairs_in_words, wrong
 from morphax.recipes.descent._descent import Net, Problem, descend, losses
 from morphax.recipes.descent._layers_of import layers_of
+from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.descent._outcome import Records
 from morphax.recipes.descent._residuals import only_flips
 from morphax.recipes.descent._single import single_operator
-from morphax.recipes.descent._stages import STAGES, Search, perturbed
+from morphax.recipes.descent._stages import STAGES, Search, descents, perturbed
 from morphax.recipes.results import LearnedChain
 from morphax.training.options import Record, RunOptions
 
 LOSSES = {"wrong": wrong, "f1": one_minus_f1, "iou": one_minus_iou}
 """What can be minimised: the share of wrong pixels, 1 - F1 or 1 - IoU of all pixels together."""
+Stage = Callable[[Search], Iterator[tuple[str, Net]]]
+"""What proposes networks, each with the name of its form."""
 _FEW = 8
 """Blocks of words on which a network is refined before all are looked at."""
 
@@ -58,6 +62,7 @@ def learn_chain(
     depth: int = 4,
     loss: str | tuple[float, float] = "wrong",
     patience: int = 2,
+    start: Sequence[Any] | None = None,
     run: RunOptions = RunOptions(time_limit=60.0),
 ) -> LearnedChain:
     """Learn a small morphological network from pairs of images, by descent on its bits.
@@ -79,6 +84,9 @@ def learn_chain(
         loss: one of `LOSSES`, or the costs of a false positive and of a false negative.
         patience: how often the best network is changed at random, 4 times each, without an
             improvement before the search ends.
+        start: binary layers of a BiMoNN, such as those of another recipe, that take the place of
+            all these forms: the descent begins with them. They have windows of `kernel_size`, the
+            border "ignore" and one output, and at most 10 neurons that are not mere copies.
         run: Log, progress and time limit of the search, by default 60 seconds besides compilation.
             There are no checkpoints: the same call repeats a search.
 
@@ -100,6 +108,7 @@ def learn_chain(
         ('nothing is wrong', True)
     """
     side = models.window(kernel_size)[0]
+    stages = STAGES if start is None else (_given_start(start, side),)
     _checks.require(1 <= depth <= 8, "depth", "1 to 8", depth)
     _checks.require(patience >= 0, "patience", "0 or more", patience)
     objective = _objective(loss)
@@ -132,7 +141,7 @@ def learn_chain(
     record.begin = time.perf_counter()
     limit = np.inf if run.time_limit is None else run.time_limit
     search = Search(one, rng, depth, record.begin + limit, [])
-    best, stopped = _run(search, best, every, held_out, patience, record)
+    best, stopped = _run(search, best, every, held_out, patience, record, stages)
     return _handed_out(best, stopped, record.history, pairs, others, every, held_out)
 
 
@@ -143,6 +152,7 @@ def _run(
     held_out: Problem,
     patience: int,
     record: Records,
+    stages: Sequence[Stage],
 ) -> tuple[_Best, str]:
     """Go through all stages, then change the best network; return it and why the search ended."""
     # Refine on a few blocks first; only what is promising there is worth all of them.
@@ -170,7 +180,7 @@ def _run(
         return "only flips are left" if only_flips(few, best.net) else ""
 
     try:
-        for stage in STAGES:
+        for stage in stages:
             for form, net in stage(search):
                 before, best = best, judged(best, form, net)
                 # Whether only flips are left is worth asking after an improvement only.
@@ -191,6 +201,20 @@ def _run(
     except KeyboardInterrupt:
         return best, "interrupted"
     return best, "nothing improves"
+
+
+def _given_start(layers: Sequence[Any], side: int) -> Stage:
+    """Return the stage that descends from given layers."""
+    net = net_of(layers) if layers[0]["bise"].selem.shape[:2] == (side, side) else None
+    expected = f"binary layers that a descent can begin with, of {side} x {side} windows"
+    if net is None:
+        _checks.require(False, "start", expected, layers)
+
+    def stage(search: Search) -> Iterator[tuple[str, Net]]:
+        for _, found in descents(search, [net], 1):
+            yield "given start", found
+
+    return stage
 
 
 def _objective(loss: str | tuple[float, float]) -> Loss:

@@ -72,6 +72,7 @@ def learn_by_descent(
     goal: float,
     patience: int,
     run: RunOptions,
+    start: Sequence[Any] | None = None,
 ) -> Descended:
     """Learn an operator by descent on bits.
 
@@ -86,6 +87,7 @@ def learn_by_descent(
         goal: Mean Dice on `valid` that counts as success.
         patience: As for `learn_chain`.
         run: Log, progress and time limit.
+        start: As for `learn_chain`.
 
     Returns:
         `Descended`. Its network has the channels asked for, or its own where they are too few.
@@ -100,6 +102,7 @@ def learn_by_descent(
         kernel_size=kernel_size,
         depth=len(channels) - 1,
         patience=patience,
+        start=start,
         run=RunOptions(progress=run.progress, time_limit=run.time_limit, tags=run.tags),
     )
     # Give the network the channels that were asked for; if it needs more, say so.

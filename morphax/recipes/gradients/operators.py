@@ -17,6 +17,7 @@ The recipe is the same for every operator:
   images only, from the same one with these images in sight.
 - Top-hats are learned as residues where the targets allow it: first the pixels that change, then
   the image beside them (`morphax.recipes.gradients._residues`).
+- What is still wrong in the end is refined by a descent on bits.
 
 `learn_operator` tries a descent on bits first (`morphax.recipes.descent.operators`).
 docs/notes/learning.md says why each step is there.
@@ -24,7 +25,7 @@ docs/notes/learning.md says why each step is there.
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -36,6 +37,7 @@ from morphax.neurons import models
 from morphax.objectives import regularizers
 from morphax.recipes._judging import learned_from
 from morphax.recipes._pairs import require_pairs
+from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.descent.operators import (
     PATIENCE,
     Descended,
@@ -93,15 +95,13 @@ def learn_operator(
         train: (images, targets), bool `(N, H, W, C)`.
         valid: The same, held out. It decides when a run has succeeded, and which binary network is
             returned.
-        channels: Channels of the input and of each layer: (1, 1) for one erosion or dilation, (1,
-            1, 1) for an opening or closing, (1, 3, 1) for a union of openings, (1, 2, 1) for a
-            top-hat.
+        channels: Channels of the input and of each layer: (1, 1) for an erosion or dilation, (1, 1,
+            1) for an opening or closing, (1, 3, 1) for a union, (1, 2, 1) for a top-hat.
         kernel_size: Odd side of the windows.
         steps: Steps of one run.
         restarts: Maximum number of runs. The search stops at the first run that is certified,
-            reaches `goal` on `valid` and, if the goal is 1, has every training image right;
-            otherwise the best run is kept. With channels (1, 2, 1), targets that never leave their
-            images, or never meet them, are first tried as a top-hat, with as many runs again.
+            reaches `goal` on `valid` and, if the goal is 1, has every training image right. With
+            channels (1, 2, 1), top-hats are tried first, with as many runs again.
         patience: Runs in a row that are no better than the best one, after which the search ends.
         batch_size: Images in a step.
         learning_rate: Initial rate of Adam, decayed by a cosine.
@@ -111,14 +111,13 @@ def learn_operator(
             Near the frame of a crop, targets depend on pixels that were cut away, as far as
             `models.reach`. `valid` is judged whole.
         goal: Mean Dice on `valid`, in [0, 1], that counts as success.
-        method: "auto"; "descent" or "gradients" for one of the two alone. A descent makes networks
-            with border "ignore" and one output channel.
+        method: "auto"; "descent" (border "ignore", one output channel) or "gradients" alone.
         run: Log, progress, checkpoint and time limit of the whole search. Ctrl-C and the time limit
             return the best network so far. A descent is short and has no checkpoints.
 
     Returns:
         `Learned`; `morphax.models.bimonn` runs its params and its binary network. Both have the
-        channels that were asked for: layers and maps that the operator does not need copy their
+        channels that were asked for; layers and maps that the operator does not need copy their
         input. Only where a descent finds a better network that needs more channels, that one is
         returned, and a remark says so. `found_by` says how it was found, `remarks` which share of
         the targets contradict each other. Where both ways were tried, held-out pairs decide.
@@ -147,13 +146,14 @@ def learn_operator(
     _checks.require(is_inside, "frame", f"two numbers from 0 to less than half of {size}", frame)
     clock = time.perf_counter()
     descended = None
-    if method != "gradients":
-        descended = _descend(
-            key, train, valid, channels, kernel_size, border, symmetric, frame, goal, method, run
-        )
-    if descended is not None and (method == "descent" or descended.is_right or descended.cut_short):
-        log_of(descended.learned, run)
-        return descended.learned
+    descend = _descent(
+        key, train, valid, channels, kernel_size, border, symmetric, frame, goal, method
+    )
+    if descend is not None:
+        descended = descend(run=run)
+        if method == "descent" or descended.is_right or descended.cut_short:
+            log_of(descended.learned, run)
+            return descended.learned
 
     config = _run_config(steps, batch_size, learning_rate, symmetric, tuple(frame))
     options = {
@@ -165,7 +165,14 @@ def learn_operator(
     }
     runs = {"restarts": restarts, "patience": patience, "goal": goal}
     learned = _train(key, train, valid, channels, options, config, runs, frame, run, clock)
-    return learned if descended is None else _better(descended.learned, learned)
+    if descend is None or descended is None:
+        return learned
+    # What is still wrong may be mended on bits: the descent goes on from the trained network.
+    if learned.verdict.error > 0 and net_of(learned.binary) and not run.is_over(clock):
+        again = descend(run=run.part("bits", start=clock), start=learned.binary).learned
+        if again.verdict.error < learned.verdict.error:
+            learned = again._replace(runs=learned.runs)
+    return _better(descended.learned, learned)
 
 
 def _train(
@@ -226,7 +233,7 @@ def _train(
     )
 
 
-def _descend(
+def _descent(
     key: jax.Array,
     train: Data,
     valid: Data,
@@ -237,26 +244,17 @@ def _descend(
     frame: tuple[int, int],
     goal: float,
     method: str,
-    run: RunOptions,
-) -> Descended | None:
-    """Learn by descent, or return None where that is not possible and need not be."""
-    can = is_possible(train, valid, channels=channels, border=border)
+) -> Callable[..., Descended] | None:
+    """Return the descent, or None where it is not wanted or not possible."""
+    can = method != "gradients" and is_possible(train, valid, channels=channels, border=border)
     expected = '"gradients", or border "ignore", one output channel, targets of both values'
     _checks.require(can or method != "descent", "method", expected, method)
     if not can:
         return None
     patience = PATIENCE if method == "auto" else 2
-    return learn_by_descent(
-        key,
-        train,
-        valid,
-        channels=channels,
-        kernel_size=kernel_size,
-        symmetric=symmetric,
-        frame=frame,
-        goal=goal,
-        patience=patience,
-        run=run,
+    shape = {"channels": channels, "kernel_size": kernel_size, "symmetric": symmetric}
+    return partial(
+        learn_by_descent, key, train, valid, **shape, frame=frame, goal=goal, patience=patience
     )
 
 

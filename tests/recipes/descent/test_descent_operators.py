@@ -1,15 +1,20 @@
 """`learn_operator` by descent on bits: channels, noise, frames, and the better one of two ways."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.networks import built_bimonn
 
 import morphax
 from morphax import binarize, data, recipes
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.recipes.descent import operators as descent
+from morphax.recipes.descent._layers_of import layers_of
+from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.gradients import operators
 
 KEY = jax.random.key(1)
@@ -117,11 +122,11 @@ def test_the_better_one_by_held_out_pairs_is_returned(images, monkeypatch, train
     """Where a descent is not right, gradients are tried too."""
     rng = np.random.default_rng(0)
     pairs = (images[0][:40], images[0][:40] & (rng.random(images[0][:40].shape) < 0.5))
-    result = recipes.Learned(None, None, None, [], recipes.Verdict(trained_error, 0.5, {}))
-    certificate = morphax.certify_network(
-        models.bimonn, models.init_bimonn(KEY, [1, 1], kernel_size=3), (1, 24, 24, 1)
-    )
-    monkeypatch.setattr(operators, "_train", lambda *args: result._replace(certificate=certificate))
+    params = models.init_bimonn(KEY, [1, 1], kernel_size=3)
+    certificate = morphax.certify_network(models.bimonn, params, (1, 24, 24, 1))
+    verdict = recipes.Verdict(trained_error, 0.5, {})
+    result = recipes.Learned(params, binarize(params), certificate, [], verdict)
+    monkeypatch.setattr(operators, "_train", lambda *args: result)
     monkeypatch.setattr(
         operators,
         "learn_by_descent",
@@ -135,6 +140,41 @@ def test_the_better_one_by_held_out_pairs_is_returned(images, monkeypatch, train
         KEY, pairs, valid=pairs, channels=(1, 1), kernel_size=3, method="descent"
     )
     assert alone.found_by == "descent"
+
+
+def test_a_descent_begins_with_given_layers(images):
+    """An opening with a pixel missing in each layer; nothing but what is given is tried."""
+    targets = np.asarray(data.target(images[0], "opening", elements.square(3)))
+    found = recipes.learn_chain(KEY, (images[0], targets), kernel_size=3, depth=2)
+    assert found.loss == 0
+    spoiled = []
+    for layer in found.binary:
+        selem = np.asarray(layer["bise"].selem).copy()
+        selem[0, 0] = False
+        spoiled.append({"bise": replace(layer["bise"], selem=selem)})
+    again = recipes.learn_chain(KEY, (images[0], targets), kernel_size=3, depth=2, start=spoiled)
+    assert {record["form"] for record in again.history} <= {"given start", "changed at random"}
+    assert (np.asarray(models.bimonn(again.binary, images[0])) == targets).all()
+    with pytest.raises(ValueError, match=r"start: expected binary layers .* of 5 x 5 windows"):
+        recipes.learn_chain(KEY, (images[0], targets), kernel_size=5, start=spoiled)
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (1, 1, 1), (2, 2, 1), (1, 3, 1), (3, 1)])
+def test_layers_and_networks_of_bits_are_inverse(channels):
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        layers = [
+            {
+                name: replace(node, complement=rng.random(np.shape(node.complement)) < 0.4)
+                for name, node in layer.items()
+            }
+            for layer in binarize(built_bimonn(rng, channels))
+        ]
+        net = net_of(layers)
+        again = layers_of(net, channels[0])
+        x = rng.random((2, 9, 8, channels[0])) < rng.random()
+        expected = models.bimonn(layers, jnp.asarray(x))
+        np.testing.assert_array_equal(models.bimonn(again, jnp.asarray(x)), expected)
 
 
 def test_odd_pairs_are_warned_of_at_once(images):
