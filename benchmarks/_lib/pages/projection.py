@@ -27,6 +27,21 @@ PREFERENCES = {
     "alive": "alive",
     "distance": "mean distance",
 }
+SIZES = {
+    "n": "inputs",
+    "problems": "problems",
+    "not_unimodal": "not unimodal",
+    "newton_steps": "most Newton steps",
+}
+SHEARED = {
+    "n": "inputs",
+    "problems": "neurons",
+    "ratio_least": "least",
+    "ratio_5": "5 %",
+    "ratio_50": "median",
+    "ratio_95": "95 %",
+    "ratio_most": "most",
+}
 PENALTIES = {
     "contender": "penalty",
     "median_s": "a step",
@@ -130,6 +145,30 @@ The classifier 784-4096-10, batch 64; the penalty is on its 4096 hidden neurons.
 {table(document["results"], PENALTIES, median_s=seconds, iqr_s=seconds)}"""
 
 
+@reads("projection_claims")
+def claims(document: dict[str, Any]) -> str:
+    """Write the section on random neurons, to which docs/theory.md refers."""
+    rows: dict[str, list] = {"sizes": [], "sheared": []}
+    for row in document["results"]:
+        rows[row["question"]].append(row)
+    return f"""{heading("Random neurons against the theory", document)}
+
+Weights are normal, b = sum(w)/2 + a normal number. For each number n of inputs, all sizes k of S
+were
+solved one by one: in how many problems the distance is *not unimodal* in k, so that a search could
+not stop where it rises ([5c](../theory.md#5c-all-candidates-at-once)), and the most Newton steps
+that a candidate took from a cold start
+([5b](../theory.md#5b-one-structuring-element-is-one-scalar-equation)):
+
+{table(rows["sizes"], SIZES, not_unimodal=percent)}
+
+The papers' code finds erosions by way of dilations, which is not a projection
+([5e](../theory.md#5e-the-erosion-of-the-papers-code-is-not-a-projection)). Its squared distance
+over that of the nearest erosion, least, at three percentiles, and most:
+
+{table(rows["sheared"], SHEARED)}"""
+
+
 @reads("selem_size")
 def preferences(document: dict[str, Any]) -> str:
     """Write the section on the sets that each projection asks for while a classifier is trained."""
@@ -162,6 +201,6 @@ PAGE = Page(
     "projection",
     "The exact projection",
     (large_layer, penalised),
-    (projection, penalties, preferences),
+    (projection, penalties, preferences, claims),
     {"projection": lambda: timings(load("projection"))},
 )
