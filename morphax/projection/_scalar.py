@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 
 MAX_STEPS = 100
-"""Newton steps after which a relaxation counts as not converged (far fewer are needed in practice)."""
+"""Newton steps after which a relaxation counts as not converged (in practice far fewer do)."""
 
 
 class SortedBank(NamedTuple):

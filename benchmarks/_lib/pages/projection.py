@@ -154,17 +154,16 @@ def claims(document: dict[str, Any]) -> str:
     return f"""{heading("Random neurons against the theory", document)}
 
 Weights are normal, b = sum(w)/2 + a normal number. For each number n of inputs, all sizes k of S
-were
-solved one by one: in how many problems the distance is *not unimodal* in k, so that a search could
-not stop where it rises ([5c](../theory.md#5c-all-candidates-at-once)), and the most Newton steps
-that a candidate took from a cold start
+were solved one by one. The table says in how many problems the distance is *not unimodal* in k, so
+that a search could not stop where it rises ([5c](../theory.md#5c-all-candidates-at-once)), and how many Newton steps
+a candidate took at most from a cold start
 ([5b](../theory.md#5b-one-structuring-element-is-one-scalar-equation)):
 
 {table(rows["sizes"], SIZES, not_unimodal=percent)}
 
 The papers' code finds erosions by way of dilations, which is not a projection
-([5e](../theory.md#5e-the-erosion-of-the-papers-code-is-not-a-projection)). Its squared distance
-over that of the nearest erosion, least, at three percentiles, and most:
+([5e](../theory.md#5e-the-erosion-of-the-papers-code-is-not-a-projection)). The table has
+its squared distance divided by that of the nearest erosion:
 
 {table(rows["sheared"], SHEARED)}"""
 
