@@ -155,8 +155,8 @@ def claims(document: dict[str, Any]) -> str:
 
 Weights are normal, b = sum(w)/2 + a normal number. For each number n of inputs, all sizes k of S
 were solved one by one. The table says in how many problems the distance is *not unimodal* in k, so
-that a search could not stop where it rises ([5c](../theory.md#5c-all-candidates-at-once)), and how many Newton steps
-a candidate took at most from a cold start
+that a search could not stop where it rises ([5c](../theory.md#5c-all-candidates-at-once)), and how
+many Newton steps a candidate took at most from a cold start
 ([5b](../theory.md#5b-one-structuring-element-is-one-scalar-equation)):
 
 {table(rows["sizes"], SIZES, not_unimodal=percent)}
