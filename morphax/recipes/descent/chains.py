@@ -207,11 +207,11 @@ def _given_start(layers: Sequence[Any], side: int) -> Stage:
     """Return the stage that descends from given layers."""
     net = net_of(layers) if layers[0]["bise"].selem.shape[:2] == (side, side) else None
     expected = f"binary layers that a descent can begin with, of {side} x {side} windows"
-    if net is None:
-        _checks.require(False, "start", expected, layers)
+    _checks.require(net is not None, "start", expected, layers)
+    starts = [] if net is None else [net]
 
     def stage(search: Search) -> Iterator[tuple[str, Net]]:
-        for _, found in descents(search, [net], 1):
+        for _, found in descents(search, starts, 1):
             yield "given start", found
 
     return stage
