@@ -90,7 +90,7 @@ def count(program: Program) -> Cost:
         elif op.kind == "constant":
             wiring += op.arrays["bits"].size
         elif op.kind == "at_least":
-            counted = _vote_operations(op.arrays["votes"].tolist(), op.arrays["cuts"].tolist())
+            counted = vote_operations(op.arrays["votes"].tolist(), op.arrays["cuts"].tolist())
             groups = area * (planes // len(op.arrays["cuts"]))
             ands, ors, nots, xors = (
                 sum_ + groups * number
@@ -113,8 +113,20 @@ def _members(op: Op) -> np.ndarray:
     return np.diff(op.arrays["offsets"])
 
 
-def _vote_operations(votes: list[int], cuts: list[int]) -> tuple[int, int, int, int]:
-    """Return the numbers of AND, OR, NOT and XOR of one count and its comparisons, at a pixel."""
+def vote_operations(votes: list[int], cuts: list[int]) -> tuple[int, int, int, int]:
+    """Return the numbers of AND, OR, NOT and XOR of one count and its comparisons, at a pixel.
+
+    Args:
+        votes: of an "at_least" op.
+        cuts: its cuts.
+
+    Returns:
+        Four integers.
+
+    Example:
+        >>> vote_operations([1, 1, 1], [2])  # a full adder; its carry is the answer
+        (2, 1, 0, 2)
+    """
     full = half = carries = 0
     for column in counters.columns([abs(vote) for vote in votes]):
         size = len(column) + carries

@@ -7,6 +7,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import random_programs
 from helpers.c_compiler import guarded, library, pointer, resized
 from helpers.networks import binarize, built_bimonn, random_images
 from helpers.random_programs import bits, classifier, combine, image_operator, shown, spatial
@@ -249,3 +250,30 @@ def test_empty_images_and_empty_batches(form, border, tmp_path):
     for x, result in zip(images, pixel_run(program, tmp_path, *images), strict=True):
         assert result.shape == (*x.shape[:2], 2)
     assert batch_run(program, tmp_path, np.zeros((0, 9, 9, 1), bool)).shape == (0, 9, 9, 2)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_votes_at_several_depths(form, seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    program = random_programs.counted_operator(rng, (5, 7))
+    x = random_images(rng, (131, *program.input_shape))
+    found = batch_run(program, tmp_path, x)
+    np.testing.assert_array_equal(found, run(program, x))
+    images = [random_images(rng, (1, *size, 2))[0] for size in ((5, 7), (1, 64), (4, 131))]
+    for image, result in zip(images, pixel_run(program, tmp_path, *images), strict=True):
+        expected = run(resized(program, image.shape[:2]), image[None])[0]
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("votes", [np.ones(300), np.arange(-20, 21), np.array([1000, -3, 0])])
+def test_votes_of_every_size(votes, tmp_path):
+    """Eights and single planes at every bit, cuts below, among and above the sums."""
+    n, low, high = len(votes), int(np.minimum(votes, 0).sum()), int(np.maximum(votes, 0).sum())
+    cuts = [low, low + 1, (low + high) // 2, (low + high) // 2 + 1, high, high + 1]
+    arrays = {"votes": votes.astype(np.int32), "cuts": np.array(cuts, np.int32)}
+    ops = Op("input", (), (n, 1, 1)), Op("at_least", (0,), (6, 1, 1), arrays=arrays)
+    rng = np.random.default_rng(0)
+    x = rng.random((200, n)) < rng.random((200, 1))
+    x[:, votes < 0] ^= rng.random((200, 1)) < 0.5
+    program = Program(ops, (n,), (6,))
+    np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))

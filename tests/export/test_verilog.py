@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from helpers import simulators as hdl
 from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
-from helpers.random_programs import bits, classifier, combine, image_operator, spatial
+from helpers.random_programs import (
+    bits,
+    classifier,
+    combine,
+    counted_operator,
+    image_operator,
+    spatial,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -247,3 +254,17 @@ def test_damaged_program():
 def test_same_text_every_time():
     texts = {verilog(image_operator(np.random.default_rng(3), (3, 4))) for _ in range(2)}
     assert len(texts) == 1
+
+
+def test_votes(tmp_path, rng):
+    """Gates of counters at several depths, and every input of one count."""
+    program = counted_operator(rng, (3, 4))
+    x = random_images(rng, (200, 3, 4, 2))
+    assert same(tmp_path, program, x)
+    votes, cuts = np.array([3, -1, 2, 1, -4, 2, 1, 1], np.int32), np.arange(-6, 12, dtype=np.int32)
+    arrays = {"votes": votes, "cuts": cuts}
+    ops = Op("input", (), (8, 1, 1)), Op("at_least", (0,), (len(cuts), 1, 1), arrays=arrays)
+    every = np.arange(256)[:, None] >> np.arange(8) & 1 > 0
+    assert same(tmp_path, Program(ops, (8,), (len(cuts),)), every)
+    (tmp_path / "model.v").write_text(verilog(program))
+    hdl.lint(tmp_path / "model.v")

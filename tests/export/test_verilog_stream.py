@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from helpers import simulators as hdl
 from helpers.networks import binarize, built_bimonn, random_images
-from helpers.random_programs import bits, classifier, combine, image_operator, spatial
+from helpers.random_programs import (
+    bits,
+    classifier,
+    combine,
+    counted_operator,
+    image_operator,
+    spatial,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -328,3 +335,13 @@ def test_bad_names(tmp_path, rng, name):
     with pytest.raises(ValueError, match="name: expected"):
         verilog_stream(program, tmp_path / "net.v", name=name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("border", ["ignore", "replicate"])
+def test_votes(tmp_path, rng, border):
+    program = counted_operator(rng, (5, 6), borders=(border,))
+    x = random_images(rng, (6, 5, 6, 2))
+    assert 0 < run(program, x).mean() < 1
+    assert same(tmp_path, program, x, rng, stalls=0.2, gaps=(0, 9))
+    (tmp_path / "model.v").write_text(verilog_stream(program))
+    hdl.lint(tmp_path / "model.v")

@@ -91,11 +91,11 @@ def shown(program):
 
 
 def at_least(rng, source, shape, *, cuts=2, groups=1):
-    """Votes of both signs on all planes of an op, with cuts that decide something."""
+    """Votes of both signs on all planes of an op, with cuts around the middle of the sums."""
     votes = rng.integers(-4, 6, shape[0] // groups).astype(np.int32)
     low, high = votes[votes < 0].sum(), votes[votes > 0].sum()
-    limits = rng.integers(low + 1, max(high, low + 1) + 1, cuts).astype(np.int32)
-    arrays = {"votes": votes, "cuts": limits}
+    limits = np.clip((low + high) // 2 + rng.integers(-3, 4, cuts), low + 1, max(high, low + 1))
+    arrays = {"votes": votes, "cuts": limits.astype(np.int32)}
     return Op("at_least", (source,), (groups * cuts, *shape[1:]), arrays=arrays)
 
 
@@ -110,4 +110,7 @@ def counted_operator(rng, size, *, planes=2, borders=("ignore", "constant", "rep
     ops.append(at_least(rng, 4, ops[-1].shape, cuts=2, groups=2))
     ops.append(Op("complement", (5,), ops[-1].shape))
     ops.append(at_least(rng, 6, ops[-1].shape, cuts=2))
-    return Program(tuple(ops), (*size, planes), (*size, 2))
+    # All counts are part of the result.
+    every = {"source": np.arange(9, dtype=np.int32)}
+    ops.append(Op("select", (2, 5, 7), (9, *size), arrays=every))
+    return Program(tuple(ops), (*size, planes), (*size, 9))

@@ -49,7 +49,7 @@ def test_simplified_programs_compute_the_same(seed):
 def test_specialised_programs_compute_the_same(layout):
     rng = np.random.default_rng(11)
     program = random_programs.counted_operator(rng, (5, 37))
-    assert sum(op.kind == "at_least" for op in simplify(program).ops) >= 3
+    assert sum(op.kind == "at_least" for op in simplify(program).ops) >= 2
     x = rng.random((9, *program.input_shape)) < rng.random((9, 1, 1, 1))
     assert np.array_equal(specialize_program(program, layout=layout)(x), run(program, x))
 

@@ -18,7 +18,7 @@ import numpy as np
 from morphax import _checks
 from morphax.export.c_source import _batch_templates as text
 from morphax.export.c_source import _batch_wrapper_templates as ends
-from morphax.export.c_source import _tables, _text
+from morphax.export.c_source import _tables, _text, _votes
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 
@@ -70,7 +70,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     names = _names(program, name, room, calls, main=main)
     # Helpers stand before the ops that call them, and the type of the indices before both.
     counts = last.kind == "group_sum"
-    helpers |= {"ADD": text.ADD.strip("\n")} if counts and last.options["per"] >= 8 else {}
+    helpers |= {"ADD": _votes.ADD.strip("\n")} if counts and last.options["per"] >= 8 else {}
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
         inner.insert(0, fill(text.INDEX, kind=_index_kind(program)))
@@ -185,6 +185,9 @@ def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
         sizes |= {"out_height": op.shape[1], "out_width": op.shape[2]}
         sizes |= {"rows": rows, "columns": columns, "down": down, "across": across}
         return fill(text.POOL, n=number, **sizes), call
+    if op.kind == "at_least":
+        unit = f"(size_t){op.shape[1] * op.shape[2]} * L"
+        return _votes.at_least(op, number, unit=unit, extra="", helpers=place.helpers), call
     _checks.require(op.kind == "group_sum", "program", "ops of morphax.program", op.kind)
     return _group_sum(op, number), call
 

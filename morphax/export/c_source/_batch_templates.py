@@ -210,14 +210,3 @@ COUNT_ONE = """
                 $store
             }
 """
-
-# A macro, so that it can assign to both results.
-ADD = """
-/* A full adder: s becomes the sum of s, a and b, carry their carry. */
-#define ADD(s, a, b, carry) \\
-    { \\
-        const uint64_t p_ = (a), q_ = (b), r_ = s ^ p_; \\
-        carry = (s & p_) | (r_ & q_); \\
-        s = r_ ^ q_; \\
-    }
-"""

@@ -2,7 +2,7 @@
 
 Bit x % 64 of word x / 64 of a row is pixel x; a plane is `height` rows, and planes lie one after
 the other. The layout is for networks whose planes all have the size of the image: windows, unions
-and intersections of planes, complements.
+and intersections of planes, complements, votes.
 
 A window runs on blocks of rows as one array of words. It is decomposed into groups of columns that
 hold the same rows: the rows of a group are joined once, and a run of n adjacent columns takes
@@ -16,11 +16,11 @@ import numpy as np
 from morphax import _checks
 from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as text
-from morphax.export.c_source import _tables, _text
+from morphax.export.c_source import _tables, _text, _votes
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 
-_KINDS = ("input", "constant", "spatial", "combine", "complement", "select")
+_KINDS = ("input", "constant", "spatial", "combine", "complement", "select", "at_least")
 
 
 def check(program: Program) -> None:
@@ -162,6 +162,9 @@ def _emit(
     if op.kind == "spatial":
         call = f"    op{number}({reads[0]}, {writes}, width, height, workspace + {room} * words);"
         return _spatial(op, number), [call]
+    if op.kind == "at_least":
+        options = {"unit": "words", "extra": ", size_t words", "helpers": helpers}
+        return _votes.at_least(op, number, **options), call
     if _tables.is_small(op):
         lines = _tables.combine_lines(
             op, lambda o: f"out[{o} * words + i]", lambda k: f"x[{k} * words + i]"

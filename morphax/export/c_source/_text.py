@@ -13,6 +13,7 @@ import numpy as np
 from morphax import _checks
 from morphax._version import __version__
 from morphax.program import Op, Program
+from morphax.program.cost import vote_operations
 
 UNROLLED = 256
 """Ops that read at most this many planes or window pixels are written as lines of C, not tables."""
@@ -173,6 +174,10 @@ def places(program: Program, size: Callable[[Op], int]) -> tuple[dict[int, int],
 
 def work(op: Op) -> tuple[int, int]:
     """Count the bit operations of an op for one image, and the planes or pixels that it reads."""
+    if op.kind == "at_least":
+        votes, cuts = op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
+        groups = op.shape[0] // len(cuts)
+        return sum(vote_operations(votes, cuts)) * groups * op.shape[1] * op.shape[2], len(votes)
     if op.kind not in ("spatial", "combine"):
         return 0, 0
     arrays = op.arrays
@@ -199,6 +204,9 @@ def about(number: int, op: Op) -> str:
             f"{int(op.arrays['complement'].sum())} complemented, |S| {work(op)[1] / planes:.1f} on "
             "average"
         )
+    if op.kind == "at_least":
+        votes, cuts = op.arrays["votes"], op.arrays["cuts"].tolist()
+        text += f": {len(votes)} votes of {votes.min()} to {votes.max()}, cuts {cuts}"
     options = ", ".join(f"{key} {value}" for key, value in op.options.items())
     return comment(", ".join(part for part in (text, options, op.path) if part))
 

@@ -1,4 +1,4 @@
-"""Verilog of heads that count: adders in balanced trees, and the number of the largest count."""
+"""Verilog that counts: adders in balanced trees, and the number of the largest count."""
 
 from collections.abc import Sequence
 
@@ -25,22 +25,8 @@ def counts_and_label(sums: Sequence[Sequence[str]]) -> tuple[list[str], list[str
     ]
     lines = ["  // counts: adders in a balanced tree"]
     for k, terms in enumerate(sums):
-        # Entries of a level: expression, bits, largest value.
-        level = [(x, 1, 1) for x in terms if x != "1'b0"] or [("1'b0", 1, 0)]
-        n_adders = 0
-        while len(level) > 1:
-            # Add neighbours; an odd one goes to the next level. Each sum is as wide as it needs.
-            paired = [level[-1]] if len(level) % 2 else []
-            for (a, size_a, most_a), (b, size_b, most_b) in zip(
-                level[0:-1:2], level[1::2], strict=True
-            ):
-                size = (most_a + most_b).bit_length()
-                left, right = _padded(a, size_a, size), _padded(b, size_b, size)
-                lines.append(f"  wire [{size - 1}:0] c{k}_{n_adders} = {left} + {right};")
-                paired.append((f"c{k}_{n_adders}", size, most_a + most_b))
-                n_adders += 1
-            level = sorted(paired, key=lambda entry: entry[2])
-        value, size, _ = level[0]
+        adders, value, size = added([(x, 1) for x in terms if x != "1'b0"], f"c{k}_")
+        lines += adders
         lines.append(f"  wire [{bits - 1}:0] count{k} = {_padded(value, size, bits)};")
         lines.append(f"  assign counts[{(k + 1) * bits - 1}:{k * bits}] = count{k};")
     lines.append("  // label: the first of the largest counts")
@@ -53,6 +39,43 @@ def counts_and_label(sums: Sequence[Sequence[str]]) -> tuple[list[str], list[str
             lines.append(f"  wire [{bits - 1}:0] best{k} = more{k} ? count{k} : {best};")
         best, which = f"best{k}", f"label{k}"
     return ports, [*lines, f"  assign label = {which};"]
+
+
+def added(terms: Sequence[tuple[str, int]], prefix: str) -> tuple[list[str], str, int]:
+    """Write adders that add whole numbers where bits are set, in a balanced tree.
+
+    Args:
+        terms: expressions of one bit, and what each adds, a number >= 1.
+        prefix: of the names of the sums.
+
+    Returns:
+        `(declarations, expression of the sum, its bits)`.
+
+    Example:
+        >>> added([("a", 1), ("b", 2)], "s")
+        (["  wire [1:0] s0 = {1'd0, a} + (b ? 2'd2 : 2'd0);"], 's0', 2)
+    """
+    # Entries of a level: expression, bits, largest value.
+    level = [(x, 1, 1) if n == 1 else _chosen(x, n) for x, n in terms] or [("1'b0", 1, 0)]
+    lines: list[str] = []
+    while len(level) > 1:
+        # Add neighbours; an odd one goes to the next level. Each sum is as wide as it needs.
+        paired = [level[-1]] if len(level) % 2 else []
+        for (a, size_a, most_a), (b, size_b, most_b) in zip(
+            level[0:-1:2], level[1::2], strict=True
+        ):
+            size, name = (most_a + most_b).bit_length(), f"{prefix}{len(lines)}"
+            left, right = _padded(a, size_a, size), _padded(b, size_b, size)
+            lines.append(f"  wire [{size - 1}:0] {name} = {left} + {right};")
+            paired.append((name, size, most_a + most_b))
+        level = sorted(paired, key=lambda entry: entry[2])
+    return lines, level[0][0], level[0][1]
+
+
+def _chosen(bit: str, value: int) -> tuple[str, int, int]:
+    """Return the entry of a number that is added where a bit is set."""
+    size = value.bit_length()
+    return f"({bit} ? {size}'d{value} : {size}'d0)", size, value
 
 
 def _padded(value: str, size: int, wanted: int) -> str:

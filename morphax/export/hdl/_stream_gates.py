@@ -35,7 +35,7 @@ class Tap(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """Hold a union or intersection of taps; a register holds its result one step after `time`.
+    """Hold a union, intersection or count of taps; a register holds its result one step later.
 
     Attributes:
         time: time of the middle pixel when the gate is computed.
@@ -43,6 +43,8 @@ class Gate(NamedTuple):
         complement: True if the result is complemented.
         border: one of `morphax.morphology.shift.BORDERS`; "ignore" if all taps are in the middle.
         taps: one tap or more.
+        votes: what each tap adds to a count, 1 or more; empty for a union or intersection.
+        cut: the result of a count is whether the votes of the taps that are set reach it.
     """
 
     time: Time
@@ -50,6 +52,8 @@ class Gate(NamedTuple):
     complement: bool
     border: str
     taps: tuple[Tap, ...]
+    votes: tuple[int, ...] = ()
+    cut: int = 0
 
 
 class Stream(NamedTuple):
@@ -118,10 +122,9 @@ def elaborate(program: Program) -> Stream:
         elif op.kind in ("select", "rearrange", "constant"):
             planes.append(_moved(op, i, stacked))
         else:
-            is_bank = op.kind in ("spatial", "combine")
-            expected = "ops that keep images (spatial, combine, complement, select; or use verilog)"
-            _checks.require(is_bank, "program", expected, f"op {i}, {op.kind}")
-            results = _spatial(op, stacked) if op.kind == "spatial" else _combine(op, stacked)
+            expected = f"ops that keep images ({', '.join(_GATES)}, ...; or use verilog)"
+            _checks.require(op.kind in _GATES, "program", expected, f"op {i}, {op.kind}")
+            results = _GATES[op.kind](op, stacked)
             # All gates of an op run at the same time, when all that they read is known.
             gates = list(net_of)
             taps = [tap for gate in results if isinstance(gate, Gate) for tap in gate.taps]
@@ -203,6 +206,34 @@ def _combine(op: Op, literals: np.ndarray) -> list[Gate | int]:
             taps = tuple(Tap(x, 0, 0) for x in members)
             gates.append(Gate((0, 0), bool(erosion[o]), bool(flip[o]), "ignore", taps))
     return gates
+
+
+def _at_least(op: Op, literals: np.ndarray) -> list[Gate | int]:
+    """Return the gates of counts, one for each cut, or literals where no gate is needed."""
+    votes, cuts = op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
+    gates: list[Gate | int] = []
+    for group in literals.reshape(-1, len(votes)).tolist():
+        # A vote on a complement is one on the plane the other way round; so is the constant 1.
+        base, vote_of = 0, dict.fromkeys((literal & ~1 for literal in group), 0)
+        for literal, vote in zip(group, votes, strict=True):
+            base += vote * (literal & 1)
+            vote_of[literal & ~1] += -vote if literal & 1 else vote
+        counted = {x: vote for x, vote in vote_of.items() if vote and x > TRUE}
+        base += sum(vote for vote in counted.values() if vote < 0)
+        taps = tuple(Tap(x ^ int(vote < 0), 0, 0) for x, vote in counted.items())
+        sizes = tuple(abs(vote) for vote in counted.values())
+        for cut in (cut - base for cut in cuts):
+            if cut <= 0 or cut > sum(sizes):
+                gates.append(TRUE if cut <= 0 else FALSE)
+            elif len(taps) == 1:
+                gates.append(taps[0].literal)
+            else:
+                gates.append(Gate((0, 0), False, False, "ignore", taps, sizes, cut))
+    return gates
+
+
+_GATES = {"spatial": _spatial, "combine": _combine, "at_least": _at_least}
+"""Kinds that need gates."""
 
 
 def alive(stream: Stream) -> set[int]:

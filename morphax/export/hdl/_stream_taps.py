@@ -6,7 +6,9 @@ declared. A delay of a net by (rows, columns) consists of one bit of the line me
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from morphax.export.hdl._counts import added
 from morphax.export.hdl._stream_gates import Gate, Stream, Tap, Time, time_of
 from morphax.export.hdl._text import TRUE, joined, statement
 
@@ -26,6 +28,7 @@ class Text:
         wires: name -> declaration, in the order of first use.
         positions: times at which the position of the middle pixel is counted; a dict as an
             ordered set.
+        sums: time, taps and votes of a count -> its sum and the bits of it.
     """
 
     stream: Stream
@@ -33,6 +36,7 @@ class Text:
     columns: dict[tuple[int, int], int] = field(default_factory=dict)
     wires: dict[str, str] = field(default_factory=dict)
     positions: dict[Time, None] = field(default_factory=dict)
+    sums: dict[tuple[Any, ...], tuple[str, int]] = field(default_factory=dict)
 
     def head(self, net: int, row: int) -> str:
         """Return a net `row` rows later."""
@@ -103,6 +107,15 @@ def formula(text: Text, gate: Gate) -> str:
         An expression of one bit.
     """
     terms = [_term(text, gate, tap) for tap in gate.taps]
+    if gate.votes:  # cuts of the same votes share the adders
+        key = (gate.time, gate.taps, gate.votes)
+        if key not in text.sums:
+            prefix = f"sum{len(text.sums)}_"
+            lines, value, size = added(list(zip(terms, gate.votes, strict=True)), prefix)
+            text.wires |= {line.split()[2]: line for line in lines}
+            text.sums[key] = value, size
+        value, size = text.sums[key]
+        return f"{value} >= {size}'d{gate.cut}"
     return joined(terms, erosion=gate.erosion, complement=gate.complement)
 
 

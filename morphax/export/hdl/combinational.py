@@ -15,12 +15,12 @@ nothing reads are not written. Pixels are literals: see `morphax.export.hdl._tex
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from morphax import _checks
 from morphax.export.hdl._counts import counts_and_label
+from morphax.export.hdl._netlist import Netlist
 from morphax.export.hdl._text import (
     FALSE,
     TRUE,
@@ -36,57 +36,6 @@ from morphax.program import Op, Program
 
 LIMIT = 200_000
 """Largest number of operands of gates by default."""
-
-_Gate = tuple[bool, tuple[int, ...]]  # intersection (or union), literals
-
-
-@dataclass
-class _Netlist:
-    """Collect the gates.
-
-    Attributes:
-        inputs: number of input bits; they are the nets 1 to `inputs`.
-        limit: greatest number of operands.
-        gates: number of a net -> its gate.
-        number_of: gate -> number of its net.
-        sums: for each count the literals that it counts.
-        size: number of operands so far.
-    """
-
-    inputs: int
-    limit: int
-    gates: dict[int, _Gate] = field(default_factory=dict)
-    number_of: dict[_Gate, int] = field(default_factory=dict)
-    sums: list[tuple[int, ...]] = field(default_factory=list)
-    size: int = 0
-
-    def grow(self, size: int) -> None:
-        """Add to the number of operands, which has a limit."""
-        self.size += size
-        if self.size > self.limit:
-            expected = (
-                f"at least {self.size} for this program (operands of gates; it grows with pixels "
-                "times elements of the windows; for image operators there is verilog_stream)"
-            )
-            _checks.require(False, "limit", expected, self.limit)
-
-    def gate(self, erosion: bool, complement: bool, literals: np.ndarray) -> int:
-        """Return the literal of an intersection or union of literals; equal gates are one."""
-        # One decisive member settles the result; neutral members change nothing.
-        neutral, decisive = (TRUE, FALSE) if erosion else (FALSE, TRUE)
-        members = set(literals.tolist()) - {neutral}
-        flip = int(complement)
-        if decisive in members or any(literal ^ 1 in members for literal in members):
-            return decisive ^ flip
-        if len(members) < 2:
-            return (members.pop() if members else neutral) ^ flip
-        # The order does not matter, so sorted members identify a gate.
-        key = (erosion, tuple(sorted(members)))
-        if key not in self.number_of:
-            self.grow(len(members))
-            self.number_of[key] = self.inputs + len(self.gates) + 1
-            self.gates[self.number_of[key]] = key
-        return 2 * self.number_of[key] ^ flip
 
 
 def verilog(
@@ -159,9 +108,9 @@ def verilog(
     return finish(name, header, [*start, *body, *lines], path)
 
 
-def _elaborate(program: Program, limit: int) -> tuple[_Netlist, list[np.ndarray], dict[int, int]]:
+def _elaborate(program: Program, limit: int) -> tuple[Netlist, list[np.ndarray], dict[int, int]]:
     """Return the netlist, the literals of each op `(P, H, W)`, and the op of each gate."""
-    net = _Netlist(int(np.prod(program.ops[0].shape)), limit)
+    net = Netlist(int(np.prod(program.ops[0].shape)), limit)
     planes: list[np.ndarray] = []
     owner: dict[int, int] = {}
     for i, op in enumerate(program.ops):
@@ -177,7 +126,7 @@ def _elaborate(program: Program, limit: int) -> tuple[_Netlist, list[np.ndarray]
     return net, planes, owner
 
 
-def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
+def _planes(net: Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     """Return the literals of one op in its shape; for a "group_sum" the numbers of its counts."""
     arrays = op.arrays
     if op.kind == "input":
@@ -197,6 +146,8 @@ def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
         return _combine(net, op, inputs[0])
     if op.kind == "union_pool":
         return _pool(net, op, inputs[0])
+    if op.kind == "at_least":
+        return _at_least(net, op, inputs[0])
     _checks.require(op.kind == "group_sum", "program", "ops of morphax.program", op.kind)
     groups = inputs[0].reshape(int(np.prod(op.shape)), -1).tolist()
     net.grow(sum(map(len, groups)))
@@ -204,7 +155,7 @@ def _planes(net: _Netlist, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     return np.arange(len(net.sums) - len(groups), len(net.sums)).reshape(op.shape)
 
 
-def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+def _spatial(net: Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     """Return the literals of a bank of windows: a gate for each pixel of each plane."""
     windows, erosion, flip = (op.arrays[k] for k in ("selem", "erosion", "complement"))
     kh, kw = windows.shape[1:]
@@ -223,7 +174,7 @@ def _spatial(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     return out
 
 
-def _combine(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+def _combine(net: Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     """Return the literals of unions and intersections of planes, pixel by pixel."""
     offsets, erosion, flip = (op.arrays[k] for k in ("offsets", "erosion", "complement"))
     out = np.empty(op.shape, int)
@@ -234,7 +185,7 @@ def _combine(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     return out
 
 
-def _pool(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+def _pool(net: Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     """Return the literals of a union over windows."""
     window = tuple(op.options["window"])
     down, across = op.options.get("strides") or window
@@ -243,7 +194,17 @@ def _pool(net: _Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
     return _gates_of(net, False, False, views.reshape(*op.shape, -1))
 
 
-def _gates_of(net: _Netlist, erosion: bool, complement: bool, members: np.ndarray) -> np.ndarray:
+def _at_least(net: Netlist, op: Op, planes: np.ndarray) -> np.ndarray:
+    """Return the literals of votes compared with cuts, pixel by pixel."""
+    votes, cuts = op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
+    groups = planes.reshape(-1, len(votes), *op.shape[1:])
+    out = np.empty((len(groups), len(cuts), *op.shape[1:]), int)
+    for g, y, x in np.ndindex(len(groups), *op.shape[1:]):
+        out[g, :, y, x] = net.reached(groups[g, :, y, x].tolist(), votes, cuts)
+    return out.reshape(op.shape)
+
+
+def _gates_of(net: Netlist, erosion: bool, complement: bool, members: np.ndarray) -> np.ndarray:
     """Return a gate for each row of literals `(..., n)`."""
     rows = members.reshape(int(np.prod(members.shape[:-1])), members.shape[-1])
     literals = [net.gate(erosion, complement, row) for row in rows]
@@ -258,7 +219,7 @@ def _is_counts(program: Program, number: int) -> bool:
     return op.kind == "group_sum"
 
 
-def _alive(net: _Netlist, outputs: list[int]) -> set[int]:
+def _alive(net: Netlist, outputs: list[int]) -> set[int]:
     """Return the numbers of the nets that the outputs depend on."""
     alive: set[int] = set()
     stack = [x // 2 for x in outputs if x > TRUE]
@@ -271,7 +232,7 @@ def _alive(net: _Netlist, outputs: list[int]) -> set[int]:
     return alive
 
 
-def _text(net: _Netlist, literal: int) -> str:
+def _text(net: Netlist, literal: int) -> str:
     """Return a literal as Verilog."""
     if literal <= TRUE:
         return f"1'b{literal}"
@@ -279,12 +240,10 @@ def _text(net: _Netlist, literal: int) -> str:
     return f"{sign}x_{number - 1}" if number <= net.inputs else f"{sign}n{number - net.inputs}"
 
 
-def _gates(
-    program: Program, net: _Netlist, alive: set[int], owner: dict[int, int]
-) -> Iterator[str]:
+def _gates(program: Program, net: Netlist, alive: set[int], owner: dict[int, int]) -> Iterator[str]:
     """Yield a wire for each gate, with a comment where the gates of an op begin."""
     current = -1
-    for number, (erosion, literals) in net.gates.items():
+    for number, (sign, literals) in net.gates.items():
         if number not in alive:
             continue
         if owner[number] != current:
@@ -292,5 +251,8 @@ def _gates(
             op = program.ops[current]
             yield f"  // op {current}: {comment(f'{op.kind} {op.path}')}".rstrip()
         terms = [_text(net, x) for x in literals]
-        value = joined(terms, erosion=erosion, complement=False)
+        if sign == "^":
+            value = " ^ ".join(terms)
+        else:
+            value = joined(terms, erosion=sign == "&", complement=False)
         yield statement(f"wire {_text(net, 2 * number)} = {value};")

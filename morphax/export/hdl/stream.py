@@ -59,7 +59,7 @@ def verilog_stream(
 
     Raises:
         ValueError: if `name` cannot name the module, a size is out of range, or the program cannot
-            run, changes the size of the image (union_pool), moves pixels, or counts.
+            run, changes the size of the image (union_pool), moves pixels, or ends in counts.
         OSError: if the file cannot be written; an existing file is not changed.
 
     Example:
