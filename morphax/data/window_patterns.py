@@ -116,6 +116,26 @@ def count_patterns(
     return Patterns(_unpacked(codes[order], len(window)), positive[order], negative[order])
 
 
+def merged_patterns(bits: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Patterns:
+    """Add up the counts of equal patterns.
+
+    Args:
+        bits: patterns, bool `(k, n)`, in any order.
+        positive: pixels whose target is set, `(k,)`.
+        negative: pixels whose target is not set, `(k,)`.
+
+    Returns:
+        `Patterns`, each pattern once, the most frequent first.
+
+    Example:
+        >>> merged_patterns(np.array([[True], [True]]), np.array([1, 2]), np.array([0, 5]))[1:]
+        (array([3]), array([5]))
+    """
+    codes, positive, negative = _merged(_packed(bits), positive, negative)
+    order = np.argsort(-(positive + negative), kind="stable")
+    return Patterns(_unpacked(codes[order], bits.shape[1]), positive[order], negative[order])
+
+
 def _count_one(
     example: Example, window: np.ndarray, border: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 | function | learns | returns |
 |---|---|---|
+| `learn` | operators from simple to large, by the window recipes and by descent | `Menu` |
 | `learn_chain` | a small network of unknown form, by descent on its bits | `LearnedChain` |
 | `learn_operator` | one operator, by descent on bits, else by gradients | `Learned` |
 | `learn_union` | a union of openings, one map after the other, by gradients | `Learned` |
@@ -33,11 +34,16 @@ from morphax.recipes.gradients.training_parts import operator_loss as operator_l
 from morphax.recipes.gradients.training_parts import operator_optimizer as operator_optimizer
 from morphax.recipes.gradients.training_parts import spread_start as spread_start
 from morphax.recipes.gradients.unions import learn_union as learn_union
+from morphax.recipes.menu.entries import MenuEntry as MenuEntry
+from morphax.recipes.menu.entries import menu_entry as menu_entry
+from morphax.recipes.menu.learn import learn as learn
+from morphax.recipes.menu.menu import Menu as Menu
 from morphax.recipes.results import Learned as Learned
 from morphax.recipes.results import LearnedChain as LearnedChain
 from morphax.recipes.results import Verdict as Verdict
 from morphax.recipes.windows.networks import WindowNetwork as WindowNetwork
 from morphax.recipes.windows.networks import window_network as window_network
 from morphax.recipes.windows.operators import WindowOperator as WindowOperator
+from morphax.recipes.windows.properties import Properties as Properties
 from morphax.recipes.windows.unions import learn_window_union as learn_window_union
 from morphax.recipes.windows.votes import learn_window_votes as learn_window_votes

@@ -1,11 +1,13 @@
 """The check of image pairs that every recipe makes first."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from morphax import _checks
+from morphax.data.image_lists import Example
 from morphax.data.pair_checks import check_pairs
 
 Data = tuple[jax.Array, jax.Array]
@@ -59,3 +61,20 @@ def warn_of_pairs(images: Any, targets: Any, masks: Any = None) -> None:
     """
     for line in check_pairs(images, targets, masks=masks):
         warnings.warn(line, stacklevel=4)
+
+
+def warn_of_examples(examples: Sequence[Example]) -> None:
+    """Warn of what `morphax.data.check_pairs` finds odd about images of any sizes.
+
+    Args:
+        examples: (input `(H, W, C)`, target `(H, W)`, mask `(H, W)`) of each image.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.eye(8, dtype=bool)
+        >>> warn_of_examples([(image[..., None], image[:, ::-1], image | True)])
+    """
+    inputs, targets, masks = (list(side) for side in zip(*examples, strict=True))
+    planes = [image[..., 0] if image.shape[-1] == 1 else image for image in inputs]
+    counted = None if all(mask.all() for mask in masks) else masks
+    warn_of_pairs(planes, targets, counted)

@@ -1,6 +1,7 @@
 """Progress reports of a run on stderr: a bar in a terminal, plain lines elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,41 @@ def reporter(steps: int, *, first: int, show: bool) -> Iterator[Callable[[Record
                 write(f"step {record['step']} of {steps}: {_numbers(record)}, {now:.0f} s")
 
         yield write_line
+
+
+@contextmanager
+def status(text: str, *, left: Callable[[], float], show: bool) -> Iterator[None]:
+    """Show what is being done while it is done: a line that renews itself, or one now and then.
+
+    Args:
+        text: what is being done.
+        left: returns the seconds that are left of the whole search.
+        show: Without it, nothing is written.
+
+    Example:
+        >>> with status("votes of 64", left=lambda: 60.0, show=False):
+        ...     pass
+    """
+    if not show:
+        yield
+        return
+    terminal, start, done = sys.stderr.isatty(), time.perf_counter(), threading.Event()
+
+    def report() -> None:
+        while not done.wait(0.5 if terminal else SECONDS):
+            line = f"{text}: {time.perf_counter() - start:.0f} s, {max(left(), 0):.0f} s left"
+            begin, end = ("\r\x1b[K", "") if terminal else ("", "\n")
+            print(begin + line, end=end, file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def write(line: str) -> None:

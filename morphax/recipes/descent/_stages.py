@@ -287,6 +287,9 @@ def without_maps(search: Search, net: Net, value: float) -> Net:
         # Empty one slot of the last neuron, descend, and keep that if the loss does not grow.
         sets[-1, slot] = False
         fewer = _forms.tidied(net._replace(sets=sets), search.inputs)
+        if not is_whole(fewer):  # nothing is left that looks at anything
+            slot += 1
+            continue
         fewer, new = descend(search.problem, fewer, deadline=search.deadline)
         net, value, slot = (fewer, new, 0) if new <= value else (net, value, slot + 1)
     return net

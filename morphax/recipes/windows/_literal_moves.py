@@ -24,17 +24,20 @@ class Table(NamedTuple):
         rows: the patterns, float32 `(patterns, n)`.
         columns: the same, bool `(n, patterns)`: one pixel of all patterns lies together.
         gain: positive minus negative pixels of each pattern, float64 `(patterns,)`.
+        allowed: the literals that maps may have, bool `(2 n,)`.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     gain: np.ndarray
+    allowed: np.ndarray
 
 
-def make_table(bits: np.ndarray, gain: np.ndarray) -> Table:
-    """Lay out patterns bool `(patterns, n)` and their gains `(patterns,)`."""
+def make_table(bits: np.ndarray, gain: np.ndarray, allowed: np.ndarray | None = None) -> Table:
+    """Lay out patterns bool `(patterns, n)` and gains `(patterns,)`; all literals are allowed."""
     columns = np.ascontiguousarray(bits.T)
-    return Table(bits.astype(np.float32), columns, gain.astype(np.float64))
+    allowed = np.ones(2 * len(columns), bool) if allowed is None else allowed
+    return Table(bits.astype(np.float32), columns, gain.astype(np.float64), allowed)
 
 
 def violations(table: Table, literals: np.ndarray) -> np.ndarray:
@@ -70,12 +73,13 @@ def additions(
         free: patterns that no other map covers, bool `(patterns,)`.
 
     Returns:
-        float64 `(2 n,)`, `BLOCKED` for literals of the map and for their complements.
+        float64 `(2 n,)`, `BLOCKED` for literals of the map, for their complements, and for those
+        that are not allowed.
     """
     fits = np.flatnonzero(free & (violated == 0))
     unset, inside = _sides(table, fits)
     # A literal and its complement together would fit nowhere.
-    taken = literals | np.roll(literals, len(inside))
+    taken = literals | np.roll(literals, len(inside)) | ~table.allowed
     return np.where(taken, BLOCKED, -np.concatenate([unset, inside]))
 
 
@@ -134,7 +138,7 @@ def expand(table: Table, free: np.ndarray, seed: int) -> tuple[np.ndarray, np.nd
         `(patterns,)`.
     """
     held = table.columns[:, seed]
-    literals = np.concatenate([held, ~held])
+    literals = np.concatenate([held, ~held]) & table.allowed
     violated = violations(table, literals[None])[0]
     remove_while_free(table, literals, violated, free)
     return literals, violated

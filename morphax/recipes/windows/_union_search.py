@@ -62,6 +62,7 @@ def search_union(
     least_gain: float = 1.0,
     seconds: float = 60.0,
     seed: int = 0,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Search for the union of at most `maps` hit-or-misses that is wrong on the fewest pixels.
 
@@ -73,6 +74,7 @@ def search_union(
         least_gain: weight of pixels that every change and every map must gain.
         seconds: limit of time; the best union found by then is returned.
         seed: of what is drawn; without a limit of time the same seed gives the same union.
+        allowed: the literals that maps may have, bool `(2 n,)`; all by default.
 
     Returns:
         Literals bool `(found, 2 n)`: pixels that must be set, then pixels that must not be set.
@@ -84,7 +86,7 @@ def search_union(
         [[1, 0, 0, 0], [0, 1, 0, 0]]
     """
     start, rng = time.monotonic(), np.random.default_rng(seed)
-    table = moves.make_table(bits, positive - negative)
+    table = moves.make_table(bits, positive - negative, allowed)
     # A small table is searched from two starts, in half of the time each.
     part = seconds / 2 if len(bits) <= _SMALL else seconds
     search = _Search(table, maps, least_gain, rng, start + part)
@@ -152,7 +154,8 @@ def _grow_one(search: _Search, good: np.ndarray, bad: np.ndarray) -> np.ndarray:
         hits, left = np.concatenate([inside, weights.sum(1)[:, None] - inside], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             purer = np.log2((hits + 1e-9) / (left + 1e-9)) - np.log2(some / total)
-        information = np.where(literals | np.roll(literals, n), BLOCKED, hits * purer)
+        taken = literals | np.roll(literals, n) | ~table.allowed
+        information = np.where(taken, BLOCKED, hits * purer)
         literal = int(information.argmax())
         if information[literal] <= 1e-6:
             break

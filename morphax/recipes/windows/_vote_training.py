@@ -52,6 +52,7 @@ def train_votes(
     steps: int,
     flip: float = 0.0,
     most: int = 31,
+    increasing: bool = False,
 ) -> Votes:
     """Train clauses with votes on the patterns of a window.
 
@@ -62,15 +63,17 @@ def train_votes(
         steps: steps of Adam, of 500 patterns each.
         flip: share of the pixels that are flipped at random in each step.
         most: the largest |vote| after rounding.
+        increasing: no pixel must be unset, and no vote is negative.
 
     Returns:
         `Votes`; clauses whose vote is 0 after rounding are left out.
     """
     start_key, run_key = jax.random.split(key)
     n = patterns.bits.shape[1]
-    latent = _start(start_key, patterns, clauses)
+    latent = _start(start_key, patterns, clauses, increasing)
     data, chances = _drawing(patterns)
-    trained = _train(n, clauses, steps, float(flip))(run_key, latent, data, chances)
+    train = _train(n, clauses, steps, float(flip), increasing)
+    trained = train(run_key, latent, data, chances)
     return _whole(jax.tree.map(np.asarray, trained), most)
 
 
@@ -103,7 +106,7 @@ def _count(bits: jax.Array, weight: jax.Array, held: jax.Array, votes: jax.Array
     return ((violated < 0.5).astype(jnp.float32) @ votes.astype(jnp.float32)).astype(jnp.int32)
 
 
-def _start(key: jax.Array, patterns: Patterns, clauses: int) -> Any:
+def _start(key: jax.Array, patterns: Patterns, clauses: int, increasing: bool) -> Any:
     """Start each clause from some literals of a pattern, half of them positive ones."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     bits, n = patterns.bits, patterns.bits.shape[1]
@@ -112,9 +115,10 @@ def _start(key: jax.Array, patterns: Patterns, clauses: int) -> Any:
     sides = [side if len(side) else np.arange(len(bits)) for side in sides]
     for clause in range(clauses):
         pattern = bits[rng.choice(sides[clause % 2])]
-        held = np.flatnonzero(np.concatenate([pattern, ~pattern]))
-        latent[rng.choice(held, min(_START, n), replace=False), clause] = 1.0
+        held = np.flatnonzero(np.concatenate([pattern, ~pattern & (not increasing)]))
+        latent[rng.choice(held, min(_START, len(held)), replace=False), clause] = 1.0
     votes = np.where(np.arange(clauses) % 2 == 0, 0.25, -0.25)
+    votes = np.abs(votes) if increasing else votes
     return {
         "q": jnp.asarray(latent, jnp.float32),
         "votes": jnp.asarray(votes, jnp.float32),
@@ -152,13 +156,20 @@ def _logits(params: Any, x: jax.Array) -> jax.Array:
 
 
 @cache
-def _train(n: int, clauses: int, steps: int, flip: float) -> Any:
+def _train(n: int, clauses: int, steps: int, flip: float, increasing: bool) -> Any:
     """The whole training, jitted; kept for the next call of that shape."""
     optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, steps, 0.02))
 
     def loss(params: Any, x: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
         each = optax.sigmoid_binary_cross_entropy(_logits(params, x), target)
         return (weight * each).mean()
+
+    # Of an increasing network, the literals of unset pixels are never used.
+    high = jnp.where((jnp.arange(2 * n) >= n) & increasing, -_BOUND, _BOUND)[:, None]
+
+    def bounded(params: Any) -> Any:
+        votes = jnp.maximum(params["votes"], 0) if increasing else params["votes"]
+        return {**params, "q": jnp.clip(params["q"], -_BOUND, high), "votes": votes}
 
     @jax.jit
     def train(key: jax.Array, params: Any, data: Any, chances: jax.Array) -> Any:
@@ -175,7 +186,7 @@ def _train(n: int, clauses: int, steps: int, flip: float) -> Any:
                 x ^= jax.random.bernoulli(keys[1], flip, x.shape)
             gradient = jax.grad(loss)(params, x.astype(jnp.float32), target[drawn], weight[drawn])
             params, opt_state = descend(optimizer, gradient, opt_state, params)
-            return ({**params, "q": jnp.clip(params["q"], -_BOUND, _BOUND)}, opt_state), None
+            return (bounded(params), opt_state), None
 
         return jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(steps))[0][0]
 

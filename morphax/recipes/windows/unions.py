@@ -10,7 +10,7 @@ A second level looks at a window of the answer of the first one, of where at lea
 four of its maps fit, and of the image: it sees further, and it sees how sure the first level is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,30 +20,44 @@ from morphax import _checks
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
 from morphax.data.window_patterns import (
     Example,
+    Patterns,
     count_patterns,
     square_window,
     with_neighbours,
 )
+from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._union_search import search_union
 from morphax.recipes.windows.operators import WindowOperator
+from morphax.recipes.windows.properties import (
+    Properties,
+    allowed_literals,
+    check_properties,
+    closed_level,
+    counted_pixels,
+    tidied,
+    turned_patterns,
+    with_input,
+)
 
 _WINDOWS = (3, 5, 7, 9, 11)
 _GAINS = (1, 3, 10, 30)
 _GUESSES = (0.0, 0.1, 0.3)  # weights of patterns beside the seen ones
 _MOST_GUESSED = 200_000  # patterns
+_COPIES = 4  # maps for each one that is searched for, where turned copies are added
 _CUTS = np.array([1, 2, 4], np.int32)  # maps that fit: the planes that the next level sees
 
 
-class _Plan(NamedTuple):
-    """Hold what is not chosen on held-out pairs."""
+class UnionPlan(NamedTuple):
+    """Hold what is not chosen on held-out pairs, as `learn_window_union` takes it."""
 
     maps: tuple[int, ...]
-    border: str
-    folds: int
-    seed: int
+    border: str = "constant"
+    folds: int = 2
+    seed: int = 0
+    properties: Properties = Properties()
 
 
 def learn_window_union(
@@ -57,6 +71,7 @@ def learn_window_union(
     guess: float | None = None,
     border: str = "constant",
     folds: int = 2,
+    properties: Properties = Properties(),  # noqa: B008
     seconds: float = 60.0,
 ) -> WindowOperator:
     """Learn a union of hit-or-misses from pairs of binary images.
@@ -75,6 +90,7 @@ def learn_window_union(
         border: "constant" (0) or "replicate": what lies beyond the frame.
         folds: parts of the images for what a further level learns from: each part gets the planes
             of a level that was learned from the others; 1 for those of the level itself.
+        properties: what must hold by construction, such as an increasing operator.
         seconds: limit of the whole search, choices included.
 
     Returns:
@@ -95,10 +111,12 @@ def learn_window_union(
         (1, True)
     """
     examples = read_pairs(pairs, masks=masks, binary=True)
+    warn_of_examples(examples)
+    check_properties(properties, examples)
     sizes = (maps,) if isinstance(maps, int) else tuple(maps)
     _check_options(examples, sizes, window, border)
     seed = int(np.asarray(jax.random.key_data(key))[-1])
-    plan = _Plan(sizes, border, folds, seed)
+    plan = UnionPlan(sizes, border, folds, seed, properties)
     part, held = hold_out(examples)
     given = {"window": window, "least_gain": least_gain, "guess": guess}
     least = min(min(image.shape[:2]) for image, _, _ in examples)
@@ -112,7 +130,7 @@ def learn_window_union(
     each = seconds / 2 / max(1, sum(len(values) for values in options.values()))
 
     def learn(examples: list[Example], chosen: dict[str, Any], seconds: float) -> tuple[Level, ...]:
-        return _learn_levels(examples, plan, seconds=seconds, **chosen)
+        return union_levels(examples, plan, seconds=seconds, **chosen)
 
     def error(chosen: dict[str, Any]) -> float:
         return _scores(learn(part, chosen, each), held, border).error
@@ -140,35 +158,45 @@ def _check_options(
         _checks.require(fits, "window", expected, window)
 
 
-def _learn_levels(
+def union_levels(
     examples: list[Example],
-    plan: _Plan,
+    plan: UnionPlan,
     *,
     seconds: float,
     window: int,
     least_gain: float,
     guess: float,
+    count: Callable[..., Patterns] = count_patterns,
 ) -> tuple[Level, ...]:
-    """Learn one level after the other; each search takes its share of the time."""
-    channels, seen, levels = examples[0][0].shape[-1], examples, []
+    """Learn one level after the other; each search takes its share of the time.
+
+    Args:
+        examples: (planes of bits, target, mask) of each image.
+        plan: sizes, border and properties.
+        seconds: limit of all searches together.
+        window: odd side of the window of the first level.
+        least_gain: pixels that a literal, and a map, must gain.
+        guess: weight of unseen patterns that differ from a seen one in one pixel.
+        count: counts the patterns of examples, `(examples, window, border=...)`.
+
+    Returns:
+        The levels, with the properties of the plan.
+    """
+    open_pixels = counted_pixels(examples, plan.properties)
+    channels, seen, levels = examples[0][0].shape[-1], open_pixels, []
     folds = plan.folds if plan.folds >= 2 else 0
     # A level that another one follows is learned once more for each fold.
     share = seconds / (len(plan.maps) + folds * (len(plan.maps) - 1))
-    for depth, count in enumerate(plan.maps):
+    for depth, maps in enumerate(plan.maps):
         eye = square_window(window, *range(channels)) if depth == 0 else _second_window(channels)
 
         def learn(
-            part: list[Example], depth: int = depth, eye: Any = eye, count: int = count
+            part: list[Example], depth: int = depth, eye: Any = eye, maps: int = maps
         ) -> Level:
-            patterns = count_patterns(part, eye, border=plan.border)
-            # Guess fewer neighbours of each pattern where there are many patterns.
-            flips = _MOST_GUESSED // max(1, len(patterns.bits))
-            rng = np.random.default_rng([plan.seed, depth])
-            patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
-            literals = search_union(
-                *patterns, maps=count, least_gain=least_gain, seconds=share, seed=plan.seed + depth
-            )
-            return Level(eye, literals, np.ones(len(literals), np.int32), _CUTS)
+            patterns = count(part, eye, border=plan.border)
+            literals = _search(patterns, eye, plan, depth, maps, least_gain, guess, share)
+            level = Level(eye, literals, np.ones(len(literals), np.int32), _CUTS)
+            return closed_level(level, union=True) if plan.properties.symmetric else level
 
         levels.append(learn(seen))
         if depth + 1 < len(plan.maps):
@@ -176,8 +204,35 @@ def _learn_levels(
                 learn, seen, levels[-1], channels, border=plan.border, folds=plan.folds
             )
     # Nobody reads further cuts of the last level.
-    levels[-1] = levels[-1]._replace(cuts=_CUTS[:1])
-    return tuple(levels)
+    levels[-1] = tidied(levels[-1]._replace(cuts=_CUTS[:1]))
+    return with_input(tuple(levels), plan.properties)
+
+
+def _search(
+    patterns: Patterns,
+    eye: np.ndarray,
+    plan: UnionPlan,
+    depth: int,
+    maps: int,
+    least_gain: float,
+    guess: float,
+    seconds: float,
+) -> np.ndarray:
+    """Search for the maps of one level; with symmetry, for one of each set of turned copies."""
+    if plan.properties.symmetric:
+        patterns, maps = turned_patterns(patterns, eye), max(1, maps // _COPIES)
+    # Guess fewer neighbours of each pattern where there are many patterns.
+    flips = _MOST_GUESSED // max(1, len(patterns.bits))
+    rng = np.random.default_rng([plan.seed, depth])
+    patterns = with_neighbours(patterns, weight=guess, flips=flips, rng=rng)
+    return search_union(
+        *patterns,
+        maps=maps,
+        least_gain=least_gain,
+        seconds=seconds,
+        seed=plan.seed + depth,
+        allowed=allowed_literals(eye, plan.properties),
+    )
 
 
 def _second_window(channels: int) -> np.ndarray:

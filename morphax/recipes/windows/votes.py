@@ -9,7 +9,7 @@ planes, and a window of the image. TRIOSlib's two-level operators are of this ki
 Trans. PAMI 31, 2009). Gray images become planes first (`_gray_planes`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,29 +24,41 @@ from morphax.data.window_patterns import (
     sample_patterns,
     square_window,
 )
+from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._vote_training import train_votes
 from morphax.recipes.windows.operators import WindowOperator
+from morphax.recipes.windows.properties import (
+    Properties,
+    check_properties,
+    closed_level,
+    counted_pixels,
+    tidied,
+    turned_patterns,
+    with_input,
+)
 
 _WINDOWS = (5, 7, 9)
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
+_COPIES = 4  # maps for each one that is trained, where turned copies are added
 _COUNTED = 128  # bits of a window up to which patterns are counted rather than drawn
 _IMAGE = 5  # side of the window of the image in further levels
 
 
-class _Plan(NamedTuple):
-    """Hold what is learned, and how."""
+class VotePlan(NamedTuple):
+    """Hold what is learned and how, as `learn_window_votes` takes it."""
 
     clauses: tuple[int, ...]
-    steps: int
-    pixels: int
-    border: str
-    flip: float
-    most: int
-    further: int
-    folds: int
+    steps: int = 4000
+    pixels: int = 200_000
+    border: str = "constant"
+    flip: float = 0.0
+    most: int = 31
+    further: int = 9
+    folds: int = 1
+    properties: Properties = Properties()
 
 
 def learn_window_votes(
@@ -65,6 +77,7 @@ def learn_window_votes(
     most: int = 31,
     folds: int = 1,
     choose_levels: bool = True,
+    properties: Properties = Properties(),  # noqa: B008
 ) -> WindowOperator:
     """Learn hit-or-misses with votes from pairs of images, binary or gray.
 
@@ -88,6 +101,7 @@ def learn_window_votes(
         folds: parts of the images for what a further level learns from: each part gets the planes
             of a level that was learned from the others; 1 for those of the level itself.
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
+        properties: what must hold by construction, such as a symmetric operator.
 
     Returns:
         `WindowOperator`, learned from all pairs.
@@ -107,20 +121,22 @@ def learn_window_votes(
         True
     """
     images = read_pairs(pairs, masks=masks)
+    warn_of_examples(images)
+    check_properties(properties, images)
     counts = (clauses,) if isinstance(clauses, int) else tuple(clauses)
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
     _check_options(images, counts, window, further_window, border, steps, flip)
     # From here on all images are planes of bits.
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
-    plan = _Plan(counts, steps, pixels, border, flip, most, further_window, folds)
+    plan = VotePlan(counts, steps, pixels, border, flip, most, further_window, folds, properties)
     part, held = hold_out(examples)
     narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
 
     def error(chosen: dict[str, Any]) -> float:
         # A window can be chosen by one level and a quarter of the steps.
         quick = plan._replace(clauses=counts[:1], steps=max(1, steps // 4))
-        levels = _learn_levels(key, part, quick, chosen["window"])
+        levels = vote_levels(key, part, quick, chosen["window"])
         return _scores(levels, held, border).error
 
     side, tried = window, []
@@ -129,7 +145,7 @@ def learn_window_votes(
         side = chosen["window"]
     best_scores = None
     if choose_levels and len(counts) > 1:
-        levels = _learn_levels(key, part, plan, side)
+        levels = vote_levels(key, part, plan, side)
         depths = range(1, len(counts) + 1)
         # Keep as many levels as are best on pairs that no level has seen.
         scores = [_scores(levels[:depth], held, border) for depth in depths]
@@ -138,7 +154,7 @@ def learn_window_votes(
         ]
         best = int(np.argmin([each.error for each in scores]))
         plan, best_scores = plan._replace(clauses=counts[: best + 1]), scores[best]
-    levels = _learn_levels(key, examples, plan, side)
+    levels = vote_levels(key, examples, plan, side)
     options = {"window": side, "levels": len(levels), **plan._asdict()}
     return WindowOperator(levels, planes, border, options, tried, best_scores)
 
@@ -166,11 +182,27 @@ def _check_options(
     _checks.probability("flip", flip)
 
 
-def _learn_levels(
-    key: jax.Array, examples: list[Example], plan: _Plan, window: int
+def vote_levels(
+    key: jax.Array,
+    examples: list[Example],
+    plan: VotePlan,
+    window: int,
+    count: Callable[..., Patterns] = count_patterns,
 ) -> tuple[Level, ...]:
-    """Learn one level after the other on the same examples."""
-    channels, seen, levels = examples[0][0].shape[-1], examples, []
+    """Learn one level after the other on the same examples.
+
+    Args:
+        key: PRNG key.
+        examples: (planes of bits, target, mask) of each image.
+        plan: sizes, border and properties.
+        window: odd side of the window of the first level.
+        count: counts the patterns of examples, `(examples, window, border=...)`.
+
+    Returns:
+        The levels, with the properties of the plan.
+    """
+    open_pixels = counted_pixels(examples, plan.properties)
+    channels, seen, levels = examples[0][0].shape[-1], open_pixels, []
     for depth, clauses in enumerate(plan.clauses):
         level_key = jax.random.fold_in(key, depth)
         if depth == 0:
@@ -182,30 +214,52 @@ def _learn_levels(
             )
 
         def learn(
-            part: list[Example], key: Any = level_key, eye: Any = eye, count: int = clauses
+            part: list[Example], key: Any = level_key, eye: Any = eye, clauses: int = clauses
         ) -> Level:
-            patterns = _patterns(key, part, eye, plan)
-            found = train_votes(
-                key, patterns, clauses=count, steps=plan.steps, flip=plan.flip, most=plan.most
-            )
-            # Cuts are chosen as log odds; votes are whole multiples of a unit.
-            cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
-            return Level(eye, found.literals, found.votes, np.array(cuts, np.int32))
+            return _one_level(key, _patterns(key, part, eye, plan, count), eye, plan, clauses)
 
         levels.append(learn(seen))
         if depth + 1 < len(plan.clauses):
             seen = next_examples(
                 learn, seen, levels[-1], channels, border=plan.border, folds=plan.folds
             )
-    levels[-1] = levels[-1]._replace(cuts=levels[-1].cuts[:1])
-    return tuple(levels)
+    levels[-1] = tidied(levels[-1]._replace(cuts=levels[-1].cuts[:1]))
+    return with_input(tuple(levels), plan.properties)
 
 
-def _patterns(key: jax.Array, examples: list[Example], window: np.ndarray, plan: _Plan) -> Patterns:
+def _one_level(
+    key: jax.Array, patterns: Patterns, eye: np.ndarray, plan: VotePlan, clauses: int
+) -> Level:
+    """Train the maps of one level; with symmetry, add their turned copies."""
+    symmetric, increasing = plan.properties.symmetric, plan.properties.increasing
+    if symmetric:
+        patterns, clauses = turned_patterns(patterns, eye), max(1, clauses // _COPIES)
+    found = train_votes(
+        key,
+        patterns,
+        clauses=clauses,
+        steps=plan.steps,
+        flip=plan.flip,
+        most=plan.most,
+        increasing=increasing,
+    )
+    # Cuts are chosen as log odds; votes are whole multiples of a unit.
+    cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
+    level = tidied(Level(eye, found.literals, found.votes, np.array(cuts, np.int32)))
+    return closed_level(level, union=False) if symmetric else level
+
+
+def _patterns(
+    key: jax.Array,
+    examples: list[Example],
+    window: np.ndarray,
+    plan: VotePlan,
+    count: Callable[..., Patterns],
+) -> Patterns:
     """Count the patterns of a window, or draw some where hardly two pixels see the same."""
     counted = sum(int(mask.sum()) for _, _, mask in examples)
     if len(window) <= _COUNTED or counted <= plan.pixels:
-        return count_patterns(examples, window, border=plan.border)
+        return count(examples, window, border=plan.border)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     each = -(-plan.pixels // len(examples))
     return sample_patterns(examples, window, pixels=each, rng=rng, border=plan.border)

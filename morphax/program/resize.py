@@ -1,0 +1,57 @@
+"""Programs for images of another size: windows and sets of planes do not depend on it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from morphax import _checks
+from morphax.program.ops import Op, Program
+
+_ANY_SIZE = ("input", "spatial", "combine", "complement", "select", "constant")
+
+
+def resized(program: Program, size: Sequence[int]) -> Program:
+    """Return the same program for images of another size.
+
+    Args:
+        program: a program whose planes all have the size of the image, such as a chain of erosions
+            or a union of hit-or-misses.
+        size: (height, width), at least 1.
+
+    Returns:
+        The program.
+
+    Raises:
+        ValueError: a plane has another size than the image, a constant plane is not plain, or an
+            op depends on the place of a pixel.
+
+    Example:
+        >>> flip = Program((Op("input", (), (1, 4, 4)), Op("complement", (0,), (1, 4, 4))),
+        ...                (4, 4, 1), (4, 4, 1))
+        >>> resized(flip, (2, 9)).output_shape
+        (2, 9, 1)
+    """
+    height, width = size
+    _checks.require(height >= 1 and width >= 1, "size", "a height and a width", tuple(size))
+    own = program.ops[0].shape[1:]
+    ops = []
+    for number, op in enumerate(program.ops):
+        got = f"op {number}, {op.kind} {op.shape}"
+        fits = op.kind in _ANY_SIZE and op.shape[1:] == own
+        expected = "operators on images that keep their size (no moves of pixels, pools or sums)"
+        _checks.require(fits and len(program.input_shape) >= 3, "program", expected, got)
+        shape = (op.shape[0], height, width)
+        ops.append(replace(op, shape=shape, arrays=_arrays(op, shape)))
+    shapes = ((height, width, *s[2:]) for s in (program.input_shape, program.output_shape))
+    return Program(tuple(ops), *shapes)
+
+
+def _arrays(op: Op, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """Return the arrays of an op; those of a constant get the size of the image."""
+    if op.kind != "constant":
+        return op.arrays
+    bits = op.arrays["bits"]
+    plain = bool((bits == bits[:, :1, :1]).all())
+    _checks.require(plain, "program", "constant planes of one value", "a picture")
+    return {"bits": np.broadcast_to(bits[:, :1, :1], shape).copy()}

@@ -1,0 +1,295 @@
+"""Steps of `learn`, from simple to large: chains, unions of hit-or-misses, votes, two levels.
+
+Each step learns one size of one family from the training part of the pairs. Where an option is
+open, it tries neighbours of what the step before has chosen, and the held-out part decides.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from morphax.data.image_lists import Example, score_answers
+from morphax.data.window_patterns import Patterns, count_patterns, sample_patterns
+from morphax.neurons import models
+from morphax.recipes.descent.chains import learn_chain
+from morphax.recipes.menu._networks import LevelsNetwork, chain_has
+from morphax.recipes.windows._choice import choose
+from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
+from morphax.recipes.windows._levels import Level, run_levels
+from morphax.recipes.windows.properties import Properties
+from morphax.recipes.windows.unions import UnionPlan, union_levels
+from morphax.recipes.windows.votes import VotePlan, vote_levels
+from morphax.training.options import RunOptions
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_WINDOWS = {"union": (3, 5, 7, 9, 11), "votes": (5, 7, 9)}
+_GRAY_WINDOWS = {"union": (1, 3), "votes": (5, 7, 9)}
+_TRIAL = VotePlan((16,), steps=1000)  # votes that choose a window
+_GRAY_PIXELS = 60_000  # drawn for unions on the planes of gray images
+_KEPT = 3  # windows whose patterns are remembered
+_PLANES = (GrayPlanes(), GrayPlanes(contrasts=(-64, 0, 64, 128)))
+
+
+class Setting(NamedTuple):
+    """Hold what all steps share.
+
+    Attributes:
+        key: PRNG key.
+        part: images to learn from: input, target, mask.
+        held: images that decide.
+        window: side of the first window, or None.
+        planes: how planes are made of gray images; None: chosen.
+        border: beyond the frame.
+        properties: what must hold.
+        gray: whether the inputs are gray.
+        cache: planes and counted patterns of the last windows.
+    """
+
+    key: jax.Array
+    part: list[Example]
+    held: list[Example]
+    window: int | None
+    planes: GrayPlanes | None
+    border: str
+    properties: Properties
+    gray: bool
+    cache: dict[Any, Any]
+
+
+class Network(NamedTuple):
+    """Hold what a step has learned, or None as params where nothing came of it."""
+
+    name: str
+    apply: Callable[[Any, jax.Array], jax.Array]
+    params: Any
+    planes: GrayPlanes | None
+    border: str
+    options: dict[str, Any]
+
+
+class Step(NamedTuple):
+    """Hold one step.
+
+    Attributes:
+        family: "chain", "union", "two unions", "votes" or "two levels of votes".
+        sizes: layers; or hit-or-misses of each level.
+        share: largest share of the whole time.
+    """
+
+    family: str
+    sizes: tuple[int, ...]
+    share: float
+
+    @property
+    def name(self) -> str:
+        """Return the family and the sizes in words."""
+        if self.family == "chain":
+            return f"chains of {self.sizes[0]} layers" if self.sizes[0] > 1 else "one layer"
+        return operator_name(self.family, self.sizes)
+
+
+def steps_for(*, gray: bool) -> list[Step]:
+    """Return the steps in their order; there are no chains of gray images."""
+    chains = [] if gray else [Step("chain", (n,), s) for n, s in ((1, 0.03), (2, 0.06), (4, 0.08))]
+    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in _SIZES[: 5 if gray else 7]]
+    votes = [Step("votes", (n,), 0.2) for n in ((16, 64, 128) if gray else (16, 64, 256))]
+    both = [] if gray else [Step("two unions", (64, 48), 0.15)]
+    pairs = ((64, 64), (64, 128)) if gray else ((64, 64), (256, 256))
+    return [*chains, *unions, *votes, *both, *(Step("two levels of votes", p, 0.4) for p in pairs)]
+
+
+def operator_name(family: str, sizes: tuple[int, ...]) -> str:
+    """Return the name of a window operator, such as "union of 8 hit-or-misses"."""
+    kind = "votes of" if "votes" in family else "union of"
+    maps = " and ".join(map(str, sizes))
+    levels = " in two levels" if len(sizes) > 1 else ""
+    plural = "s" if sizes != (1,) else "e"
+    return f"{kind} {maps} hit-or-misse{plural}{levels}".replace("misse" + "e", "miss")
+
+
+def take_step(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
+    """Learn one size of one family.
+
+    Args:
+        step: what is learned.
+        setting: what all steps share.
+        before: options of the last step of each family.
+        seconds: limit of time.
+
+    Returns:
+        `Network`, whose options the next step of the family starts from.
+    """
+    if step.family == "chain":
+        return _chain(step, setting, seconds)
+    if "union" in step.family:
+        return _union(step, setting, before.get("union", {}), seconds)
+    return _votes(step, setting, before.get("votes", {}))
+
+
+def _chain(step: Step, setting: Setting, seconds: float) -> Network:
+    """Learn a chain by descent on bits; it must have the properties by its elements."""
+    sides = [min(image.shape[:2]) for image, _, _ in setting.part + setting.held]
+    side = min(setting.window or 7, min(sides) - 1 + min(sides) % 2)
+    train, valid = (
+        [list(part) for part in zip(*e, strict=True)] for e in (setting.part, setting.held)
+    )
+    learned = learn_chain(
+        setting.key,
+        train,
+        valid=valid,
+        kernel_size=side,
+        depth=step.sizes[0],
+        patience=0 if step.sizes[0] < 4 else 1,
+        run=RunOptions(time_limit=max(seconds, 0.1)),
+    )
+    options = {"kernel_size": side, "depth": step.sizes[0], "stopped": learned.stopped}
+    channels = setting.part[0][0].shape[-1]
+    has_all = chain_has(learned.binary, channels, setting.properties)
+    params = jax.tree.map(np.asarray, learned.params) if has_all else None
+    return Network("", models.bimonn, params, None, "ignore", options)
+
+
+def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
+    """Search for a union, with the options of the smaller one and neighbours of these."""
+    planes = setting.planes or before.get("planes") or _PLANES[0]
+    part, held = _in_planes(setting, planes)
+    plan = UnionPlan(
+        step.sizes, setting.border, seed=_seed(setting.key), properties=setting.properties
+    )
+    start, options = _union_options(step, setting, before)
+    tries, end = 1 + sum(map(len, options.values())), time.perf_counter() + seconds
+    learned: dict[str, tuple[Level, ...]] = {}
+
+    def error(chosen: dict[str, Any]) -> float:
+        left = end - time.perf_counter()
+        if learned and left <= 0:
+            return np.inf
+        limit = max(left / 2, seconds / tries)
+        levels = union_levels(part, plan, seconds=limit, count=_counted(setting), **chosen)
+        learned[str(chosen)] = levels
+        return error_of(levels, held, setting.border)
+
+    best, tried = choose(error, start, options)
+    return _network(step, learned[str(best)], part, setting, planes, {**best, "tried": tried})
+
+
+def _union_options(
+    step: Step, setting: Setting, before: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options to start from, and those to try."""
+    sides = _narrow(setting, "union")
+    start = {"window": sides[0], "least_gain": 3, "guess": 0.0}
+    start.update({k: before[k] for k in start if k in before})
+    if len(step.sizes) > 1:
+        return start, {}
+    at, gain = sides.index(start["window"]), start["least_gain"]
+    windows = sides if not before else sides[max(0, at - 1) : at + 2]
+    options: dict[str, Any] = {"window": windows, "least_gain": (max(1, gain // 3), 3 * gain)}
+    if step.sizes[0] >= 16:
+        options["guess"] = (0.1,) if start["guess"] == 0 else (0.0, 0.3)
+    return start, options
+
+
+def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
+    """Train votes; the first time, a few clauses choose the window and the planes."""
+    best = {k: before[k] for k in ("window", "planes") if k in before}
+    tried: list[dict[str, Any]] = []
+    if not best:
+        sides = _narrow(setting, "votes")
+        kinds = (setting.planes,) if setting.planes else _PLANES if setting.gray else _PLANES[:1]
+        start = {"window": sides[0], "planes": kinds[0]}
+
+        def error(chosen: dict[str, Any]) -> float:
+            trial = _TRIAL._replace(border=setting.border, properties=setting.properties)
+            return error_of(*_learned_votes(setting, trial, chosen), setting.border)
+
+        best, tried = choose(error, start, {"window": sides, "planes": kinds})
+    plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+    levels, _ = _learned_votes(setting, plan, best)
+    part, _ = _in_planes(setting, best["planes"])
+    return _network(step, levels, part, setting, best["planes"], {**best, "tried": tried})
+
+
+def _learned_votes(
+    setting: Setting, plan: VotePlan, chosen: dict[str, Any]
+) -> tuple[tuple[Level, ...], list[Example]]:
+    """Return levels learned from the training part, and the held-out part in planes."""
+    part, held = _in_planes(setting, chosen["planes"])
+    levels = vote_levels(setting.key, part, plan, chosen["window"], _counted(setting))
+    return levels, held
+
+
+def _network(
+    step: Step,
+    levels: tuple[Level, ...],
+    part: list[Example],
+    setting: Setting,
+    planes: GrayPlanes,
+    options: dict[str, Any],
+) -> Network:
+    """Return levels as a network; without params where a level has no map."""
+    channels = part[0][0].shape[-1]
+    sizes = tuple(len(level.literals) for level in levels[: len(step.sizes)])
+    kinds = planes if setting.gray else None
+    options = {**options, "maps": list(sizes), "planes": planes}
+    network = LevelsNetwork(levels, channels, setting.border)
+    params = network.params() if all(len(level.literals) for level in levels) else None
+    return Network(
+        operator_name(step.family, sizes), network, params, kinds, setting.border, options
+    )
+
+
+def _in_planes(setting: Setting, planes: GrayPlanes) -> tuple[list[Example], list[Example]]:
+    """Return the examples to learn from and the held-out ones, with planes of bits as inputs."""
+    if not setting.gray:
+        return setting.part, setting.held
+    if planes not in setting.cache:
+        sides = (setting.part, setting.held)
+        setting.cache[planes] = tuple(
+            [(gray_planes(x, planes), target, mask) for x, target, mask in side] for side in sides
+        )
+    return setting.cache[planes]
+
+
+def _counted(setting: Setting) -> Callable[..., Patterns]:
+    """Return a function that counts patterns and remembers the last ones; of gray images, some."""
+    kept = setting.cache.setdefault("patterns", {})
+
+    def count(examples: list[Example], window: np.ndarray, *, border: str) -> Patterns:
+        name = (id(examples), window.tobytes())
+        if name not in kept:
+            if setting.gray:
+                rng, each = np.random.default_rng(0), -(-_GRAY_PIXELS // len(examples))
+                patterns = sample_patterns(examples, window, pixels=each, rng=rng, border=border)
+            else:
+                patterns = count_patterns(examples, window, border=border)
+            while len(kept) >= _KEPT:
+                del kept[next(iter(kept))]
+            kept[name] = examples, patterns  # the examples stay, and with them their id
+        return kept[name][1]
+
+    return count
+
+
+def error_of(levels: tuple[Level, ...], examples: list[Example], border: str) -> float:
+    """Return the share of wrong pixels of levels on planes; 1 where a level has no map."""
+    if not all(len(level.literals) for level in levels):
+        return 1.0
+    answers = [run_levels(levels, planes, border=border) for planes, _, _ in examples]
+    return score_answers(answers, examples).error
+
+
+def _narrow(setting: Setting, family: str) -> tuple[int, ...]:
+    """Return the sides of windows to try: the given one, or those that fit into the images."""
+    if setting.window is not None:
+        return (setting.window,)
+    least = min(min(image.shape[:2]) for image, _, _ in setting.part + setting.held)
+    windows = (_GRAY_WINDOWS if setting.gray else _WINDOWS)[family]
+    return tuple(side for side in windows if side <= least) or (1,)
+
+
+def _seed(key: jax.Array) -> int:
+    return int(np.asarray(jax.random.key_data(key)).ravel()[-1])

@@ -1,0 +1,125 @@
+"""What is possible, said before training: the pairs in a line, and what needs no learning."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from morphax.data.bounds import WindowBounds, window_bounds
+from morphax.data.image_lists import Example, score_answers
+
+_PIXELS = 2_000_000
+"""About as many pixels are looked at."""
+_SIDES = (3, 5)
+
+
+class Possible(NamedTuple):
+    """Hold what the pairs are and what can be reached on them.
+
+    Attributes:
+        pairs: the pairs in a sentence.
+        trivial: errors on the held-out pairs of answers that need no learning: "copy" of the input
+            (of gray inputs the best "threshold"), an "empty" and a "full" image, and the "3x3
+            table", the majority of each window.
+        bounds: `morphax.data.window_bounds` of windows of 3x3 and 5x5 pixels, by side; none for
+            gray inputs.
+    """
+
+    pairs: str
+    trivial: dict[str, float]
+    bounds: dict[int, WindowBounds]
+
+    def lines(self) -> list[str]:
+        """Return all of it in sentences."""
+        trivial = ", ".join(f"{name} {100 * e:.3g} %" for name, e in self.trivial.items())
+        lines = [self.pairs, f"Without learning: {trivial} (errors on the held-out pairs)."]
+        for side, bounds in self.bounds.items():
+            unseen = ""
+            if bounds.unseen is not None and bounds.held_out is not None:
+                unseen = (
+                    f"; a table learned from the other pairs has {100 * bounds.held_out:.3g} % of "
+                    f"the held-out pixels wrong, and {100 * bounds.unseen:.3g} % of their patterns "
+                    "are new"
+                )
+            lines.append(
+                f"Any operator of a {side}x{side} window has at least {100 * bounds.table:.3g} % "
+                f"wrong on these pairs, an increasing one {100 * bounds.increasing:.3g} % "
+                f"({100 * bounds.contradictory:.3g} % of the pixels show a window that comes with "
+                f"both targets){unseen}."
+            )
+        return lines
+
+
+def look_at(part: list[Example], held: list[Example], *, masked: bool, border: str) -> Possible:
+    """Look at pairs before anything is learned.
+
+    Args:
+        part: images to learn from: input, target, mask.
+        held: held-out images.
+        masked: whether masks were given.
+        border: of windows.
+
+    Returns:
+        `Possible`, in a few seconds: of many large images the first are looked at.
+    """
+    gray = any(image.dtype != bool for image, _, _ in part + held)
+    trivial = _trivial(part, held, gray=gray)
+    bounds: dict[int, WindowBounds] = {}
+    least = min(min(image.shape[:2]) for image, _, _ in part + held)
+    if not gray and part[0][0].shape[-1] == 1:
+        # The last of the images that are looked at is held out by `window_bounds`.
+        some = [*_first(part, 3 * _PIXELS // 4), *_first(held, _PIXELS // 4)]
+        inputs, targets, masks = (list(side) for side in zip(*some, strict=True))
+        for side in _SIDES:
+            if side <= least and any((y & m).any() for _, y, m in some):
+                bounds[side] = window_bounds(
+                    (inputs, targets), window=side, masks=masks, border=border
+                )
+    if 3 in bounds and bounds[3].held_out is not None:
+        trivial["3x3 table"] = bounds[3].held_out
+    return Possible(_sentence(part, held, gray=gray, masked=masked), trivial, bounds)
+
+
+def _first(examples: list[Example], pixels: int) -> list[Example]:
+    """Return the first examples, of about so many pixels."""
+    total = np.cumsum([target.size for _, target, _ in examples])
+    return examples[: int(np.searchsorted(total, pixels)) + 1]
+
+
+def _trivial(part: list[Example], held: list[Example], *, gray: bool) -> dict[str, float]:
+    """Return the errors of a copy or a threshold, and of constant answers."""
+
+    def error(examples: list[Example], answer: Any) -> float:
+        return score_answers([answer(x) for x, _, _ in examples], examples).error
+
+    errors = {
+        "empty": error(held, lambda x: np.zeros(x.shape[:2], bool)),
+        "full": error(held, lambda x: np.ones(x.shape[:2], bool)),
+    }
+    if part[0][0].shape[-1] > 1:
+        return errors
+    if not gray:
+        return {"copy": error(held, lambda x: x[..., 0]), **errors}
+    some = _first(part, _PIXELS)
+    levels = np.unique(np.concatenate([np.quantile(x, np.linspace(0, 1, 33)) for x, _, _ in some]))
+    levels = levels[:: max(1, len(levels) // 64)]
+    best = min(levels, key=lambda level: error(some, lambda x: x[..., 0] >= level))
+    return {"threshold": error(held, lambda x: x[..., 0] >= best), **errors}
+
+
+def _sentence(part: list[Example], held: list[Example], *, gray: bool, masked: bool) -> str:
+    """Say in a sentence what the pairs are."""
+    both = part + ([] if held is part else held)
+    sizes = sorted({target.shape for _, target, _ in both})
+    size = f"{sizes[0][0]} x {sizes[0][1]}"
+    if len(sizes) > 1:
+        size = f"{len(sizes)} sizes from {size} to {sizes[-1][0]} x {sizes[-1][1]}"
+    counted = sum(int(mask.sum()) for _, _, mask in both)
+    positive = sum(int((target & mask).sum()) for _, target, mask in both)
+    said = [f"targets set on {100 * positive / counted:.3g} % of the pixels"]
+    if not gray and part[0][0].shape[-1] == 1:
+        inside = all(not (y & m & ~x[..., 0]).any() for x, y, m in both)
+        covers = all(not (x[..., 0] & m & ~y).any() for x, y, m in both)
+        said += ["always inside the input"] * inside + ["always covering the input"] * covers
+    kind = "gray" if gray else "binary"
+    masks = "masks" if masked else "no masks"
+    return f"{len(both)} pairs, {size}, {kind}; {', '.join(said)}; {masks}. Held out: {len(held)}."
