@@ -78,6 +78,8 @@ class LearnedChain(NamedTuple):
         stopped: Reason why the search ended: "nothing is wrong", "only flips are left", "nothing
             improves", "time limit" or "interrupted".
         remarks: Sentences that a user should read.
+        improvements: Binary networks that were the best one for a time, in the order in which they
+            were found: simple ones first, and `binary` last.
     """
 
     params: Any
@@ -95,3 +97,4 @@ class LearnedChain(NamedTuple):
     only_flips: bool
     stopped: str
     remarks: list[str]
+    improvements: tuple[Any, ...] = ()

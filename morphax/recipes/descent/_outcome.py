@@ -25,6 +25,7 @@ class Records:
     def __init__(self, run: RunOptions) -> None:
         """Begin without records."""
         self.history: list[Record] = []
+        self.improved: list[Net] = []  # each the best network for a time
         self.run, self.begin = run, time.perf_counter()
 
     def __call__(
@@ -42,6 +43,8 @@ class Records:
             "seconds": seconds,
         }
         self.history.append(entry)
+        if better:
+            self.improved.append(net)
         if self.run.log is not None:
             append_jsonl(self.run.log, entry)
         if self.run.progress:

@@ -35,7 +35,7 @@ from morphax.recipes.descent._residuals import only_flips
 from morphax.recipes.descent._single import single_operator
 from morphax.recipes.descent._stages import STAGES, Search, descents, perturbed
 from morphax.recipes.results import LearnedChain
-from morphax.training.options import Record, RunOptions
+from morphax.training.options import RunOptions
 
 LOSSES = {"wrong": wrong, "f1": one_minus_f1, "iou": one_minus_iou}
 """What can be minimised: the share of wrong pixels, 1 - F1 or 1 - IoU of all pixels together."""
@@ -130,7 +130,7 @@ def learn_chain(
     if single is not None:
         best = _Best(single, 0.0, float(losses(held_out, [single])[0]))
         record("single operator, read off", single, 0.0, best.valid_loss, True)
-        return _handed_out(best, "nothing is wrong", record.history, pairs, others, every, held_out)
+        return _handed_out(best, "nothing is wrong", record, pairs, others, every, held_out)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     one = Problem(packed, objective, (0,))
     # A copy of the input is the first network to beat.
@@ -142,7 +142,7 @@ def learn_chain(
     limit = np.inf if run.time_limit is None else run.time_limit
     search = Search(one, rng, depth, record.begin + limit, [])
     best, stopped = _run(search, best, every, held_out, patience, record, stages)
-    return _handed_out(best, stopped, record.history, pairs, others, every, held_out)
+    return _handed_out(best, stopped, record, pairs, others, every, held_out)
 
 
 def _run(
@@ -231,7 +231,7 @@ def _objective(loss: str | tuple[float, float]) -> Loss:
 def _handed_out(
     best: _Best,
     stopped: str,
-    history: list[Record],
+    record: Records,
     pairs: _given.Given,
     others: _given.Given,
     every: Problem,
@@ -250,11 +250,11 @@ def _handed_out(
         params,
         binary,
         certificate,
-        history,
+        record.history,
         verdict,
         warning_of(verdict, cut_short=cut_short),
         "descent",
-        len(history),
+        len(record.history),
         best.loss,
         best.valid_loss,
         _outcome.simple_losses(held_out),
@@ -262,5 +262,6 @@ def _handed_out(
         best.loss == 0 or only_flips(every, net),
         stopped,
         [],
+        tuple(layers_of(_forms.tidied(each, inputs), inputs) for each in record.improved),
     )
     return learned._replace(remarks=_outcome.remarks_of(learned))

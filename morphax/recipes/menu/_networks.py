@@ -8,6 +8,7 @@ import numpy as np
 
 from morphax.explain import Expression, explain
 from morphax.neurons import models
+from morphax.neurons.nodes import BinaryBiSE, BiSE
 from morphax.program import Program, build, simplify
 from morphax.recipes.windows._levels import Level
 from morphax.recipes.windows.networks import window_network
@@ -36,10 +37,24 @@ class LevelsNetwork:
         net = window_network(self.levels, planes=self.planes, border=self.border)
         return jax.tree.map(np.asarray, net.params)
 
+    def binary(self) -> Any:
+        """Return the bits of `params`, as `morphax.binarize` finds them, without its search."""
+        is_bank = lambda node: isinstance(node, BiSE)  # noqa: E731
+        return jax.tree.map(_bits, self.params(), is_leaf=is_bank)
+
     def __call__(self, params: Any, x: jax.Array) -> jax.Array:
         """Return the answer, `(N, H, W, 1)`, for x `(N, H, W, planes)`."""
         net = window_network(self.levels, planes=self.planes, border=self.border)
         return net.apply(params, x)
+
+
+def _bits(bank: BiSE) -> BinaryBiSE:
+    """Return the bits of a bank whose weights are 0 and 1."""
+    selem = np.asarray(bank.weight) > 0.5
+    size = selem.sum(tuple(range(selem.ndim))[: 2 if bank.spec.role == "spatial" else 1])
+    # An erosion asks for all of its pixels, a dilation for one.
+    erosion = np.asarray(bank.bias) > np.maximum(size, 2) / 2
+    return BinaryBiSE(selem, erosion, np.asarray(bank.scale) < 0, bank.spec)
 
 
 def chain_has(binary: Any, channels: int, properties: Properties) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from morphax.binarization import realize
 from morphax.data.image_lists import Example, score_answers
 from morphax.data.window_patterns import Patterns, count_patterns, sample_patterns
 from morphax.neurons import models
@@ -65,6 +66,7 @@ class Network(NamedTuple):
     name: str
     apply: Callable[[Any, jax.Array], jax.Array]
     params: Any
+    binary: Any
     planes: GrayPlanes | None
     border: str
     options: dict[str, Any]
@@ -74,8 +76,8 @@ class Step(NamedTuple):
     """Hold one step.
 
     Attributes:
-        family: "chain", "union", "two unions", "votes" or "two levels of votes".
-        sizes: layers; or hit-or-misses of each level.
+        family: "chains", "union", "two unions", "votes" or "two levels of votes".
+        sizes: largest number of layers; or hit-or-misses of each level.
         share: largest share of the whole time.
     """
 
@@ -86,14 +88,14 @@ class Step(NamedTuple):
     @property
     def name(self) -> str:
         """Return the family and the sizes in words."""
-        if self.family == "chain":
-            return f"chains of {self.sizes[0]} layers" if self.sizes[0] > 1 else "one layer"
+        if self.family == "chains":
+            return f"chains of up to {self.sizes[0]} layers"
         return operator_name(self.family, self.sizes)
 
 
 def steps_for(*, gray: bool) -> list[Step]:
     """Return the steps in their order; there are no chains of gray images."""
-    chains = [] if gray else [Step("chain", (n,), s) for n, s in ((1, 0.03), (2, 0.06), (4, 0.08))]
+    chains = [] if gray else [Step("chains", (4,), 0.1)]
     unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in _SIZES[: 5 if gray else 7]]
     votes = [Step("votes", (n,), 0.2) for n in ((16, 64, 128) if gray else (16, 64, 256))]
     both = [] if gray else [Step("two unions", (64, 48), 0.15)]
@@ -110,7 +112,9 @@ def operator_name(family: str, sizes: tuple[int, ...]) -> str:
     return f"{kind} {maps} hit-or-misse{plural}{levels}".replace("misse" + "e", "miss")
 
 
-def take_step(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
+def take_step(
+    step: Step, setting: Setting, before: dict[str, Any], seconds: float
+) -> list[Network]:
     """Learn one size of one family.
 
     Args:
@@ -120,17 +124,17 @@ def take_step(step: Step, setting: Setting, before: dict[str, Any], seconds: flo
         seconds: limit of time.
 
     Returns:
-        `Network`, whose options the next step of the family starts from.
+        Networks; the next step of the family starts from the options of the last one.
     """
-    if step.family == "chain":
-        return _chain(step, setting, seconds)
+    if step.family == "chains":
+        return _chains(step, setting, seconds)
     if "union" in step.family:
-        return _union(step, setting, before.get("union", {}), seconds)
-    return _votes(step, setting, before.get("votes", {}))
+        return [_union(step, setting, before.get("union", {}), seconds)]
+    return [_votes(step, setting, before.get("votes", {}))]
 
 
-def _chain(step: Step, setting: Setting, seconds: float) -> Network:
-    """Learn a chain by descent on bits; it must have the properties by its elements."""
+def _chains(step: Step, setting: Setting, seconds: float) -> list[Network]:
+    """Learn chains by descent on bits; they must show the properties in their elements."""
     sides = [min(image.shape[:2]) for image, _, _ in setting.part + setting.held]
     side = min(setting.window or 7, min(sides) - 1 + min(sides) % 2)
     train, valid = (
@@ -142,14 +146,20 @@ def _chain(step: Step, setting: Setting, seconds: float) -> Network:
         valid=valid,
         kernel_size=side,
         depth=step.sizes[0],
-        patience=0 if step.sizes[0] < 4 else 1,
+        patience=1,
         run=RunOptions(time_limit=max(seconds, 0.1)),
     )
     options = {"kernel_size": side, "depth": step.sizes[0], "stopped": learned.stopped}
     channels = setting.part[0][0].shape[-1]
-    has_all = chain_has(learned.binary, channels, setting.properties)
-    params = jax.tree.map(np.asarray, learned.params) if has_all else None
-    return Network("", models.bimonn, params, None, "ignore", options)
+    return [
+        Network("", models.bimonn, _numpy(realize(binary)), binary, None, "ignore", options)
+        for binary in learned.improvements
+        if chain_has(binary, channels, setting.properties)
+    ]
+
+
+def _numpy(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, tree)
 
 
 def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
@@ -181,11 +191,11 @@ def _union_options(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options to start from, and those to try."""
     sides = _narrow(setting, "union")
-    start = {"window": sides[0], "least_gain": 3, "guess": 0.0}
+    start: dict[str, Any] = {"window": min(sides), "least_gain": 3, "guess": 0.0}
     start.update({k: before[k] for k in start if k in before})
     if len(step.sizes) > 1:
         return start, {}
-    at, gain = sides.index(start["window"]), start["least_gain"]
+    at, gain = list(sides).index(start["window"]), start["least_gain"]
     windows = sides if not before else sides[max(0, at - 1) : at + 2]
     options: dict[str, Any] = {"window": windows, "least_gain": (max(1, gain // 3), 3 * gain)}
     if step.sizes[0] >= 16:
@@ -200,7 +210,7 @@ def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
     if not best:
         sides = _narrow(setting, "votes")
         kinds = (setting.planes,) if setting.planes else _PLANES if setting.gray else _PLANES[:1]
-        start = {"window": sides[0], "planes": kinds[0]}
+        start = {"window": min(sides), "planes": kinds[0]}
 
         def error(chosen: dict[str, Any]) -> float:
             trial = _TRIAL._replace(border=setting.border, properties=setting.properties)
@@ -236,10 +246,11 @@ def _network(
     kinds = planes if setting.gray else None
     options = {**options, "maps": list(sizes), "planes": planes}
     network = LevelsNetwork(levels, channels, setting.border)
-    params = network.params() if all(len(level.literals) for level in levels) else None
-    return Network(
-        operator_name(step.family, sizes), network, params, kinds, setting.border, options
-    )
+    name = operator_name(step.family, sizes)
+    if not all(len(level.literals) for level in levels):
+        return Network(name, network, None, None, kinds, setting.border, options)
+    bits = network.params(), network.binary()
+    return Network(name, network, *bits, kinds, setting.border, options)
 
 
 def _in_planes(setting: Setting, planes: GrayPlanes) -> tuple[list[Example], list[Example]]:
@@ -288,7 +299,8 @@ def _narrow(setting: Setting, family: str) -> tuple[int, ...]:
         return (setting.window,)
     least = min(min(image.shape[:2]) for image, _, _ in setting.part + setting.held)
     windows = (_GRAY_WINDOWS if setting.gray else _WINDOWS)[family]
-    return tuple(side for side in windows if side <= least) or (1,)
+    fitting = tuple(side for side in windows if side <= least)
+    return fitting if fitting else (1,)
 
 
 def _seed(key: jax.Array) -> int:

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,8 +29,7 @@ from morphax.specialized import Specialized, specialize_program
 _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
-_REPEATS = 2  # images of one size that are run without compilation first
-_PLAIN = 1 << 27  # planes times pixels up to which they are
+_PLAIN = 1 << 28  # planes times pixels of one size that are run before it is compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,12 +159,11 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
             _USES[name] = [resized(program, size), None, 0, program]
         use = _USES[name]
         _USES.move_to_end(name)
-        use[2] += len(x)
+        use[2] += sum(op.shape[0] for op in use[0].ops) * x.size
         while len(_USES) > _COMPILED:
             _USES.popitem(last=False)
-        own, compiled, images, _ = use
-    planes = sum(op.shape[0] for op in own.ops)
-    if compiled is None and images <= _REPEATS and planes * x.size <= _PLAIN:
+        own, compiled, work, _ = use
+    if compiled is None and work <= _PLAIN:
         return run(own, x)
     if compiled is None:
         use[1] = compiled = specialize_program(own, layout="pixels")
@@ -234,6 +233,7 @@ def entry_of(
     name: str,
     network: tuple[Callable[..., Any], Any, GrayPlanes | None, str],
     examples: Sequence[Example],
+    binary: Any = None,
     **said: Any,
 ) -> MenuEntry:
     """Make an entry, and score it on examples.
@@ -242,6 +242,7 @@ def entry_of(
         name: what it is; "" takes the expression where it is short.
         network: apply, params, planes and border, as for `menu_entry`.
         examples: held-out images: input, target, mask.
+        binary: bits of the params, where they are known.
         **said: further attributes of the entry.
 
     Returns:
@@ -251,7 +252,7 @@ def entry_of(
     channels = examples[0][0].shape[-1]
     seen = gray_planes(examples[0][0][:1, :1], planes) if planes is not None else examples[0][0]
     shape = (1, SIDE, SIDE, seen.shape[-1])
-    binary = binarize(params)
+    binary = binarize(params) if binary is None else binary
     program = simplify(build(apply, binary, shape))
     same = program.output_shape == (SIDE, SIDE, 1)
     _checks.require(same, "apply", "an answer (N, H, W, 1)", (1, *program.output_shape))
@@ -259,13 +260,15 @@ def entry_of(
         text = expression_of(program).split("\n")[0]
         short = len(text) <= _SHORT and "set of" not in text
         name = text if short else f"network of {_neurons(program)} neurons"
+    # One compilation of all steps takes half the time of one for each.
+    certificate = jax.jit(partial(certify_network, apply, input_shape=shape))(params)
     none = Scores(1.0, 0.0, 0.0, 0.0, 0.0, 0)
     entry = MenuEntry(
         name,
         apply,
         jax.tree.map(np.asarray, params),
         jax.tree.map(np.asarray, binary),
-        jax.tree.map(np.asarray, certify_network(apply, params, shape)),
+        jax.tree.map(np.asarray, certificate),
         program,
         planes,
         channels,

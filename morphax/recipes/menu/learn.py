@@ -200,48 +200,51 @@ class _Search:
 
     def _take(self, step: Step) -> None:
         """Learn a step, or read it from the folder, and add it to what there is."""
-        record = self.shelf.get(step.name)
-        if record is None:
+        result = self.shelf.get(step.name)
+        if result is None:
             best = min((e.scores.error for e in self.entries), default=None)
             so_far = "" if best is None else f", best so far {percent(best)}"
             with status(f"{step.name}{so_far}", left=self.left, show=self.run.progress):
-                record = self._learned(step)
-            self.shelf.put(step.name, record)
-        entry, line, options = record
-        self.history.append(line)
+                result = self._learned(step)
+            self.shelf.put(step.name, result)
+        entries, lines, options = result
         if options:
             self.before["votes" if "votes" in step.family else "union"] = options
-        self.errors.setdefault(step.family, []).append(line["error"])
-        if entry is not None:
-            self.entries = list(front([*self.entries, entry]))
-        if self.run.log is not None:
-            append_jsonl(self.run.log, {**(self.run.tags or {}), **line})
-        if self.run.progress:
-            kept = "" if line["kept"] else " (not better than what there is)"
-            write(
-                f"{line['operator']}: error {percent(line['error'])}, {line['seconds']:.1f} s{kept}"
-            )
+        self.entries = list(front([*self.entries, *entries]))
+        for line in lines:
+            self.history.append(line)
+            self.errors.setdefault(step.family, []).append(line["error"])
+            if self.run.log is not None:
+                append_jsonl(self.run.log, {**(self.run.tags or {}), **line})
+            if self.run.progress:
+                kept = "" if line["kept"] else " (not better than what there is)"
+                said = f"error {percent(line['error'])}, {line['seconds']:.1f} s{kept}"
+                write(f"{line['operator']}: {said}")
 
-    def _learned(self, step: Step) -> tuple[MenuEntry | None, Record, dict[str, Any]]:
-        """Learn a step; return its entry if it is worth having, a record, and its options."""
+    def _learned(self, step: Step) -> tuple[list[MenuEntry], list[Record], dict[str, Any]]:
+        """Learn a step; return the entries worth having, a record of each, and its options."""
         start = time.perf_counter()
         share = max(step.share * self.limit, min(_FIRST, self.left()))
-        network = take_step(step, self.setting, self.before, min(share, self.left()))
-        entry = self._entry(step, network, start)
-        line: Record = {
-            "step": step.name,
-            "family": step.family,
-            "sizes": list(step.sizes),
-            "operator": entry.name if entry else step.name,
-            "error": entry.scores.error if entry else 1.0,
-            "operations": entry.operations if entry else 0.0,
-            "seconds": round(time.perf_counter() - start, 3),
-            "kept": entry is not None and entry in front([*self.entries, entry]),
-        }
-        options = network.options if step.family != "chain" else {}
-        return (entry if line["kept"] else None), line, options
+        networks = take_step(step, self.setting, self.before, min(share, self.left()))
+        entries = [self._entry(network, start) for network in networks]
+        kept = front([*self.entries, *(entry for entry in entries if entry is not None)])
+        lines: list[Record] = [
+            {
+                "step": step.name,
+                "family": step.family,
+                "sizes": list(step.sizes),
+                "operator": entry.name if entry else step.name,
+                "error": entry.scores.error if entry else 1.0,
+                "operations": entry.operations if entry else 0.0,
+                "seconds": round(time.perf_counter() - start, 3),
+                "kept": entry in kept,
+            }
+            for entry in entries
+        ]
+        options = networks[-1].options if networks and step.family != "chains" else {}
+        return [entry for entry in entries if entry in kept], lines, options
 
-    def _entry(self, step: Step, network: Network, start: float) -> MenuEntry | None:
+    def _entry(self, network: Network, start: float) -> MenuEntry | None:
         """Return the entry of a network, or None if it is constant or lacks a property."""
         if network.params is None:
             return None
@@ -249,6 +252,7 @@ class _Search:
             network.name,
             (network.apply, network.params, network.planes, network.border),
             self.setting.held,
+            network.binary,
             properties=tuple(self.setting.properties.names()),
             options=network.options,
         )

@@ -206,8 +206,9 @@ def with_input(levels: tuple[Level, ...], properties: Properties) -> tuple[Level
     """
     if not (properties.anti_extensive or properties.extensive):
         return levels
-    both = np.eye(2, 4, dtype=bool)  # the input is set; the answer so far is set
-    literals = both.any(0, keepdims=True) if properties.anti_extensive else both
+    literals = np.eye(2, 4, dtype=bool)  # the input is set; the answer so far is set
+    if properties.anti_extensive:
+        literals = literals[:1] | literals[1:]
     window = np.array([[0, 0, 0], [0, 0, 1]])
     votes = np.ones(len(literals), np.int32)
     return (*levels, Level(window, literals, votes, np.array([1], np.int32)))
