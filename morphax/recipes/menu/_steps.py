@@ -25,7 +25,7 @@ from morphax.recipes.windows.unions import UnionPlan, union_levels
 from morphax.recipes.windows.votes import VotePlan, vote_levels
 from morphax.training.options import RunOptions
 
-_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _WINDOWS = {"union": (3, 5, 7, 9, 11), "votes": (5, 7, 9)}
 _GRAY_WINDOWS = {"union": (1, 3), "votes": (5, 7, 9)}
 _TRIAL = VotePlan((16,), steps=1000)  # votes that choose a window
@@ -96,7 +96,7 @@ class Step(NamedTuple):
 def steps_for(*, gray: bool) -> list[Step]:
     """Return the steps in their order; there are no chains of gray images."""
     chains = [] if gray else [Step("chains", (4,), 0.1)]
-    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in _SIZES[: 5 if gray else 7]]
+    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in _SIZES[: 5 if gray else 8]]
     votes = [Step("votes", (n,), 0.2) for n in ((16, 64, 128) if gray else (16, 64, 256))]
     both = [] if gray else [Step("two unions", (64, 48), 0.15)]
     pairs = ((64, 64), (64, 128)) if gray else ((64, 64), (256, 256))
@@ -190,15 +190,15 @@ def _union_options(
     step: Step, setting: Setting, before: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options to start from, and those to try."""
-    sides = _narrow(setting, "union")
+    sides = list(_narrow(setting, "union"))
     start: dict[str, Any] = {"window": min(sides), "least_gain": 3, "guess": 0.0}
     start.update({k: before[k] for k in start if k in before})
     if len(step.sizes) > 1:
         return start, {}
-    at, gain = list(sides).index(start["window"]), start["least_gain"]
+    at, gain = sides.index(start["window"]), start["least_gain"]
     windows = sides if not before else sides[max(0, at - 1) : at + 2]
     options: dict[str, Any] = {"window": windows, "least_gain": (max(1, gain // 3), 3 * gain)}
-    if step.sizes[0] >= 16:
+    if max(step.sizes) >= 16:
         options["guess"] = (0.1,) if start["guess"] == 0 else (0.0, 0.3)
     return start, options
 
@@ -228,7 +228,7 @@ def _learned_votes(
 ) -> tuple[tuple[Level, ...], list[Example]]:
     """Return levels learned from the training part, and the held-out part in planes."""
     part, held = _in_planes(setting, chosen["planes"])
-    levels = vote_levels(setting.key, part, plan, chosen["window"], _counted(setting))
+    levels = vote_levels(setting.key, part, plan, chosen["window"], count=_counted(setting))
     return levels, held
 
 

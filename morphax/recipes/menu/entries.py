@@ -219,24 +219,19 @@ def menu_entry(
     """
     examples = read_pairs(held_out, masks=masks)
     network = (apply, params, planes, border)
-    return entry_of(
-        name,
-        network,
-        examples,
-        properties=tuple(properties),
-        options=dict(options or {}),
-        seconds=seconds,
-    )
+    said = {"properties": tuple(properties), "options": dict(options or {}), "seconds": seconds}
+    return certified(entry_of(name, network, examples, **said))
 
 
 def entry_of(
     name: str,
     network: tuple[Callable[..., Any], Any, GrayPlanes | None, str],
     examples: Sequence[Example],
+    *,
     binary: Any = None,
     **said: Any,
 ) -> MenuEntry:
-    """Make an entry, and score it on examples.
+    """Make an entry without a certificate, and score it on examples.
 
     Args:
         name: what it is; "" takes the expression where it is short.
@@ -260,15 +255,13 @@ def entry_of(
         text = expression_of(program).split("\n")[0]
         short = len(text) <= _SHORT and "set of" not in text
         name = text if short else f"network of {_neurons(program)} neurons"
-    # One compilation of all steps takes half the time of one for each.
-    certificate = jax.jit(partial(certify_network, apply, input_shape=shape))(params)
     none = Scores(1.0, 0.0, 0.0, 0.0, 0.0, 0)
     entry = MenuEntry(
         name,
         apply,
         jax.tree.map(np.asarray, params),
         jax.tree.map(np.asarray, binary),
-        jax.tree.map(np.asarray, certificate),
+        None,  # type: ignore[arg-type]
         program,
         planes,
         channels,
@@ -283,6 +276,14 @@ def entry_of(
         score_answers([answer], [one]) for answer, one in zip(answers, examples, strict=True)
     )
     return replace(entry, scores=score_answers(answers, examples), image_scores=each)
+
+
+def certified(entry: MenuEntry) -> MenuEntry:
+    """Return an entry with its certificate."""
+    shape = (1, *entry.program.input_shape)
+    # One compilation of all steps takes half the time of one for each.
+    certify = jax.jit(partial(certify_network, entry.apply, input_shape=shape))
+    return replace(entry, certificate=jax.tree.map(np.asarray, certify(entry.params)))
 
 
 def _neurons(program: Program) -> int:

@@ -17,7 +17,7 @@ from morphax.data.image_lists import Example, hold_out, read_pairs
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.menu._shelf import Shelf, fingerprint
 from morphax.recipes.menu._steps import Network, Setting, Step, steps_for, take_step
-from morphax.recipes.menu.entries import MenuEntry, entry_of
+from morphax.recipes.menu.entries import MenuEntry, certified, entry_of
 from morphax.recipes.menu.menu import Menu, front, percent
 from morphax.recipes.menu.possible import look_at
 from morphax.recipes.windows._gray_planes import GrayPlanes
@@ -112,6 +112,10 @@ def learn(
     if stopped == "interrupted" and not entries:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - search.start
+    # A copy of the input and constant answers cost nothing.
+    free = min(error for name, error in possible.trivial.items() if name != "3x3 table")
+    worth = [entry for entry in entries if entry.scores.error < free]
+    entries = worth if worth else entries
     return Menu(front(entries), possible, tuple(search.history), stopped, search.remarks(), seconds)
 
 
@@ -242,7 +246,7 @@ class _Search:
             for entry in entries
         ]
         options = networks[-1].options if networks and step.family != "chains" else {}
-        return [entry for entry in entries if entry in kept], lines, options
+        return [certified(entry) for entry in entries if entry in kept and entry], lines, options
 
     def _entry(self, network: Network, start: float) -> MenuEntry | None:
         """Return the entry of a network, or None if it is constant or lacks a property."""
@@ -252,7 +256,7 @@ class _Search:
             network.name,
             (network.apply, network.params, network.planes, network.border),
             self.setting.held,
-            network.binary,
+            binary=network.binary,
             properties=tuple(self.setting.properties.names()),
             options=network.options,
         )

@@ -187,6 +187,7 @@ def vote_levels(
     examples: list[Example],
     plan: VotePlan,
     window: int,
+    *,
     count: Callable[..., Patterns] = count_patterns,
 ) -> tuple[Level, ...]:
     """Learn one level after the other on the same examples.
