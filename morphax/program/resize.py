@@ -8,7 +8,7 @@ import numpy as np
 from morphax import _checks
 from morphax.program.ops import Op, Program
 
-_ANY_SIZE = ("input", "spatial", "combine", "complement", "select", "constant")
+_ANY_SIZE = ("input", "spatial", "combine", "complement", "select", "constant", "at_least")
 
 
 def resized(program: Program, size: Sequence[int]) -> Program:

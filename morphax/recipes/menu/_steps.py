@@ -79,11 +79,13 @@ class Step(NamedTuple):
         family: "chains", "union", "two unions", "votes" or "two levels of votes".
         sizes: largest number of layers; or hit-or-misses of each level.
         share: largest share of the whole time.
+        until: share of the whole time after which the step is left out.
     """
 
     family: str
     sizes: tuple[int, ...]
     share: float
+    until: float
 
     @property
     def name(self) -> str:
@@ -95,12 +97,14 @@ class Step(NamedTuple):
 
 def steps_for(*, gray: bool) -> list[Step]:
     """Return the steps in their order; there are no chains of gray images."""
-    chains = [] if gray else [Step("chains", (4,), 0.1)]
-    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in _SIZES[: 5 if gray else 8]]
-    votes = [Step("votes", (n,), 0.2) for n in ((16, 64, 128) if gray else (16, 64, 256))]
-    both = [] if gray else [Step("two unions", (64, 48), 0.15)]
+    chains = [] if gray else [Step("chains", (4,), 0.1, 0.1)]
+    sizes = _SIZES[:5] if gray else _SIZES
+    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4), 0.35) for n in sizes]
+    votes = [Step("votes", (n,), 0.2, 0.5) for n in ((16, 64, 128) if gray else (16, 64, 256))]
+    both = [] if gray else [Step("two unions", (64, 48), 0.1, 0.55)]
     pairs = ((64, 64), (64, 128)) if gray else ((64, 64), (256, 256))
-    return [*chains, *unions, *votes, *both, *(Step("two levels of votes", p, 0.4) for p in pairs)]
+    two = [Step("two levels of votes", sizes, 0.4, 0.75) for sizes in pairs]
+    return [*chains, *unions, *votes, *both, *two]
 
 
 def operator_name(family: str, sizes: tuple[int, ...]) -> str:
@@ -162,13 +166,41 @@ def _numpy(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree)
 
 
+def learn_again(entry_options: dict[str, Any], setting: Setting, seconds: float) -> Network:
+    """Learn what a step has chosen once more, from all pairs.
+
+    Args:
+        entry_options: options of an entry of a window operator.
+        setting: what all steps share.
+        seconds: limit of time of a union.
+
+    Returns:
+        `Network`.
+    """
+    chosen = dict(entry_options)
+    step = Step(chosen["family"], chosen["sizes"], 0.0, 0.0)
+    whole = setting._replace(part=setting.part + setting.held, held=[], cache={})
+    every, _ = _in_planes(whole, chosen["planes"])
+    if "union" in step.family:
+        plan = _union_plan(step, setting)
+        options = {name: chosen[name] for name in ("window", "least_gain", "guess")}
+        levels = union_levels(every, plan, seconds=seconds, count=_counted(whole), **options)
+    else:
+        plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+        levels = vote_levels(setting.key, every, plan, chosen["window"], count=_counted(whole))
+    return _network(step, levels, every, setting, chosen["planes"], entry_options)
+
+
+def _union_plan(step: Step, setting: Setting) -> UnionPlan:
+    seed = int(np.asarray(jax.random.key_data(setting.key)).ravel()[-1])
+    return UnionPlan(step.sizes, setting.border, seed=seed, properties=setting.properties)
+
+
 def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
     """Search for a union, with the options of the smaller one and neighbours of these."""
     planes = setting.planes or before.get("planes") or _PLANES[0]
     part, held = _in_planes(setting, planes)
-    plan = UnionPlan(
-        step.sizes, setting.border, seed=_seed(setting.key), properties=setting.properties
-    )
+    plan = _union_plan(step, setting)
     start, options = _union_options(step, setting, before)
     tries, end = 1 + sum(map(len, options.values())), time.perf_counter() + seconds
     learned: dict[str, tuple[Level, ...]] = {}
@@ -244,7 +276,7 @@ def _network(
     channels = part[0][0].shape[-1]
     sizes = tuple(len(level.literals) for level in levels[: len(step.sizes)])
     kinds = planes if setting.gray else None
-    options = {**options, "maps": list(sizes), "planes": planes}
+    options = {**options, "family": step.family, "sizes": step.sizes, "planes": planes}
     network = LevelsNetwork(levels, channels, setting.border)
     name = operator_name(step.family, sizes)
     if not all(len(level.literals) for level in levels):
@@ -301,7 +333,3 @@ def _narrow(setting: Setting, family: str) -> tuple[int, ...]:
     windows = (_GRAY_WINDOWS if setting.gray else _WINDOWS)[family]
     fitting = tuple(side for side in windows if side <= least)
     return fitting if fitting else (1,)
-
-
-def _seed(key: jax.Array) -> int:
-    return int(np.asarray(jax.random.key_data(key)).ravel()[-1])

@@ -12,7 +12,7 @@ from typing import Any, overload
 from morphax import _checks
 from morphax.recipes._judging import warning_of
 from morphax.recipes.menu.entries import MenuEntry
-from morphax.recipes.menu.possible import Possible
+from morphax.recipes.possible import Possible
 from morphax.recipes.results import Verdict
 from morphax.training.options import Record
 
@@ -192,10 +192,10 @@ def front(entries: Iterable[MenuEntry]) -> tuple[MenuEntry, ...]:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, with two digits that count.
+    """Return a share in percent, with three digits.
 
     Example:
         >>> percent(0.0), percent(0.00097), percent(0.0312)
-        ('0 %', '0.097 %', '3.1 %')
+        ('0 %', '0.097 %', '3.12 %')
     """
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.1f} %"
+    return f"{100 * share:.3g} %"

@@ -13,7 +13,7 @@ from morphax.data.window_patterns import square_window
 from morphax.morphology import elements
 from morphax.neurons.nodes import BinaryBiSE, Spec
 from morphax.recipes import learn, menu_entry
-from morphax.recipes.menu import learn as module
+from morphax.recipes.menu import _search as module
 from morphax.recipes.menu._networks import LevelsNetwork
 from morphax.recipes.menu._steps import Network
 from morphax.recipes.menu.menu import front
@@ -142,6 +142,25 @@ def test_entries_answer_as_their_levels_do(steps) -> None:
         expected = np.stack([run_levels(entry.apply.levels, x[..., None]) for x in images])
         assert (entry(images) == expected).all()
         assert bool(entry.certificate.exact)
+
+
+def test_two_levels_of_votes_are_an_entry() -> None:
+    images, targets = _dilated()
+    rng = np.random.default_rng(0)
+    literals = rng.random((6, 18)) < 0.1
+    literals |= np.eye(6, 18, dtype=bool)
+    first = Level(square_window(3), literals, rng.integers(-3, 4, 6), np.array([1, 2]))
+    literals = np.eye(5, 36, 9, dtype=bool)
+    second = Level(square_window(3, 0, 2), literals, np.array([1, 2, -1, 3, 1]), np.array([2]))
+    network = LevelsNetwork((first, second), 1, "constant")
+    entry = menu_entry("votes", network, network.params(), (images, targets))
+    expected = [run_levels(network.levels, x[..., None]) for x in images]
+    assert (entry(images) == np.stack(expected)).all()
+    assert bool(entry.certificate.exact)
+    again = pickle.loads(pickle.dumps(entry))
+    assert (again(images[:, :7]) == entry(images[:, :7])).all()
+    for one, other in zip(*map(jax.tree.leaves, (entry.binary, network.binary())), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_a_killed_search_goes_on(steps, tmp_path, monkeypatch) -> None:

@@ -62,7 +62,7 @@ def look_at(part: list[Example], held: list[Example], *, masked: bool, border: s
         `Possible`, in a few seconds: of many large images the first are looked at.
     """
     gray = any(image.dtype != bool for image, _, _ in part + held)
-    trivial = _trivial(part, held, gray=gray)
+    trivial = trivial_errors(part, held)
     bounds: dict[int, WindowBounds] = {}
     least = min(min(image.shape[:2]) for image, _, _ in part + held)
     if not gray and part[0][0].shape[-1] == 1:
@@ -85,8 +85,24 @@ def _first(examples: list[Example], pixels: int) -> list[Example]:
     return examples[: int(np.searchsorted(total, pixels)) + 1]
 
 
-def _trivial(part: list[Example], held: list[Example], *, gray: bool) -> dict[str, float]:
-    """Return the errors of a copy or a threshold, and of constant answers."""
+def trivial_errors(part: list[Example], held: list[Example]) -> dict[str, float]:
+    """Return the held-out errors of a copy or a threshold, and of constant answers.
+
+    Args:
+        part: images to choose a threshold on: input, target, mask.
+        held: held-out images.
+
+    Returns:
+        Shares of wrong pixels: "copy" of the input (of gray inputs the best "threshold"; neither
+        for several channels), "empty" and "full".
+
+    Example:
+        >>> half = np.array([[False, True]])
+        >>> one = [(half[..., None], half, half | True)]
+        >>> trivial_errors(one, one)
+        {'copy': 0.0, 'empty': 0.5, 'full': 0.5}
+    """
+    gray = any(image.dtype != bool for image, _, _ in part + held)
 
     def error(examples: list[Example], answer: Any) -> float:
         return score_answers([answer(x) for x, _, _ in examples], examples).error
