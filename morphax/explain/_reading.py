@@ -10,7 +10,7 @@ from morphax.program import Op, Program
 
 _WIRES = 4096  # largest program that is translated: its planes and connections
 # Kinds that are the same at every pixel, so that they have a meaning on an infinite plane.
-_UNIFORM_KINDS = {"input", "constant", "spatial", "combine", "complement", "select"}
+_UNIFORM_KINDS = {"input", "constant", "spatial", "combine", "complement", "select", "at_least"}
 # Border -> value beyond the frame for a dilation, and for an erosion.
 _BEYOND = {"ignore": (0, 1), "constant": (0, 0), "replicate": ("nearest", "nearest")}
 
@@ -27,13 +27,12 @@ def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
         large, ends in counts, or moves pixels in a way that has no name; on infinite planes also
         if it pools, because a pool depends on where the frame begins.
     """
-    wires = sum(op.shape[0] + len(op.arrays.get("indices", ())) for op in program.ops)
+    wires = sum(
+        op.shape[0] + sum(len(op.arrays.get(name, ())) for name in ("indices", "votes"))
+        for op in program.ops
+    )
     kinds = {op.kind for op in program.ops}
-    if (
-        wires > _WIRES
-        or kinds & {"group_sum", "at_least"}
-        or (plane and not kinds <= _UNIFORM_KINDS)
-    ):
+    if wires > _WIRES or "group_sum" in kinds or (plane and not kinds <= _UNIFORM_KINDS):
         return None
     terms = Terms(plane=plane)
     terms_of_ops: list[list[int]] = []
@@ -65,6 +64,10 @@ def _read_op(
         return [terms.pool(*how, term) for term in inputs]
     if op.kind == "rearrange":
         return _read_rearrange(terms, op, inputs, shapes)
+    if op.kind == "at_least":
+        votes, cuts = arrays["votes"].tolist(), arrays["cuts"].tolist()
+        groups = [inputs[i : i + len(votes)] for i in range(0, len(inputs), len(votes))]
+        return [terms.count(votes, cut, group) for group in groups for cut in cuts]
     if op.kind == "combine":
         read = [arrays["indices"][slice(*ends)] for ends in pairwise(arrays["offsets"])]
         joined = [
@@ -132,6 +135,9 @@ def program_radius(program: Program) -> int:
             ends = pairwise(op.arrays["offsets"])
             sets = [below[op.arrays["indices"][slice(*pair)]] for pair in ends]
             radii.append(np.array([planes.max(initial=0) for planes in sets]))
+        elif op.kind == "at_least":
+            groups = below.reshape(-1, len(op.arrays["votes"])).max(1)
+            radii.append(np.repeat(groups, len(op.arrays["cuts"])))
         else:
             radii.append(below)
     return int(radii[-1].max())

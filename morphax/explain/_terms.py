@@ -13,6 +13,7 @@ other is handled by complementing, applying the rules, and complementing again.
 | "shift" | ((dy, dx), fill): a dilation by one pixel | "shift" |
 | "closing" | (set, fill of the dilation, fill of the erosion) | "opening" |
 | "union" | - | "intersection" |
+| "count" | (votes, cut): positive votes of the arguments; do they reach the cut? | "count" |
 | "union pool" | (window, strides) | "intersection pool" |
 | "pixel" | (y, x): that pixel of a plane, as a 1 x 1 plane | "pixel" |
 
@@ -25,6 +26,7 @@ commute with everything, and dilations always compose. Otherwise every rule hold
 every image, frame included.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -116,6 +118,11 @@ class Terms:
                 other = self.make(DUAL[kind], (reflect(data[0]), *map(opposite, data[1:])), inner)
             elif kind == "shift":
                 other = self.make(kind, (data[0], opposite(data[1])), inner)
+            elif kind == "count":
+                # Votes of complements below the cut: as many votes are not there.
+                other = self._count(
+                    dict(zip(inner, data[0], strict=True)), sum(data[0]) + 1 - data[1]
+                )
             else:
                 other = self.make(DUAL.get(kind, kind), data, inner)
             self._complements |= {term: other, other: term}
@@ -231,6 +238,38 @@ class Terms:
             inner = self.union(entry.args[0] for entry in entries)
             return self._shift(entries[0].data[0], None, inner)
         return self.make("union", None, tuple(sorted(members)))
+
+    def count(self, votes: Iterable[int], cut: int, terms: Iterable[int]) -> int:
+        """Return where the votes of terms, whole numbers of any sign, add up to a cut."""
+        vote_of: dict[int, int] = {}
+        for vote, term in zip(votes, terms, strict=True):
+            base = min(term, self.complement(term))
+            # v on a complement is v for every pixel, less v on the term.
+            cut -= vote * (term != base)
+            vote_of[base] = vote_of.get(base, 0) + (vote if term == base else -vote)
+        positive: dict[int, int] = {}
+        for base, vote in vote_of.items():
+            term = base if vote > 0 else self.complement(base)
+            cut -= min(vote, 0)
+            if self.entries[term].kind == "constant":
+                cut -= abs(vote) * bool(self.entries[term].data)
+            elif vote:
+                positive[term] = abs(vote)
+        divisor = math.gcd(*positive.values()) or 1
+        positive = {term: vote // divisor for term, vote in positive.items()}
+        return self._count(positive, -(-cut // divisor))
+
+    def _count(self, vote_of: dict[int, int], cut: int) -> int:
+        """Return a count of distinct terms with positive votes."""
+        total, least = sum(vote_of.values()), min(vote_of.values(), default=0)
+        if cut <= 0 or cut > total:
+            return self.make("constant", cut <= 0)
+        if cut <= least:  # any one of them is enough
+            return self.union(vote_of)
+        if total - least < cut:  # all of them are needed
+            return self.intersection(vote_of)
+        terms = tuple(sorted(vote_of))
+        return self.make("count", (tuple(vote_of[term] for term in terms), cut), terms)
 
     def _covered(self, term: int, others: set[int]) -> bool:
         """Return whether one of the others contains the term for every image."""

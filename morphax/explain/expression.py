@@ -44,13 +44,14 @@ class Expression:
     """Hold an expression of morphology as a tree; a part that is used twice is one object.
 
     Attributes:
-        kind: one of `BY`, "input", "not", "union", "intersection", "shift", "union pool",
+        kind: one of `BY`, "input", "not", "union", "intersection", "count", "shift", "union pool",
             "intersection pool", "pixel", "constant" or "bits".
         args: the expressions that it is made of.
         element: textbook structuring element, bool `(kh, kw)`; for a hit-or-miss int8, 1 for hits
             and -1 for misses; None for kinds that have none.
-        detail: "input": the channel. "shift": (rows, columns, value that enters). Pools: (window,
-            strides). "pixel": (row, column). "constant": True for 1. "bits": the image.
+        detail: "input": the channel. "count": (votes of the args, least sum). "shift": (rows,
+            columns, value that enters). Pools: (window, strides). "pixel": (row, column).
+            "constant": True for 1. "bits": the image.
         border: border of an operator, as in `morphax.operators`.
         words: approximate number of words of its text.
     """
@@ -126,6 +127,9 @@ def _say_directly(terms: Terms, term: int, border: str, said: dict[int, Expressi
                 rest = [e for e, arg in zip(inner, args, strict=True) if arg not in pair]
                 best = _shortest(best, _joined(kind, [operator, *rest]))
         return best
+    if kind == "count":
+        words = sum(part.words for part in inner) + 3 + sum(vote != 1 for vote in data[0])
+        return Expression(kind, tuple(inner), detail=data, words=words)
     if kind == "shift":
         (down, right), fill = data
         entering = _BEYOND[border]["d"] if fill is None else fill

@@ -2,6 +2,8 @@
 
 - A prefix ("opening by disk(5) of x", "not x") applies to everything up to the next ∪ or ∩. "of x"
   is left out if x is the only input.
+- "at least 2 of (a, b, c)" is 1 where two of the parts are, or more; "at least 3 votes of (a: 2, b:
+  2, c)" is 1 where the votes of the parts that are 1 (2 for a and for b, 1 for c) are 3 or more.
 - A part that is used several times is written once and called a, b, ...
 - Elements without a name are called S1, S2, ..., those of a hit-or-miss H1, ..., and constant
   images P1, ...; their pictures are drawn below. In them # is a hit, o a miss and . neither; at the
@@ -18,7 +20,7 @@ from morphax.explain.describe import SUM, name_selem, nearly
 from morphax.explain.expression import BY, UNNAMED, Expression
 
 _WORTH_A_LETTER = 4  # words of an expression that is written once and then called by a letter
-_PREFIXES = (*BY, "not", "union pool", "intersection pool")
+_PREFIXES = (*BY, "not", "count", "union pool", "intersection pool")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,14 @@ def write(expression: Expression, words: Words, *, whole: bool = False) -> str:
         return str(words.names[expression.detail])
     if kind == "constant":
         return "everything" if expression.detail else "nothing"
+    if kind == "count":
+        votes, cut = expression.detail
+        parts = [
+            _bracketed(arg, words, _PREFIXES) + f": {vote}" * (vote != 1)
+            for arg, vote in zip(args, votes, strict=True)
+        ]
+        noun = "votes of" if max(votes) > 1 else "of"
+        return f"at least {cut} {noun} ({', '.join(parts)})"
     if kind == "bits":
         return _picture(expression.detail.astype(np.int8), "P", words)
     if kind in ("union", "intersection"):

@@ -119,6 +119,10 @@ def _reads(op: Op, plane: int, below: list[Key]) -> list[Key]:
     if op.kind == "combine":
         start, stop = op.arrays["offsets"][plane : plane + 2]
         return [below[i] for i in op.arrays["indices"][start:stop]]
+    if op.kind == "at_least":
+        votes, cuts = op.arrays["votes"], len(op.arrays["cuts"])
+        group = below[plane // cuts * len(votes) :][: len(votes)]
+        return [key for key, vote in zip(group, votes, strict=True) if vote]
     if op.kind == "group_sum":
         per = op.options["per"]
         return below[plane * per : (plane + 1) * per]
@@ -143,6 +147,11 @@ def _box(program: Program, number: int, plane: int, names: Sequence[str]) -> Box
         window, strides = (" x ".join(map(str, op.options[k])) for k in ("window", "strides"))
         lines = ("∪ over", window, *((f"every {strides}",) if window != strides else ()))
         return _sized(Box(0, "plain", caption=lines))
+    if op.kind == "at_least":
+        cuts = op.arrays["cuts"].tolist()
+        least = quantity(len(cuts), "cut") if many else f"at least {cuts[plane % len(cuts)]}"
+        votes = "votes" if (op.arrays["votes"] != 1).any() else "planes"
+        return _sized(Box(0, "plain", caption=(least, f"of {len(op.arrays['votes'])} {votes}")))
     if op.kind == "group_sum":
         lines = (f"{op.shape[0]} counts, each",) if many else ("count",)
         return _sized(Box(0, "plain", caption=(*lines, f"of {op.options['per']}")))

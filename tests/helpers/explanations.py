@@ -121,9 +121,23 @@ class Reader:
                 self.take(")")
             value = self.part() if self.maybe("of") else self.alone
             return operator(value, element, border)
+        if self.maybe("at", "least"):
+            return self.count(self.number())
         if self.peek() in ("union", "intersection"):
             return self.pool(self.take() == "union")
         return self.atom()
+
+    def count(self, least):
+        """votes of ( part : number , part )"""
+        self.maybe("votes")
+        self.take("of")
+        self.take("(")
+        total, more = 0, True
+        while more:
+            value = self.part().astype(int)
+            total = total + value * (self.number() if self.maybe(":") else 1)
+            more = self.take(",", ")") == ","
+        return total >= least
 
     def pool(self, union):
         self.take("over")

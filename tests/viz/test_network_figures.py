@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.networks import binarize as built_binary
 from helpers.networks import built_bimonn
-from helpers.random_programs import classifier, image_operator
+from helpers.random_programs import classifier, counted_operator, image_operator
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 
@@ -106,7 +106,11 @@ def test_network_figure_of_branches(tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_network_figures_of_all_kinds_of_ops(seed):
     rng = np.random.default_rng(seed)
-    for made in (image_operator(rng, (9, 8)), classifier(rng, (7, 8))):
+    for made in (
+        image_operator(rng, (9, 8)),
+        classifier(rng, (7, 8)),
+        counted_operator(rng, (6, 7)),
+    ):
         assert overlapping(viz.network_figure(made)) == []
         assert overlapping(viz.network_figure(made, most=2)) == []
 
