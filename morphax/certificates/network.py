@@ -12,6 +12,7 @@ images).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -175,15 +176,23 @@ def _count_margin(
     The sum of the votes of the bits is made of whole numbers and exact (`neurons/counting.py`);
     what graded values add is a sum of |vote| times the distance from 0 or 1, with its rounding.
     """
-    axes = tuple(range(zone[0].ndim - 1))
-    low, high = zone[0].max(axes), zone[1].min(axes)
+    dtype = sum_dtype(zone[0].dtype)
+    weights = np.abs(np.array(votes, np.int64))
+    # Whole numbers that floats hold exactly.
+    exact = int(weights.sum()) <= 1 / (4 * coarsest(dtype).unit)
+    margin = _sum_margin(jnp.asarray(weights.astype(dtype)), *zone, unit=stored.unit)
+    return margin if exact else jnp.full_like(margin, -jnp.inf)
+
+
+@partial(jax.jit, static_argnames="unit")
+def _sum_margin(weights: jax.Array, low: jax.Array, high: jax.Array, *, unit: float) -> jax.Array:
+    """Return 1/2 less sum |vote| distance, and its rounding."""
+    axes = tuple(range(low.ndim - 1))
+    low, high = low.max(axes).astype(weights.dtype), high.min(axes).astype(weights.dtype)
     # Outputs of a threshold may leave [0, 1], and the zone is rounded: docs/numerics.md.
-    away = jnp.maximum(low, 1 - high).astype(sum_dtype(low.dtype)) + 16 * stored.unit
-    weights = np.abs(np.array(votes, np.int64)).astype(float)
-    change = away * jnp.asarray(weights, away.dtype)
+    change = (jnp.maximum(low, 1 - high) + 16 * unit) * weights
     allowance = rounding_allowance(change, jnp.zeros((), change.dtype), arithmetic=coarsest(change))
-    exact = weights.sum() <= 1 / (4 * coarsest(change).unit)  # whole numbers that floats hold
-    return jnp.where(exact, 0.5 - change.sum() - allowance, -jnp.inf)
+    return 0.5 - change.sum() - allowance
 
 
 def _gather(entries: list[tuple[tuple[int, ...], Certificate]]) -> Certificate:

@@ -3,7 +3,7 @@
 A hit-or-miss is the erosion by the pixels that must be set, intersected with the complement of the
 dilation by those that must not be set. So a level becomes, with the banks there are,
 
-1. "spatial" banks, one for the erosions and one for the complemented dilations of each plane;
+1. a "spatial" bank of the erosions and complemented dilations of all planes;
 2. a "dense" bank of intersections: each map joins its parts;
 3. a "dense" bank of one union, or `morphax.at_least`, which compares the votes with the cuts. All
    planes of a level come from one count, so its maps are evaluated once.
@@ -25,6 +25,7 @@ from morphax.neurons.nodes import BiSE, Spec
 from morphax.recipes.windows._levels import Level
 
 _SCALE = 40.0  # |p|: the neurons are almost binary for floats, too
+_EXACT = 16  # neurons of a plane up to which none is repeated
 
 
 class WindowNetwork(NamedTuple):
@@ -96,57 +97,72 @@ def window_network(
     return WindowNetwork(run, params)
 
 
-def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, Any], list[int]]:
-    """Return the banks of a level, and which plane each spatial bank reads."""
+def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, BiSE], list[int]]:
+    """Return the banks of a level, and which planes its spatial bank reads."""
     n, maps = len(level.window), len(level.literals)
     _checks.require(maps > 0, "levels", "levels with a map", "a level without maps")
     fewest = int(level.literals.sum(1).min())
     _checks.require(fewest > 0, "levels", "maps with a literal", "a map without literals")
     highest = int(level.window[:, 2].max())
     _checks.require(highest < planes, "levels", f"windows of {planes} planes", f"plane {highest}")
-    reach = np.abs(level.window[:, :2]).max(0)
-    banks, reads, owners = [], [], []
+    # A part of a map: its literals of one plane that must be set (side 0), or must not (side 1).
+    parts = []  # for each plane (map, side) of its parts
     for plane in range(planes):
-        for side, literals in enumerate(np.split(level.literals, [n], axis=1)):
-            # A spatial bank reads one plane: split the literals by plane, and by set and unset.
-            chosen = level.window[:, 2] == plane
-            users = np.flatnonzero(literals[:, chosen].any(1))
-            if not len(users):
-                continue
-            # Write the literals of these maps as windows around the pixel.
-            selem = np.zeros((*(2 * reach + 1), 1, len(users)), np.float32)
-            rows, columns = (level.window[chosen, :2] + reach).T
-            selem[rows, columns, 0] = literals[np.ix_(users, chosen)].T
-            banks.append(_bank(selem, "spatial", border, erosion=side == 0, negative=side == 1))
-            reads.append(plane)
-            owners.append(users)
-    # Each map intersects its parts, in whichever banks they are.
-    joined = (np.concatenate(owners)[:, None] == np.arange(maps)).astype(np.float32)
-    found = {"parts": banks, "maps": _bank(joined, "dense", border, erosion=True)}
+        on_plane = level.literals.reshape(maps, 2, n)[..., level.window[:, 2] == plane]
+        parts.append(np.argwhere(on_plane.any(-1)))
+    reads = [plane for plane in range(planes) if len(parts[plane])]
+    slots = _slots(max(len(part) for part in parts))
+    # Neuron (i, o) of the bank is part o of plane i; what is left over repeats the last part.
+    fill = [np.minimum(np.arange(slots), len(parts[plane]) - 1) for plane in reads]
+    owner, side = np.stack([parts[plane][f] for plane, f in zip(reads, fill, strict=True)]).T
+    reach = np.abs(level.window[:, :2]).max(0)
+    selem = np.zeros((*(2 * reach + 1), len(reads), slots), np.float32)
+    for i, plane in enumerate(reads):
+        chosen = level.window[:, 2] == plane
+        rows, columns = (level.window[chosen, :2] + reach).T
+        literals = level.literals.reshape(maps, 2, n)[owner[:, i], side[:, i]][:, chosen]
+        selem[rows, columns, i] = literals.T
+    banks = {"parts": _bank(selem, "spatial", border, erosion=side.T == 0, negative=side.T == 1)}
+    # Each map intersects its parts, of whichever planes they are.
+    is_first = np.stack([np.arange(slots) == f for f in fill])
+    joined = (owner.T[..., None] == np.arange(maps)) & is_first[..., None]
+    joined = joined.reshape(-1, maps).astype(np.float32)
+    banks["maps"] = _bank(joined, "dense", border, erosion=True)
     # A union is a neuron, too.
     if (level.votes == 1).all() and level.cuts.tolist() == [1]:
-        union = np.ones((maps, 1), np.float32)
-        found["union"] = _bank(union, "dense", border, erosion=False)
-    return found, reads
+        banks["union"] = _bank(np.ones((maps, 1), np.float32), "dense", border, erosion=False)
+    return banks, reads
+
+
+def _slots(parts: int) -> int:
+    """Return how many neurons a plane gets: for many, a power of 2.
+
+    Then networks of different levels have banks of the same shapes, which JAX compiles once.
+    """
+    return parts if parts <= _EXACT else 1 << (parts - 1).bit_length()
 
 
 def _bank(
-    selem: np.ndarray, role: str, border: str, *, erosion: bool, negative: bool = False
+    selem: np.ndarray,
+    role: str,
+    border: str,
+    *,
+    erosion: np.ndarray | bool,
+    negative: np.ndarray | bool = False,
 ) -> BiSE:
     """Return a bank of erosions or dilations by sets of 0 and 1, complemented if `negative`."""
     size = selem.sum((0, 1) if role == "spatial" else 0)
     # In the middle of the bounds between which a neuron of weights 0 and 1 is certified.
-    bias = size - 0.5 if erosion else np.full(size.shape, 0.5)
-    scale = np.full(size.shape, -_SCALE if negative else _SCALE)
+    bias = np.where(erosion, size - 0.5, 0.5)
+    scale = np.where(negative, -_SCALE, np.full(size.shape, _SCALE))
     spec = Spec(role, "identity", "raw", "sigmoid", border=border)
     weight, bias, scale = (jnp.asarray(part, jnp.float32) for part in (selem, bias, scale))
     return BiSE(weight, bias, scale, spec)
 
 
-def _fits(banks: Any, reads: list[int], planes: jax.Array) -> jax.Array:
+def _fits(banks: dict[str, Any], reads: list[int], planes: jax.Array) -> jax.Array:
     """Return where each map fits, `(batch, H, W, maps)`."""
-    parts = [
-        apply(bank, planes[..., plane : plane + 1])[..., 0, :]
-        for bank, plane in zip(banks["parts"], reads, strict=True)
-    ]
-    return apply(banks["maps"], concatenate(parts))
+    if reads != list(range(planes.shape[-1])):
+        planes = concatenate([planes[..., plane : plane + 1] for plane in reads])
+    parts = apply(banks["parts"], planes)  # (batch, H, W, planes, slots)
+    return apply(banks["maps"], parts.reshape(*parts.shape[:3], -1))

@@ -94,3 +94,22 @@ def test_levels_that_no_network_has_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             window_network(levels)
+
+
+def test_many_maps_and_planes_that_nothing_reads() -> None:
+    """Banks of more than 16 parts of a plane are filled up, and unread planes are left out."""
+    first = _level(20, 1, votes=True, maps=13, cuts=(0, 1))
+    second = _level(21, 3, votes=True, maps=18)
+    seen = np.tile(second.window[:, 2] != 1, 2)
+    literals = second.literals & seen
+    literals[:, np.flatnonzero(seen)[0]] |= ~literals.any(1)
+    second = second._replace(literals=literals)
+    levels = [first, second]
+    net = window_network(levels)
+    assert [banks["parts"].weight.shape[-2:] for banks in net.params] == [(1, 32), (2, 32)]
+    images = np.random.default_rng(4).random((6, 8, 9, 1)) < 0.5
+    expected = np.stack([run_levels(levels, x) for x in images])
+    assert 0 < expected.mean() < 1
+    program = build(net.apply, morphax.binarize(net.params), images.shape)
+    assert (run(simplify(program), images)[..., 0] == expected).all()
+    assert bool(morphax.certify_network(net.apply, net.params, images.shape).exact)
