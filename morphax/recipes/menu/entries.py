@@ -21,6 +21,7 @@ from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.data.image_lists import Example, Scores, read_pairs, score_answers
 from morphax.explain import explain
 from morphax.program import Program, build, count, run, simplify
+from morphax.program.bands import row_reach, run_in_bands
 from morphax.program.resize import resized
 from morphax.recipes.menu._networks import SIDE
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
@@ -29,6 +30,7 @@ from morphax.specialized import Specialized, specialize_program
 _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
+_BAND = 1 << 20  # pixels of a band of a large image
 _PLAIN = 1 << 28  # planes times pixels of one size that are run before it is compiled
 
 
@@ -141,7 +143,8 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     """Run a program on images of any size, packed and compiled where that is worth it.
 
     Compilation takes about a second, so the first small images of a size are run by numpy. The
-    compiled programs of the last sizes are kept.
+    compiled programs of the last sizes are kept. Large images are cut into bands of rows, so memory
+    does not grow with them, and one compiled program serves all heights.
 
     Args:
         program: a program whose planes have the size of the image.
@@ -153,6 +156,9 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     if 0 in x.shape:
         return np.zeros((*x.shape[:3], program.output_shape[-1]), bool)
     size = x.shape[1:3]
+    rows = max(_BAND // size[1], 32)
+    if size[0] > rows + 2 * row_reach(program):
+        return run_in_bands(program, x, partial(run_on_size, program), rows=rows)
     with _LOCK:
         name = (id(program), size)
         if name not in _USES:  # the program stays, and with it its id
