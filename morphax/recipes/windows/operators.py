@@ -5,9 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax import _checks
-from morphax.data.image_lists import Scores
+from morphax.data.image_lists import Example, Scores
+from morphax.recipes._judging import warning_of
+from morphax.recipes.possible import trivial_errors
+from morphax.recipes.results import Verdict
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, run_levels
+from morphax.training.loop import append_jsonl
+from morphax.training.options import RunOptions
 
 
 class WindowOperator(NamedTuple):
@@ -21,6 +26,8 @@ class WindowOperator(NamedTuple):
         tried: a record of each choice on held-out pairs, with its "error".
         held_out: `Scores` on held-out pairs, of an operator with these options that has not seen
             them; None where nothing was held out.
+        verdict: these scores beside the errors of trivial answers; None likewise.
+        warning: one sentence where the operator should not be used without a look, else None.
     """
 
     levels: tuple[Level, ...]
@@ -29,6 +36,8 @@ class WindowOperator(NamedTuple):
     options: dict[str, Any]
     tried: list[dict[str, Any]]
     held_out: Scores | None
+    verdict: Verdict | None = None
+    warning: str | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Apply the operator to one image.
@@ -56,3 +65,38 @@ class WindowOperator(NamedTuple):
         expected = "bool or whole numbers (H, W) or (H, W, C)"
         _checks.require(fits, "image", expected, f"{image.dtype} {image.shape}")
         return run_levels(self.levels, gray_planes(planes, self.planes), border=self.border)
+
+
+def handed_out(
+    operator: WindowOperator,
+    part: list[Example],
+    held: list[Example],
+    run: RunOptions,
+    *,
+    seconds: float,
+) -> WindowOperator:
+    """Return an operator with its verdict and warning, and write its record to the log.
+
+    Args:
+        operator: what was learned.
+        part: images that it was chosen from: input, target, mask.
+        held: held-out images.
+        run: log and tags.
+        seconds: time of learning.
+
+    Returns:
+        The operator.
+    """
+    scores = operator.held_out
+    if scores is not None:
+        verdict = Verdict(scores.error, scores.f1, trivial_errors(part, held))
+        operator = operator._replace(verdict=verdict, warning=warning_of(verdict))
+    if run.log is not None:
+        record = {
+            "maps": [len(level.literals) for level in operator.levels],
+            "literals": int(sum(level.literals.sum() for level in operator.levels)),
+            **({} if scores is None else scores._asdict()),
+            "seconds": round(seconds, 3),
+        }
+        append_jsonl(run.log, {**(run.tags or {}), **record})
+    return operator

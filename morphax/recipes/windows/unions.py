@@ -10,6 +10,7 @@ A second level looks at a window of the answer of the first one, of where at lea
 four of its maps fit, and of the image: it sees further, and it sees how sure the first level is.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._union_search import search_union
-from morphax.recipes.windows.operators import WindowOperator
+from morphax.recipes.windows.operators import WindowOperator, handed_out
 from morphax.recipes.windows.properties import (
     Properties,
     allowed_literals,
@@ -41,6 +42,8 @@ from morphax.recipes.windows.properties import (
     turned_patterns,
     with_input,
 )
+from morphax.training.options import RunOptions
+from morphax.training.progress import status
 
 _WINDOWS = (3, 5, 7, 9, 11)
 _GAINS = (1, 3, 10, 30)
@@ -73,6 +76,7 @@ def learn_window_union(
     folds: int = 2,
     properties: Properties = Properties(),  # noqa: B008
     seconds: float = 60.0,
+    run: RunOptions = RunOptions(),
 ) -> WindowOperator:
     """Learn a union of hit-or-misses from pairs of binary images.
 
@@ -92,6 +96,8 @@ def learn_window_union(
             of a level that was learned from the others; 1 for those of the level itself.
         properties: what must hold by construction, such as an increasing operator.
         seconds: limit of the whole search, choices included.
+        run: log of one record, progress, tags; `time_limit` counts like `seconds`, the shorter of
+            the two. There are no checkpoints: `learn` has some.
 
     Returns:
         `WindowOperator`. `window`, `least_gain` and `guess` are chosen on a quarter of the pairs
@@ -115,6 +121,7 @@ def learn_window_union(
     check_properties(properties, examples)
     sizes = (maps,) if isinstance(maps, int) else tuple(maps)
     _check_options(examples, sizes, window, border)
+    seconds, begin = min(seconds, run.time_limit or seconds), time.perf_counter()
     seed = int(np.asarray(jax.random.key_data(key))[-1])
     plan = UnionPlan(sizes, border, folds, seed, properties)
     part, held = hold_out(examples)
@@ -135,13 +142,17 @@ def learn_window_union(
     def error(chosen: dict[str, Any]) -> float:
         return _scores(learn(part, chosen, each), held, border).error
 
-    best, tried = choose(error, start, options) if options else (start, [])
-    # Score on the held-out pairs first, then learn from all pairs.
-    held_scores = _scores(learn(part, best, each), held, border) if options else None
-    levels = learn(examples, best, seconds / 2 if options else seconds)
-    return WindowOperator(
-        levels, GrayPlanes(), border, {"maps": list(sizes), **best}, tried, held_scores
-    )
+    def left() -> float:
+        return begin + seconds - time.perf_counter()
+
+    with status(f"union of {maps} hit-or-misses", left=left, show=run.progress):
+        best, tried = choose(error, start, options) if options else (start, [])
+        # Score on the held-out pairs first, then learn from all pairs.
+        held_scores = _scores(learn(part, best, each), held, border) if options else None
+        levels = learn(examples, best, seconds / 2 if options else seconds)
+    chosen = {"maps": list(sizes), **best}
+    operator = WindowOperator(levels, GrayPlanes(), border, chosen, tried, held_scores)
+    return handed_out(operator, part, held, run, seconds=time.perf_counter() - begin)
 
 
 def _check_options(

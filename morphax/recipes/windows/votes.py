@@ -9,6 +9,7 @@ planes, and a window of the image. TRIOSlib's two-level operators are of this ki
 Trans. PAMI 31, 2009). Gray images become planes first (`_gray_planes`).
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._vote_training import train_votes
-from morphax.recipes.windows.operators import WindowOperator
+from morphax.recipes.windows.operators import WindowOperator, handed_out
 from morphax.recipes.windows.properties import (
     Properties,
     check_properties,
@@ -39,6 +40,8 @@ from morphax.recipes.windows.properties import (
     turned_patterns,
     with_input,
 )
+from morphax.training.options import RunOptions
+from morphax.training.progress import write
 
 _WINDOWS = (5, 7, 9)
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
@@ -78,6 +81,7 @@ def learn_window_votes(
     folds: int = 1,
     choose_levels: bool = True,
     properties: Properties = Properties(),  # noqa: B008
+    run: RunOptions = RunOptions(),
 ) -> WindowOperator:
     """Learn hit-or-misses with votes from pairs of images, binary or gray.
 
@@ -102,6 +106,8 @@ def learn_window_votes(
             of a level that was learned from the others; 1 for those of the level itself.
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
         properties: what must hold by construction, such as a symmetric operator.
+        run: log of one record, progress, tags. The steps are not cut short by a limit of time, and
+            there are no checkpoints: `learn` has both.
 
     Returns:
         `WindowOperator`, learned from all pairs.
@@ -139,24 +145,27 @@ def learn_window_votes(
         levels = vote_levels(key, part, quick, chosen["window"])
         return _scores(levels, held, border).error
 
-    side, tried = window, []
+    side, tried, begin = window, [], time.perf_counter()
+    said = write if run.progress else lambda line: None
     if side is None:
+        said(f"votes of {counts[0]} hit-or-misses: choosing the window")
         chosen, tried = choose(error, {"window": narrow[0]}, {"window": narrow})
         side = chosen["window"]
-    best_scores = None
+    held_scores = None
     if choose_levels and len(counts) > 1:
+        said(f"{len(counts)} levels of votes: choosing how many are kept")
         levels = vote_levels(key, part, plan, side)
-        depths = range(1, len(counts) + 1)
         # Keep as many levels as are best on pairs that no level has seen.
-        scores = [_scores(levels[:depth], held, border) for depth in depths]
-        tried += [
-            {"levels": d, "error": each.error} for d, each in zip(depths, scores, strict=True)
-        ]
+        parts = [with_input(levels[:depth], properties) for depth in range(1, len(counts) + 1)]
+        scores = [_scores(part_levels, held, border) for part_levels in parts]
+        tried += [{"levels": d, "error": each.error} for d, each in enumerate(scores, start=1)]
         best = int(np.argmin([each.error for each in scores]))
-        plan, best_scores = plan._replace(clauses=counts[: best + 1]), scores[best]
+        plan, held_scores = plan._replace(clauses=counts[: best + 1]), scores[best]
+    said(f"{len(plan.clauses)} levels of votes, window {side} x {side}: learning from all pairs")
     levels = vote_levels(key, examples, plan, side)
     options = {"window": side, "levels": len(levels), **plan._asdict()}
-    return WindowOperator(levels, planes, border, options, tried, best_scores)
+    operator = WindowOperator(levels, planes, border, options, tried, held_scores)
+    return handed_out(operator, *hold_out(images), run, seconds=time.perf_counter() - begin)
 
 
 def _check_options(

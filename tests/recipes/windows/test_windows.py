@@ -13,6 +13,7 @@ from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, add_planes, count_votes, run_levels
 from morphax.recipes.windows._vote_training import score, train_votes
+from morphax.training import RunOptions
 
 KEY = jax.random.key(0)
 
@@ -214,3 +215,20 @@ def test_empty_masks_and_gray_inputs_of_unions_are_refused() -> None:
         read_pairs((inputs, targets), masks=[x & False for x in inputs])
     with pytest.raises(ValueError, match=r"inputs\[0\]: expected bool images"):
         learn_window_union(KEY, ([x * np.uint8(255) for x in inputs], targets))
+
+
+def test_window_recipes_give_verdicts_and_logs(tmp_path) -> None:
+    log, pairs = tmp_path / "log.jsonl", _pairs()
+    run = RunOptions(log=log, tags={"seed": 1})
+    found = learn_window_union(KEY, pairs, maps=2, window=3, guess=0.0, run=run)
+    assert found.held_out is not None
+    assert found.verdict is not None
+    assert found.verdict.error == found.held_out.error == 0
+    assert found.verdict.trivial["copy"] > 0
+    assert found.warning is None
+    assert '"seed": 1' in log.read_text()
+    bad = [np.random.default_rng(1).random(x.shape) < 0.5 for x in pairs[0]]
+    lost = learn_window_union(KEY, (pairs[0], bad), maps=1, window=1, guess=0.0)
+    assert lost.warning is not None
+    with pytest.warns(UserWarning, match="targets are equal to the inputs"):
+        learn_window_union(KEY, (pairs[0], pairs[0]), maps=1, window=1, guess=0.0, least_gain=1)
