@@ -23,6 +23,7 @@ from morphax.training.options import Record, RunOptions
 from morphax.training.progress import status, write
 
 _PATIENCE = 2  # sizes of a family without a better error, until its larger ones are left out
+_GROWTH = 0.5  # power of the number of clauses that training time grows with
 _FIRST = 5.0  # seconds that a step gets at least
 _DEAR = ("votes", "two levels of votes")  # families whose steps cannot be cut short
 
@@ -97,12 +98,17 @@ class Search:
         left = self.left() - (1 - step.until) * self.limit
         if self.entries and left <= 0:
             return True
-        return step.family in _DEAR and self._seconds_of(sum(step.sizes)) > left
+        return step.family in _DEAR and self._seconds_of(step.sizes) > left
 
-    def _seconds_of(self, clauses: int) -> float:
-        """Return about how long so many clauses with votes take, 0 where that is not known."""
-        taken = [r["seconds"] / sum(r["sizes"]) for r in self.history if r["family"] in _DEAR]
-        return taken[-1] * clauses if taken else 0.0
+    def _seconds_of(self, sizes: tuple[int, ...]) -> float:
+        """Return about how long votes of these sizes take, 0 where that is not known."""
+        last = self.before.get("votes")
+        if last is None:
+            return 0.0
+        # Four times as many clauses take about twice as long.
+        each = [last["training_seconds"] / len(last["sizes"])] * len(sizes)
+        growth = [(size / max(last["sizes"])) ** _GROWTH for size in sizes]
+        return sum(seconds * factor for seconds, factor in zip(each, growth, strict=True))
 
     def learned_again(self, entries: Sequence[MenuEntry]) -> list[MenuEntry]:
         """Learn window operators again from all pairs, the best first, while there is time."""
@@ -114,7 +120,7 @@ class Search:
                 options = done[k].options
                 if "family" not in options or self.left() <= 0:
                     continue
-                if options["family"] in _DEAR and done[k].seconds > self.left():
+                if options.get("training_seconds", 0.0) > self.left():
                     continue
                 done[k] = self._again(done[k])
         except KeyboardInterrupt:
@@ -122,16 +128,20 @@ class Search:
         return done
 
     def _again(self, entry: MenuEntry) -> MenuEntry:
-        """Return an entry learned from all pairs, with the scores that it had without them."""
+        """Return an entry learned from all pairs, with the scores that it had without them.
+
+        It has seen the held-out pairs now: if it is worse on them than before, its search was cut
+        short, and the entry stays as it was.
+        """
         name = f"{entry.name}, from all pairs"
         new = self.shelf.get(name)
         if new is None:
             with status(name, left=self.left, show=self.run.progress):
                 network = learn_again(entry.options, self.setting, min(entry.seconds, self.left()))
                 new = self._entry(network, time.perf_counter())
-                new = None if new is None else certified(new)
-            if new is None:
-                return entry
+                if new is None or new.scores.error > entry.scores.error:
+                    return entry
+                new = certified(new)
             self.shelf.put(name, new)
         return replace(
             new,

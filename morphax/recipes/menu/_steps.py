@@ -97,13 +97,13 @@ class Step(NamedTuple):
 
 def steps_for(*, gray: bool) -> list[Step]:
     """Return the steps in their order; there are no chains of gray images."""
-    chains = [] if gray else [Step("chains", (4,), 0.1, 0.1)]
+    chains = [] if gray else [Step("chains", (4,), 0.06, 0.1)]
     sizes = _SIZES[:5] if gray else _SIZES
-    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4), 0.35) for n in sizes]
-    votes = [Step("votes", (n,), 0.2, 0.5) for n in ((16, 64, 128) if gray else (16, 64, 256))]
-    both = [] if gray else [Step("two unions", (64, 48), 0.1, 0.55)]
+    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4), 0.4) for n in sizes]
+    votes = [Step("votes", (n,), 0.2, 0.55) for n in ((16, 64, 128) if gray else (16, 64, 256))]
+    both = [] if gray else [Step("two unions", (64, 48), 0.12, 0.65)]
     pairs = ((64, 64), (64, 128)) if gray else ((64, 64), (256, 256))
-    two = [Step("two levels of votes", sizes, 0.4, 0.75) for sizes in pairs]
+    two = [Step("two levels of votes", sizes, 0.4, 0.8) for sizes in pairs]
     return [*chains, *unions, *votes, *both, *two]
 
 
@@ -250,7 +250,9 @@ def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
 
         best, tried = choose(error, start, {"window": sides, "planes": kinds})
     plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+    start_time = time.perf_counter()
     levels, _ = _learned_votes(setting, plan, best)
+    best["training_seconds"] = time.perf_counter() - start_time  # without choices
     part, _ = _in_planes(setting, best["planes"])
     return _network(step, levels, part, setting, best["planes"], {**best, "tried": tried})
 

@@ -257,3 +257,29 @@ def test_gray_pairs_and_equal_menus() -> None:
     assert [e.scores for e in first] == [e.scores for e in second]
     assert first.best.planes is not None
     assert pickle.loads(pickle.dumps(first.best))(gray[0]).shape == (40, 40)
+
+
+def test_what_is_worse_when_learned_again_stays_as_it_was(steps, monkeypatch) -> None:
+    calls: list[str] = []
+
+    def again(options, setting, seconds):
+        calls.append(str(options["sizes"]))
+        # The smaller one gets better, the larger one worse.
+        network = _union(3 if options["sizes"] == (2,) else 1)
+        bits = network.params(), network.binary()
+        return Network("again", network, *bits, None, "constant", options)
+
+    quick = module.take_step
+
+    def take(step, *rest):
+        networks = quick(step, *rest)
+        return [n._replace(options={"family": "union", "sizes": step.sizes}) for n in networks]
+
+    monkeypatch.setattr(module, "take_step", take)
+    monkeypatch.setattr(module, "learn_again", again)
+    before = learn(KEY, _dilated(), minutes=1)
+    assert calls == ["(4,)", "(2,)"]  # the best one first
+    assert [e.learned_from for e in before] == ["all pairs", "training pairs"]
+    assert before[0].operations == 2
+    assert before[0].scores.error > before[1].scores.error
+    assert "learned again from all pairs" in str(before)

@@ -1,0 +1,55 @@
+"""Learn a menu of operators from image pairs: from one erosion to votes of hundreds of windows.
+
+    python examples/learn_menu.py [--minutes 5] [--out out/learn_menu] [--smoke]
+
+The pairs are made here: shapes under ruled lines, as on ruled paper, and the shapes alone. No
+textbook operator takes the lines away without a trace, so a larger operator is a better one, and
+the menu says how much each bit operation is worth. Writes `menu.txt` and `menu.json`.
+"""
+
+import sys
+
+import jax
+import numpy as np
+from _common import at_least, new_parser, write, write_json
+
+from morphax import data, recipes
+from morphax.training import RunOptions
+
+SIZE = 64
+
+
+def ruled_pairs(key, count):
+    """Return shapes under ruled lines and the shapes alone, bool `(count, SIZE, SIZE)` each."""
+    shapes = np.asarray(data.diskorect(key, count, size=(SIZE, SIZE)))[..., 0]
+    rng = np.random.default_rng(0)
+    pages = shapes.copy()
+    for page in pages:
+        # Lines of one or two pixels, every 7 to 12 rows, each broken in a few places.
+        for row in range(rng.integers(3, 7), SIZE - 2, rng.integers(7, 13)):
+            line = rng.random(SIZE) > 0.03
+            page[row : row + rng.integers(1, 3)] |= line
+    return pages, shapes
+
+
+def main():
+    """Learn the menu, show it, and write it."""
+    options = new_parser("learn_menu", __doc__, data_dir=False)
+    options.add_argument("--minutes", type=float, default=5.0, help="limit of time (5)")
+    options.add_argument("--images", type=int, default=80, help="number of pairs (80)")
+    args = options.parse_args()
+    at_least(options, args, images=2)
+    images, minutes = (8, 0.02) if args.smoke else (args.images, args.minutes)
+    pairs = ruled_pairs(jax.random.key(0), images)
+    run = RunOptions(progress=not args.smoke)
+    menu = recipes.learn(jax.random.key(1), pairs, minutes=minutes, run=run)
+    print(menu)
+    print("\nThe simplest one that is about as good as the best:")
+    print(menu.simplest(within=1.2).expression)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write(args.out / "menu.txt", lambda path: path.write_text(f"{menu}\n"))
+    write_json(args.out / "menu.json", menu.rows())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
