@@ -270,7 +270,8 @@ def votes_in_words(op: Op) -> str:
     low, high = int(votes.min()), int(votes.max())
     each = f"{low} to {high}" if low < high else f"{low}"
     times = f", in {groups} groups" if groups > 1 else ""
-    wanted = " or ".join(map(str, cuts if len(cuts) < 6 else [*cuts[:4], f"... {cuts[-1]}"]))
+    *others, largest = map(str, sorted(cuts))
+    wanted = f"{', '.join(others)} or {largest}" if others else largest
     planes = quantity(len(votes), "plane")
     return f"at least {wanted} of the votes of {planes}, {each} each{times}"
 

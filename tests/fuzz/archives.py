@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from helpers.archives import reference_reader
-from helpers.random_programs import classifier, image_operator
+from helpers.random_programs import classifier, counted_operator, image_operator
 
 import morphax
 from morphax.export.archive import container
@@ -68,12 +68,13 @@ def check_message(error: ValueError, part: str) -> str:
 def originals(folder: Path) -> list[tuple[bytes, morphax.export.archive.Archive]]:
     """Whole archives and what they load as: programs, a params tree, thresholds."""
     rng, path, found = np.random.default_rng(0), folder / "original.npz", []
-    for _ in range(12):
-        program = (
-            image_operator(rng, (4, 5), depth=int(rng.integers(1, 5)))
-            if rng.random() < 0.6
-            else classifier(rng, (4, 6), per=2)
-        )
+    kinds = [
+        *[lambda: image_operator(rng, (4, 5), depth=int(rng.integers(1, 5)))] * 6,
+        *[lambda: classifier(rng, (4, 6), per=2)] * 3,
+        *[lambda: counted_operator(rng, (4, 5))] * 3,
+    ]
+    for made in kinds:
+        program = made()
         morphax.save(path, program, metadata={"note": "fuzz"})
         found.append((path.read_bytes(), morphax.load(path)))
     selem, no = (
