@@ -34,12 +34,15 @@ class Values:
         size: number of values, the constant one included.
         literal_of: what a plane computes, as a key -> its literal.
         constants: literal of a constant plane that is neither 0 nor 1 everywhere -> its bits.
+        sized: True if a window was computed on a constant plane, which holds for one size of
+            images only.
     """
 
     tables: list[Table] = field(default_factory=list)
     size: int = 1
     literal_of: dict[Hashable, int] = field(default_factory=dict)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
+    sized: bool = False
 
     def add(self, table: Table) -> np.ndarray:
         """Add a table and return the literals of its planes."""

@@ -20,7 +20,7 @@ from morphax.program.ops import Op, Program, run_op
 _Plan = int | tuple[Hashable, int, dict[str, Any]]  # literal, or (key, flip, row)
 
 
-def simplify(program: Program) -> Program:
+def simplify(program: Program, *, any_size: bool = False) -> Program:
     """Simplify a program without changing any bit that it computes.
 
     A complement moves into the op that reads it, by De Morgan's laws, or into the flag of the op
@@ -31,6 +31,9 @@ def simplify(program: Program) -> Program:
 
     Args:
         program: any program, such as `morphax.program.build` returns.
+        any_size: True for a program that will run on images of other sizes: it is returned as it
+            is where a window on a constant plane would be computed, frame included, for its own
+            size.
 
     Returns:
         A program with the same input and output.
@@ -49,6 +52,8 @@ def simplify(program: Program) -> Program:
             literals.append(_fold_rearrange(values, op, inputs, frames))
         else:
             literals.append(_FOLD[op.kind](values, op, inputs))
+    if any_size and values.sized:
+        return program
     return rewrite(values, literals[-1], program)
 
 
@@ -109,6 +114,7 @@ def _plan_spatial(values: Values, op: Op, o: int, read: int) -> _Plan:
     if bits is not None:
         one = {name: op.arrays[name][o : o + 1] for name in ("selem", "erosion", "complement")}
         one["source"] = np.zeros(1, np.int32)
+        values.sized = True
         neuron = Op("spatial", (0,), (1, *bits.shape), "", one, op.options)
         return values.constant(run_op(neuron, bits[None, None])[0, 0])
     pixels = np.argwhere(window) - np.array(window.shape) // 2

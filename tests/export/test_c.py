@@ -277,3 +277,19 @@ def test_votes_of_every_size(votes, tmp_path):
     x[:, votes < 0] ^= rng.random((200, 1)) < 0.5
     program = Program(ops, (n,), (6,))
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_bands_of_rows(form, border, tmp_path):
+    """Images around one, two and three bands; memory that does not grow with the height."""
+    rng = np.random.default_rng(6)
+    program = random_programs.counted_operator(rng, (5, 7), borders=(border,))
+    heights = [65, 67, 68, 69, 70, 128, 129, 132, 133, 200]
+    images = [rng.random((height, 3, 2)) < 0.5 for height in heights]
+    for x, found in zip(images, pixel_run(program, tmp_path, *images), strict=True):
+        expected = run(resized(program, x.shape[:2]), x[None])[0]
+        np.testing.assert_array_equal(found, expected, err_msg=str(x.shape))
+    made = library(tmp_path / "net.c")
+    made.net_workspace_words.restype = c_size_t
+    words = [made.net_workspace_words(c_size_t(640), c_size_t(rows)) for rows in (10**3, 10**6)]
+    assert words[0] == words[1] < 10**5

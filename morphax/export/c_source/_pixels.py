@@ -2,7 +2,8 @@
 
 Bit x % 64 of word x / 64 of a row is pixel x; a plane is `height` rows, and planes lie one after
 the other. The layout is for networks whose planes all have the size of the image: windows, unions
-and intersections of planes, complements, votes.
+and intersections of planes, complements, votes. Large images are worked on in bands of rows, so
+that the memory does not grow with their height.
 
 A window runs on blocks of rows as one array of words. It is decomposed into groups of columns that
 hold the same rows: the rows of a group are joined once, and a run of n adjacent columns takes
@@ -21,6 +22,9 @@ from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 
 _KINDS = ("input", "constant", "spatial", "combine", "complement", "select", "at_least")
+
+
+_BAND = 64  # rows of a band at least
 
 
 def check(program: Program) -> None:
@@ -62,6 +66,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     windows = [op for op in ops if op.kind == "spatial"]
     radii = [_tables.window_radius(op) for op in windows]
     helpers: dict[str, str] = {"windows": text.WINDOWS.strip("\n")} if windows else {}
+    reach = _reach(program)
     parts, calls = [], []
     # A function for each op, and the statement of the run function that calls it.
     for number, op in enumerate(ops):
@@ -78,11 +83,14 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
         "name": name,
         "NAME": name.upper(),
         # Planes of the input, of the output, of the workspace, and of all together: the workspace
-        # has room for five framed planes more.
+        # has room for five framed planes more, and for a band of the input and output.
         "planes_in": ops[0].shape[0],
         "planes_out": last.shape[0],
         "planes": room,
-        "most": ops[0].shape[0] + last.shape[0] + room + 5,
+        "most": 2 * (ops[0].shape[0] + last.shape[0]) + room + 5,
+        # Bands of rows: with 2 reach rows too many in each, a quarter of the work at most.
+        "reach": reach,
+        "band": max(_BAND, 8 * reach),
         # Size of the largest frame around a plane: rows above, words at the left.
         "rows": max((rows for rows, _ in radii), default=0),
         "margin": max((_margin(op) for op in windows), default=0),
@@ -112,6 +120,16 @@ def usage(program: Program, name: str) -> str:
         f"are images one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm "
         "> result.pbm"
     )
+
+
+def _reach(program: Program) -> int:
+    """Return how many rows above and below a row of the result depends on."""
+    reach: list[int] = []
+    for op in program.ops:
+        below = max((reach[i] for i in op.inputs), default=0)
+        own = _tables.window_radius(op)[0] if op.kind == "spatial" else 0
+        reach.append(below + own)
+    return reach[-1]
 
 
 def _margin(op: Op) -> int:

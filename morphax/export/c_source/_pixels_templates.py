@@ -37,6 +37,8 @@ ${stdio}#include <string.h>
 $restrict
 
 #define BLOCK 512 /* words of the rows that are worked on together: they stay in the first cache */
+#define BAND $band /* rows that run through all ops together */
+#define REACH $reach /* rows above and below that a row of the result depends on */
 
 size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
 
@@ -48,22 +50,50 @@ size_t ${name}_plane_words(size_t width, size_t height)
 size_t ${name}_workspace_words(size_t width, size_t height)
 {
     const size_t framed = ${name}_row_words(width) + 2 * $margin;
-    return $planes * ${name}_plane_words(width, height) + (height + 2 * $rows) * framed +
+    const size_t rows = height < BAND + 2 * REACH ? height : BAND + 2 * REACH;
+    const size_t planes = $planes + (height > rows ? $planes_in + $planes_out : 0);
+    return planes * ${name}_plane_words(width, rows) + (rows + 2 * $rows) * framed +
            4 * (BLOCK + framed) + 5 * (2 * $margin + 2);
 }
 """
 
-# The network: a call for each op, in order. Then the bits beyond the width are cleared.
+# The network: a call for each op, in order, on bands of rows, so that memory does not grow with the
+# height. A band is read with REACH rows more on both sides: what lies beyond their edges changes
+# these rows only, and they are left out of the result. Then the bits beyond the width are cleared.
 RUN = """
+static void run_rows(const uint64_t *in, uint64_t *out, size_t width, size_t height,
+                     uint64_t *workspace)
+{
+    const size_t words = height * ${name}_row_words(width);
+$calls
+}
+
 void ${name}_run(const uint64_t *in, uint64_t *out, size_t width, size_t height,
          uint64_t *workspace)
 {
     const size_t row = ${name}_row_words(width), words = height * row;
     const uint64_t inside = ~(uint64_t)0 >> (63 - (width + 63) % 64);
-    size_t i;
+    uint64_t *const band_in = workspace;
+    uint64_t *const band_out = band_in + $planes_in * (BAND + 2 * REACH) * row;
+    size_t y, p, i;
     if (words == 0)
         return;
-$calls
+    if (height <= BAND + 2 * REACH)
+        run_rows(in, out, width, height, workspace);
+    else
+        for (y = 0; y < height; y += BAND) {
+            const size_t above = y > REACH ? REACH : y;
+            const size_t end = height - y > BAND + REACH ? y + BAND + REACH : height;
+            const size_t kept = height - y > BAND ? BAND : height - y;
+            const size_t part = (end - y + above) * row;
+            for (p = 0; p < $planes_in; ++p)
+                memcpy(band_in + p * part, in + p * words + (y - above) * row, part * sizeof *in);
+            run_rows(band_in, band_out, width, end - y + above,
+                     band_out + $planes_out * (BAND + 2 * REACH) * row);
+            for (p = 0; p < $planes_out; ++p)
+                memcpy(out + p * words + y * row, band_out + p * part + above * row,
+                       kept * row * sizeof *out);
+        }
     for (i = row - 1; i < $planes_out * words; i += row)
         out[i] &= inside;
 }

@@ -47,9 +47,8 @@ def c(
     Args:
         program: a program, such as `morphax.program.build` returns, which is written as it is; or
             the arguments of `build`, (apply, binary_params, input_shape). Then the batch layout
-            simplifies the program first. Do not simplify a program for the pixel layout, if it
-            should run on other sizes: a window on a constant plane is then computed for the size it
-            was built for, frame included.
+            simplifies the program first. Simplify a program for the pixel layout with
+            `any_size=True`, if it should run on other sizes than that it was built for.
         path: folder to write the two files to, created if it does not exist; None to write none.
         name: prefix of the files, functions and (in capitals) macros.
         layout: "batch" or "pixels"; the module docstring defines them.
@@ -75,7 +74,7 @@ def c(
     _checks.one_of("layout", layout, LAYOUTS)
     if not isinstance(program, Program):
         program = build(*program)
-        if layout == "batch":  # `simplify` computes constant planes for one size of images
+        if layout == "batch":  # in the pixel layout, copies of planes cost what this would save
             program = simplify(program)
     check_program(program)
     if layout == "pixels":

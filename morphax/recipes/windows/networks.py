@@ -135,11 +135,14 @@ def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, BiS
 
 
 def _slots(parts: int) -> int:
-    """Return how many neurons a plane gets: for many, a power of 2.
+    """Return how many neurons a plane gets: a multiple of 16, or of 64 for many of them.
 
     Then networks of different levels have banks of the same shapes, which JAX compiles once.
     """
-    return parts if parts <= _EXACT else 1 << (parts - 1).bit_length()
+    if parts <= _EXACT:
+        return parts
+    step = 16 if parts <= 64 else 64
+    return -(-parts // step) * step
 
 
 def _bank(
