@@ -29,6 +29,7 @@ from _lib import common, pair_rivals
 from _lib.pair_rivals import Learned
 from PIL import Image
 
+from morphax import recipes
 from morphax.data.image_lists import Example, read_pairs, score_answers
 from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes.windows._gray_planes import GrayPlanes
@@ -37,7 +38,7 @@ from morphax.training import json_text
 GRAY = ("dibco", "drive")
 BINARY = ("jung", "staff", "digits", "life")
 SETS = (*BINARY, *GRAY)
-STEPS = {"cnn": 1000, "votes": 4000}
+STEPS: dict[str, Any] = {"cnn": 1000, "votes": 4000, "minutes": 5.0}
 PLANES = {
     "dibco": GrayPlanes(contrasts=(-64, 0, 64, 128)),
     "drive": GrayPlanes(),
@@ -113,6 +114,14 @@ def learn_votes(name: str, train: list[Example], seed: int) -> Learned:
     return found, _says(found)
 
 
+def learn_menu(name: str, train: list[Example], seed: int) -> Learned:
+    """Learn a menu without any option, and take its best entry."""
+    menu = recipes.learn(jax.random.key(seed), **as_pairs(train), minutes=STEPS["minutes"])
+    front = [[row["operator"], row["error"], row["bit_operations"]] for row in menu.rows()]
+    said = {"operator": menu.best.name, "operations": menu.best.operations, "front": front}
+    return menu.best, {**said, "stopped": menu.stopped}
+
+
 def _says(found: Any) -> dict[str, Any]:
     """Return the sizes and options of a learned operator."""
     options = {k: v for k, v in found.options.items() if not isinstance(v, GrayPlanes)}
@@ -149,6 +158,7 @@ CONTENDERS: dict[str, tuple[Callable[..., Learned], tuple[str, ...]]] = {
     "union": (learn_union, tuple(UNION)),
     "two unions": (learn_unions, tuple(UNIONS)),
     "votes": (learn_votes, SETS),
+    "menu": (learn_menu, SETS),
     "tree": (_rival(partial(pair_rivals.learn_trees, extra=False), *_TREES), SETS),
     "extra-trees": (_rival(pair_rivals.learn_trees, *_TREES), SETS),
     "cnn": (_rival(pair_rivals.learn_cnn, "steps", "seed"), SETS),
@@ -185,7 +195,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     if options.smoke:
-        STEPS.update(cnn=5, votes=50)
+        STEPS.update(cnn=5, votes=50, minutes=0.05)
     if options.data is None:
         parser.error("give the folder of the sets: --data DIR, or MORPHAX_DATA")
     folder = options.data / "pairs" if (options.data / "pairs").is_dir() else options.data

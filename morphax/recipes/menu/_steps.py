@@ -28,7 +28,7 @@ from morphax.training.options import RunOptions
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _WINDOWS = {"union": (3, 5, 7, 9, 11), "votes": (5, 7, 9)}
 _GRAY_WINDOWS = {"union": (1, 3), "votes": (5, 7, 9)}
-_TRIAL = VotePlan((16,), steps=1000)  # votes that choose a window
+_TRIAL = VotePlan((16,), steps=1000, pixels=50_000)  # votes that choose a window
 _GRAY_PIXELS = 60_000  # drawn for unions on the planes of gray images
 _KEPT = 6  # windows whose patterns are remembered
 _PLANES = (GrayPlanes(), GrayPlanes(contrasts=(-64, 0, 64, 128)))
