@@ -165,13 +165,13 @@ class Menu(Sequence[MenuEntry]):
 
     def _end(self) -> list[str]:
         """Return what stands below the table."""
-        again = any(entry.learned_from == "all pairs" for entry in self.entries)
+        again = sum(entry.learned_from == "all pairs" for entry in self.entries)
         lines = [
             f"Stopped after {self.seconds:.0f} s: {self.stopped}. Error and F1 are those of the "
             "held-out pairs, bit operations those for each pixel."
         ]
         if again:
-            lines.append("After that, the operators were learned again from all pairs.")
+            lines.append(f"After that, {again} of the operators were learned again from all pairs.")
         return [*lines, *self.remarks, *([self.warning] if self.warning else [])]
 
 
