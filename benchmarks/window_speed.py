@@ -1,28 +1,41 @@
 """How fast are hit-or-misses with votes on a large image, beside 20 extra-trees of scikit-learn?
 
-    python benchmarks/window_speed.py [--side 4096] [--maps 256] [--out DIR] [--smoke]
+    python benchmarks/window_speed.py [--set FOLDER] [--side 4096] [--maps 256] [--out DIR]
+        [--smoke]
 
-Both learn the boundary of noisy drawings (Diskorect, 2 % salt and pepper) in a 9 x 9 window: the
-votes in one level of `--maps` hit-or-misses, the trees with their defaults. The votes answer a
-`--side` x `--side` image through the entry of a menu: bool in, bool out, packed inside, in bands of
-rows. The trees answer some of its pixels (`see` and `predict`, also in parts), and their time for
-all pixels is in proportion. One core (`taskset`), CPU time of the process, medians of five runs
-(three of the trees) after one to warm up. `memory` is the largest resident size that the run of the
-votes added, in MiB. Writes `window_speed.json` and `.md`. Needs scikit-learn.
+Both learn one task in a 9 x 9 window: the pairs of `--set` (FOLDER/train/input|target|mask), or the
+boundary of noisy drawings (Diskorect, 2 % salt and pepper); the votes in one level of `--maps`
+hit-or-misses, the trees with their defaults. The votes answer a `--side` x `--side` image in two
+ways, bool in and bool out, packing included: through the entry of a menu, and by the exported C
+(pixel layout, `cc -O3 -march=native`), both in bands of rows. The trees answer some of its pixels
+(`see` and `predict`, also in parts), and their time for all pixels is in proportion. One core, CPU
+time of the process, medians of five runs (three of the trees) after one to warm up. `memory` is
+what the runs of the entry added to the largest resident size, in MiB. Writes `window_speed.json`
+and `.md`. Needs scikit-learn and a C compiler.
 """
 
+import ctypes
 import os
 import resource
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from _lib import common
+from PIL import Image
 
 from morphax import data
+from morphax.data.image_lists import Example, read_pairs
 from morphax.data.window_patterns import count_patterns, see, square_window
+from morphax.export import c
+from morphax.program.bands import run_in_bands
 from morphax.recipes import learn_window_votes, menu_entry, window_network
+from morphax.recipes.menu.entries import MenuEntry
 
 SIDE = 9
 COLUMNS = ("contender", "pixels", "seconds", "spread", "ns_per_pixel", "ratio", "memory")
@@ -34,6 +47,46 @@ def pairs_of(rng: np.random.Generator, images: np.ndarray) -> tuple[np.ndarray, 
     targets = images & ~(below & right)
     noisy = np.where(rng.random(images.shape) < 0.02, rng.random(images.shape) < 0.5, images)
     return noisy, targets
+
+
+def read_set(folder: Path) -> list[Example]:
+    """Return the training pairs of a folder, masks included."""
+    sides: dict[str, list[np.ndarray]] = {"input": [], "target": [], "mask": []}
+    for side, images in sides.items():
+        paths = sorted((folder / "train" / side).glob("*.png"))
+        images += [np.asarray(Image.open(path).convert("L")) > 127 for path in paths]
+    return read_pairs((sides["input"], sides["target"]), masks=sides["mask"] or None)
+
+
+def in_c(entry: MenuEntry, folder: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the exported C as a function of bool `(H, W)`, in bands of rows."""
+    c(entry.program, folder, name="net", layout="pixels")
+    made = Path(folder) / "net.so"
+    flags = ["-O3", "-march=native", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, str(Path(folder) / "net.c"), "-o", str(made)], check=True)
+    lib = ctypes.CDLL(str(made))
+    for name in ("net_plane_words", "net_workspace_words"):
+        getattr(lib, name).restype = ctypes.c_size_t
+
+    def at(array: np.ndarray) -> ctypes.c_void_p:
+        return array.ctypes.data_as(ctypes.c_void_p)
+
+    buffers: dict[tuple[int, int], list[np.ndarray]] = {}
+
+    def run(x: np.ndarray) -> np.ndarray:
+        height, width = x.shape[1:3]
+        size = ctypes.c_size_t(width), ctypes.c_size_t(height)
+        if (height, width) not in buffers:
+            counts = [lib.net_plane_words(*size)] * 2 + [lib.net_workspace_words(*size)]
+            buffers[height, width] = [np.zeros(count, np.uint64) for count in counts]
+        words, out, workspace = buffers[height, width]
+        answer = np.empty(x.shape, np.uint8)
+        lib.net_pack(at(x), *size, at(words))
+        lib.net_run(at(words), at(out), *size, at(workspace))
+        lib.net_unpack(at(out), *size, at(answer))
+        return answer.view(bool)
+
+    return lambda image: run_in_bands(entry.program, image[None, ..., None], run)[0, ..., 0]
 
 
 def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -50,6 +103,7 @@ def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:
 def main() -> None:
     """Learn both, time both, write the table."""
     parser = common.options_parser(__doc__, smoke="small images and few maps; it means nothing")
+    parser.add_argument("--set", type=Path, help="folder of pairs; generated ones by default")
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--maps", type=int, default=256)
     options = parser.parse_args()
@@ -60,25 +114,32 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     about = common.metadata("window_speed", unit="s", reference="extra-trees", smoke=options.smoke)
-    rng = np.random.default_rng(0)
-    drawn = jax.jit(data.diskorect, static_argnums=1)(jax.random.key(0), 256)
-    inputs, targets = pairs_of(rng, np.asarray(drawn)[..., 0])
+    if options.set is None:
+        drawn = jax.jit(data.diskorect, static_argnums=1)(jax.random.key(0), 256)
+        examples = read_pairs(pairs_of(np.random.default_rng(0), np.asarray(drawn)[..., 0]))
+    else:
+        examples = read_set(options.set)
+    sides: list[list[np.ndarray]] = [list(side) for side in zip(*examples, strict=True)]
+    inputs, targets, masks = sides
     steps = 100 if options.smoke else 2000
-    found = learn_window_votes(
-        jax.random.key(0), (inputs, targets), clauses=options.maps, window=SIDE, steps=steps
-    )
+    kinds = {"clauses": options.maps, "window": SIDE, "steps": steps, "masks": masks}
+    found = learn_window_votes(jax.random.key(0), (inputs, targets), **kinds)
     network = window_network(found.levels, border=found.border)
-    held = (inputs[:16], targets[:16])
+    held = (inputs[:4], targets[:4])
     entry = menu_entry("votes", network.apply, network.params, held, border=found.border)
-    tile = -(-options.side // inputs.shape[1])
-    image = np.tile(inputs[:1], (1, tile, tile))[0, : options.side, : options.side]
+    one = inputs[0][..., 0]
+    tiles = [-(-options.side // side) for side in one.shape]
+    image = np.ascontiguousarray(np.tile(one, tiles)[: options.side, : options.side])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = entry(image)
     seconds, spread = timed(lambda: entry(image), 5)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    with tempfile.TemporaryDirectory() as folder:
+        run_c = in_c(entry, folder)
+        assert (run_c(image) == answer).all()
+        in_c_seconds, in_c_spread = timed(lambda: run_c(image), 5)
     # The trees learn each pattern twice, with the weights of its two targets.
     window = square_window(SIDE)
-    examples = [(x[..., None], y, np.ones_like(y)) for x, y in zip(inputs, targets, strict=True)]
     patterns = count_patterns(examples, window)
     weight = np.concatenate([patterns.positive, patterns.negative])
     bits, side = np.concatenate([patterns.bits] * 2), np.repeat([True, False], len(patterns.bits))
@@ -92,28 +153,30 @@ def main() -> None:
 
     theirs, their_spread = timed(run_trees, 3)
     same = float((run_trees() == answer.ravel()[pixels]).mean())
-    ours, trees_each = seconds / image.size, theirs / len(pixels)
-    rows = [
-        {
-            "contender": f"votes of {len(found.levels[0].literals)} hit-or-misses",
-            "pixels": image.size,
+    votes = {
+        "maps": len(found.levels[0].literals),
+        "literals": int(found.levels[0].literals.sum()),
+        "certified": bool(entry.certificate.exact),
+    }
+    each = theirs / len(pixels)
+
+    def row(name: str, count: int, seconds: float, spread: float, **more: Any) -> dict[str, Any]:
+        return {
+            "contender": name,
+            "pixels": count,
             "seconds": round(seconds, 4),
             "spread": round(spread, 4),
-            "ns_per_pixel": round(1e9 * ours, 2),
-            "ratio": round(trees_each / ours, 1),
-            "memory": round(memory, 1),
-            "literals": int(found.levels[0].literals.sum()),
-            "certified": bool(entry.certificate.exact),
-        },
-        {
-            "contender": "20 extra-trees",
-            "pixels": len(pixels),
-            "seconds": round(theirs, 4),
-            "spread": round(their_spread, 4),
-            "ns_per_pixel": round(1e9 * trees_each, 2),
-            "ratio": 1.0,
-        },
+            "ns_per_pixel": round(1e9 * seconds / count, 2),
+            "ratio": round(each * count / seconds, 1),
+            **more,
+        }
+
+    rows = [
+        row("votes, entry of a menu", image.size, seconds, spread, memory=round(memory, 1)),
+        row("votes, exported C", image.size, in_c_seconds, in_c_spread),
+        row("20 extra-trees", len(pixels), theirs, their_spread),
     ]
+    about |= votes
     about["same_answers"] = round(same, 4)
     rows = [{**row, **common.row_metadata(about)} for row in rows]
     print(common.write_table(options.out / "window_speed.json", about, rows, COLUMNS))
