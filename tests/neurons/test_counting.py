@@ -76,7 +76,7 @@ def test_leading_axes_and_many_votes():
 
 
 def test_float_sums_of_whole_votes_are_exact():
-    """2^22 - 1 and a vote of one: a sum in the wrong order of graded values would lose it."""
+    """Every bit as far from 0 or 1 as an output of a neuron, sums just below the limit 2^22."""
     votes = np.array([2**21, 2**21 - 2, 1] + [0] * 5)
     bits = np.array([[1, 1, 1], [1, 1, 0]], bool)
     bits = np.concatenate([bits, np.zeros((2, 5), bool)], 1)
