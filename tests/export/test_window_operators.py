@@ -11,7 +11,7 @@ import morphax
 from morphax.data.window_patterns import square_window
 from morphax.export.c_source.write import c
 from morphax.export.hdl.stream import verilog_stream
-from morphax.program import build
+from morphax.program import Op, Program, build, run
 from morphax.recipes.windows._levels import Level, run_levels
 from morphax.recipes.windows.networks import window_network
 
@@ -58,3 +58,23 @@ def test_streaming_verilog(operator, tmp_path):
     clocks[: images.size, 0], clocks[: images.size, 1] = images.ravel(), True
     _, pixels = hdl.stream(tmp_path, text, clocks, (7, 9), 1)
     np.testing.assert_array_equal(pixels.ravel(), expected.ravel())
+
+
+def test_registers_among_the_adders(tmp_path):
+    """Sums of 3 to 70 planes: trees of two to seven levels, with up to two registers."""
+    rng, size = np.random.default_rng(5), (6, 7)
+    for planes, latency in ((3, 2), (8, 2), (9, 3), (17, 3), (70, 4)):
+        votes = rng.integers(1, 6, planes).astype(np.int32) * rng.choice([-1, 1], planes)
+        cuts = np.int32([votes.sum() // 2, votes.sum() // 2 + 3])
+        arrays = {"votes": votes.astype(np.int32), "cuts": cuts}
+        ops = Op("input", (), (planes, *size)), Op("at_least", (0,), (2, *size), arrays=arrays)
+        program = Program(ops, (*size, planes), (*size, 2))
+        images = rng.random((3, *size, planes)) < rng.random((3, 1, 1, 1))
+        text = verilog_stream(program, name="model")
+        clocks = np.zeros((3 * 42 + 9, planes + 2), bool)
+        clocks[: 3 * 42, :planes], clocks[: 3 * 42, planes] = images.reshape(-1, planes), True
+        _, pixels = hdl.stream(tmp_path, text, clocks, size, 2)
+        np.testing.assert_array_equal(pixels, run(program, images).reshape(-1, 2))
+        assert f"Latency: 0 * WIDTH + {latency} clocks" in text
+        (tmp_path / "model.v").write_text(text)
+        hdl.lint(tmp_path / "model.v")

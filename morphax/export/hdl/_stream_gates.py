@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from morphax import _checks
+from morphax.export.hdl._counts import stages
 from morphax.export.hdl._text import FALSE, TRUE
 from morphax.program import Op, Program
 
@@ -87,8 +88,9 @@ def time_of(stream_inputs: int, gates: Sequence[Gate], literal: int) -> Time:
     number = literal // 2
     if number <= stream_inputs:
         return 0, 0
-    rows, columns = gates[number - stream_inputs - 1].time
-    return rows, columns + 1
+    gate = gates[number - stream_inputs - 1]
+    # Adders of many votes have registers of their own on the way.
+    return gate.time[0], gate.time[1] + 1 + stages(len(gate.votes))
 
 
 def elaborate(program: Program) -> Stream:

@@ -29,6 +29,7 @@ class Text:
         positions: times at which the position of the middle pixel is counted; a dict as an
             ordered set.
         sums: time, taps and votes of a count -> its sum and the bits of it.
+        registers: name of a register among adders -> what it takes at each step.
     """
 
     stream: Stream
@@ -37,6 +38,7 @@ class Text:
     wires: dict[str, str] = field(default_factory=dict)
     positions: dict[Time, None] = field(default_factory=dict)
     sums: dict[tuple[Any, ...], tuple[str, int]] = field(default_factory=dict)
+    registers: dict[str, str] = field(default_factory=dict)
 
     def head(self, net: int, row: int) -> str:
         """Return a net `row` rows later."""
@@ -111,8 +113,13 @@ def formula(text: Text, gate: Gate) -> str:
         key = (gate.time, gate.taps, gate.votes)
         if key not in text.sums:
             prefix = f"sum{len(text.sums)}_"
-            lines, value, size = added(list(zip(terms, gate.votes, strict=True)), prefix)
-            text.wires |= {line.split()[2]: line for line in lines}
+            sums, value, size = added(list(zip(terms, gate.votes, strict=True)), prefix)
+            for name, (bits, sum_) in sums.items():
+                if name.endswith("r"):
+                    text.wires[name] = f"  reg {bits} {name};"
+                    text.registers[name] = sum_
+                else:
+                    text.wires[name] = f"  wire {bits} {name} = {sum_};"
             text.sums[key] = value, size
         value, size = text.sums[key]
         return f"{value} >= {size}'d{gate.cut}"

@@ -15,9 +15,10 @@ images, while the last pixels of an image are still inside, there is one for eac
 delayed by (rows, columns), that is `rows * WIDTH + columns` steps: rows in one line memory that all
 planes share, columns in registers. The taps of all windows and the alignment of parallel branches
 are such delays, and equal delays are made once. Unions and intersections are registered and take
-one step each. A tap beyond the frame is masked by the position of the pixel in the middle; border
-"replicate" selects the nearest tap inside. So every WIDTH and HEIGHT from 1 to 65535 works, also
-with windows larger than the image.
+one step each; so do votes that are compared with cuts, with one register more after every three
+levels of adders. A tap beyond the frame is masked by the position of the pixel in the middle;
+border "replicate" selects the nearest tap inside. So every WIDTH and HEIGHT from 1 to 65535 works,
+also with windows larger than the image.
 """
 
 import os
@@ -236,6 +237,8 @@ def _registers(program: Program, text: Text, gates: dict[int, str]) -> Iterator[
             op = program.ops[current]
             yield f"      // op {current}: {comment(f'{op.kind} {op.path}')}".rstrip()
         yield statement(f"n{number} <= {value};", indent=6)
+    for name, value in text.registers.items():
+        yield statement(f"{name} <= {value};", indent=6)
     if text.columns:
         yield "      // columns"
     for (net, row), length in text.columns.items():
