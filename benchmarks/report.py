@@ -17,6 +17,7 @@ from _lib.pages import (
     inference,
     learning,
     operators,
+    pairs,
     projection,
     running,
     shared,
@@ -31,6 +32,7 @@ WIDTH = 110
 TAIL = "All results, losses included: [docs/results](docs/results/README.md)."
 PAGES = (
     learning.PAGE,
+    pairs.PAGE,
     classification.PAGE,
     images.PAGE,
     soundness.PAGE,
