@@ -4,6 +4,9 @@ from morphax.data._diskorect import diskorect as diskorect
 from morphax.data._noisti import noisti as noisti
 from morphax.data.bounds import WindowBounds as WindowBounds
 from morphax.data.bounds import window_bounds as window_bounds
+from morphax.data.images import find_images as find_images
+from morphax.data.images import load_image as load_image
+from morphax.data.images import save_mask as save_mask
 from morphax.data.nuclei import draw_nuclei as draw_nuclei
 from morphax.data.nuclei import load_nuclei as load_nuclei
 from morphax.data.pair_checks import check_pairs as check_pairs

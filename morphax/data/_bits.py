@@ -122,6 +122,33 @@ def bits(picture: Picture, rule: Rule) -> np.ndarray:
     return values >= rule.threshold
 
 
+def is_gray(pictures: Iterable[Picture]) -> bool:
+    """Tell whether files hold gray levels: more than two of them, or nearly two in a lossy file."""
+    for picture in pictures:
+        if picture.source in ("gray", "opaque") and picture.values.dtype != bool:
+            levels = _levels(picture.values)
+            if len(levels) > 2 or (picture.lossy and not _as_it_is(picture, levels)):
+                return True
+    return False
+
+
+def gray_levels(picture: Picture) -> np.ndarray:
+    """Return the gray levels of a picture, uint8 or uint16 `(H, W)`; 1 bit as 0 and 255.
+
+    Raises:
+        ValueError: the picture is in colour, or its levels need more than 16 bits.
+    """
+    values = picture.values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
+    if picture.source not in ("gray", "opaque") or values.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"folder: {picture.path} is {picture.kind}, expected gray of 8 or 16 bits; "
+            "write gray copies into another folder"
+        )
+    return values
+
+
 def _levels(values: np.ndarray) -> np.ndarray:
     """Return the levels of an image, in increasing order."""
     if values.dtype in (bool, np.uint8):  # many times as fast as sorting

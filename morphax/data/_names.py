@@ -60,14 +60,14 @@ def _files(folder: Path, side: str) -> dict[str, Path]:
                 f"folder: {found[name]} and {path.name!a} bear one name; leave one of them there"
             )
         found[name] = path
-    _refuse_other_formats(place)
+    refuse_other_formats(place)
     if not found:
         formats = ", ".join(dict.fromkeys(_image_files.SUFFIXES.values()))
         raise ValueError(f"folder: expected image files ({formats}), but there are none in {place}")
     return found
 
 
-def _refuse_other_formats(place: Path) -> None:
+def refuse_other_formats(place: Path) -> None:
     """Refuse images in formats that are not read, instead of leaving them out in silence."""
     Image = _image_files.pillow()
     Image.init()

@@ -4,7 +4,7 @@ PNG, TIFF, BMP, PBM, PGM and JPEG files are read; files match by their names wit
 Arrays are bool `(N, H, W, 1)`, in the order of the names. White is set in every format.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.data import _image_files, _names
-from morphax.data._bits import bits, rule_of, thresholds_of
+from morphax.data._bits import bits, gray_levels, is_gray, rule_of, thresholds_of
 
 _SIDES = ("input", "target")
 Images = np.ndarray | list[np.ndarray]
@@ -27,7 +27,8 @@ class Pairs:
     """Inputs and targets; `inputs, targets = pairs` unpacks them, and `pairs[0]` are the inputs.
 
     Attributes:
-        inputs: bool `(N, H, W, 1)`, or a list of N arrays `(H, W, 1)` of any sizes.
+        inputs: bool `(N, H, W, 1)`, or a list of N arrays `(H, W, 1)` of any sizes; gray levels
+            where they were asked for.
         targets: the same for the targets.
         masks: the same for the masks, whose set pixels count; None where there are none.
         names: the N names, without extension.
@@ -53,6 +54,7 @@ def load_pairs(
     target_threshold: float | None = None,
     mask_threshold: float | None = None,
     ragged: bool = False,
+    gray: bool | None = False,
 ) -> Pairs:
     """Return the pairs of a folder, with their masks if it has any.
 
@@ -68,6 +70,8 @@ def load_pairs(
             Levels go to 255, in files of 16 bits to 65535.
         input_threshold, target_threshold, mask_threshold: the same for one side alone.
         ragged: return lists of images, which may have several sizes.
+        gray: True returns the levels of the inputs, uint8 or uint16, instead of bits; None does so
+            where they are gray and no threshold is given.
 
     Returns:
         The pairs, which unpack as `(inputs, targets)`.
@@ -100,8 +104,13 @@ def load_pairs(
             pictures, first if ragged else first[:1] * len(first), strict=True
         ):
             _image_files.require_size(picture, like)
-        rule = rule_of(side, pictures, limits[side])
-        images = [bits(picture, rule)[..., None] for picture in pictures]
+        open_ = gray is None and limits[side] is None
+        if side == "input" and (gray or (open_ and is_gray(pictures))):
+            images = [gray_levels(picture)[..., None] for picture in pictures]
+            _require_one_depth(pictures, images)
+        else:
+            rule = rule_of(side, pictures, limits[side])
+            images = [bits(picture, rule)[..., None] for picture in pictures]
         stacks[side] = images if ragged else np.stack(images)
     return Pairs(stacks["input"], stacks["target"], stacks.get("mask"), tuple(files))
 
@@ -192,3 +201,13 @@ def crops(
 def _sides_of(folder: str | Path) -> tuple[str, ...]:
     """Return the names of the sides that a folder has."""
     return (*_SIDES, "mask") if (Path(folder).expanduser() / "mask").is_dir() else _SIDES
+
+
+def _require_one_depth(pictures: list[_image_files.Picture], images: Sequence[np.ndarray]) -> None:
+    """Refuse gray files of 8 and of 16 bits beside each other."""
+    for picture, image in zip(pictures, images, strict=True):
+        if image.dtype != images[0].dtype:
+            raise ValueError(
+                f"folder: {picture.path} has {8 * image.itemsize} bits, {pictures[0].path} "
+                f"{8 * images[0].itemsize}; keep one depth in a folder"
+            )

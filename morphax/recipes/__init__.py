@@ -38,6 +38,11 @@ from morphax.recipes.menu.entries import MenuEntry as MenuEntry
 from morphax.recipes.menu.entries import menu_entry as menu_entry
 from morphax.recipes.menu.learn import learn as learn
 from morphax.recipes.menu.menu import Menu as Menu
+from morphax.recipes.menu.saved import load_entry as load_entry
+from morphax.recipes.menu.saved import load_model as load_model
+from morphax.recipes.menu.saved import load_record as load_record
+from morphax.recipes.menu.saved import save_entry as save_entry
+from morphax.recipes.menu.saved import save_menu as save_menu
 from morphax.recipes.results import Learned as Learned
 from morphax.recipes.results import LearnedChain as LearnedChain
 from morphax.recipes.results import Verdict as Verdict

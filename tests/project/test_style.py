@@ -5,7 +5,7 @@ import ast
 from helpers.repository import ROOT, tracked
 
 SOURCES = tracked("*.py")
-LONGEST_FILE, LONGEST_BODY, ENTRIES, SKIPS = 350, 60, 24, 20
+LONGEST_FILE, LONGEST_BODY, ENTRIES, SKIPS = 350, 60, 25, 20
 NO_VERB = """
     a all an are as at both each every for how if in is no of on one some that the these this those
     to two what when where whether which with

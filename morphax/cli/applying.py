@@ -1,0 +1,154 @@
+"""`morphax apply`: masks of a folder of images, on all cores, resumable."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from morphax import _checks, _files
+from morphax.cli.main import one_line
+from morphax.data import find_images, load_image, save_mask
+from morphax.recipes import MenuEntry, load_model, load_record
+
+_SECONDS = 10  # between two lines of progress
+_AHEAD = 2  # images a thread that wait for it, so that memory is bounded
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Write the mask of each image as OUT/NAME.png; masks that are there are left alone.
+
+    Args:
+        options: arguments of `morphax apply`.
+
+    Returns:
+        0; 2 if an image could not be read or written: these are listed in OUT/skipped.txt.
+
+    Raises:
+        ValueError: no model, no images, or two images of one name.
+        OSError: a file of the model cannot be read, or the folder cannot be made.
+    """
+    entry = load_model(options.model, options.pick)
+    if not options.anyway:
+        require_useful(options.model)
+    images, shard = _part(find_images(options.images), options.shard)
+    out = Path(options.out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    targets = _targets(images, out)
+    todo = [pair for pair in targets.items() if options.overwrite or not pair[1].exists()]
+    threads = options.threads or os.cpu_count() or 1
+    _checks.at_least("--threads", threads, 1)
+    start, pixels, failed = time.perf_counter(), 0, {}
+    work = _results(entry, todo, threads, threshold_for(entry, options.input_threshold))
+    progress = _Progress(len(todo))
+    for path, size, error in work:
+        pixels += size
+        if error is not None:
+            failed[path] = error
+            print(f"morphax: {path}: {error}", file=sys.stderr)
+        progress.step()
+    listed = out / f"skipped{shard}.txt"
+    if failed:
+        text = "".join(f"{path}\t{error}\n" for path, error in failed.items())
+        _files.write(listed, text.encode())
+    else:
+        listed.unlink(missing_ok=True)
+    seconds = max(time.perf_counter() - start, 1e-9)
+    there = len(images) - len(todo)
+    parts = [f"{len(todo) - len(failed)} masks written"]
+    parts += [f"{there} there already"] if there else []
+    parts += [f"{len(failed)} skipped ({listed} says why)"] if failed else []
+    print(f"{out}: {', '.join(parts)}; {pixels / seconds / 1e6:.3g} Mpixel/s")
+    return 2 if failed else 0
+
+
+def threshold_for(entry: MenuEntry, given: float | None) -> float | None:
+    """Return the threshold of inputs: the one that is given, or that of learning."""
+    return entry.options.get("input_threshold") if given is None else given
+
+
+def require_useful(model: str) -> None:
+    """Refuse a menu that is no better than answers that need no learning."""
+    if Path(model).expanduser().is_dir():
+        record = load_record(model)
+        text = record.get("warning")
+        if text and record.get("stopped") != "interrupted":
+            raise ValueError(f"{model}: {text} Give --anyway to apply it all the same")
+
+
+def _part(images: list[Path], shard: str | None) -> tuple[list[Path], str]:
+    """Return the images of a shard "K/N", and a text that names it in a file name."""
+    if shard is None:
+        return images, ""
+    numbers = shard.split("/")
+    fits = len(numbers) == 2 and all(number.isdecimal() for number in numbers)
+    fits = fits and 1 <= int(numbers[0]) <= int(numbers[1])
+    _checks.require(fits, "--shard", "K/N with K from 1 to N, such as 1/4", shard)
+    k, n = map(int, numbers)
+    return images[k - 1 :: n], f"-{k}-of-{n}"
+
+
+def _targets(images: Iterable[Path], out: Path) -> dict[Path, Path]:
+    """Return the file of each mask; no two images share one, and none is an image itself."""
+    targets: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
+    for path in images:
+        target = out / f"{path.stem}.png"
+        if target.name in taken:
+            raise ValueError(
+                f"{path} and {taken[target.name]} would both become {target}; "
+                "move one of them to another folder"
+            )
+        if target.resolve() == path.resolve():
+            raise ValueError(f"{path} would be overwritten by its mask; give another folder to -o")
+        targets[path], taken[target.name] = target, path
+    return targets
+
+
+def _results(
+    entry: MenuEntry, todo: list[tuple[Path, Path]], threads: int, threshold: float | None
+) -> Iterator[tuple[Path, int, str | None]]:
+    """Yield path, number of pixels and error of each image, in the order of finishing."""
+
+    def one(path: Path, target: Path) -> tuple[Path, int, str | None]:
+        try:
+            image = load_image(path, gray=entry.planes is not None, threshold=threshold)
+            save_mask(target, entry(image))
+        except (ValueError, OSError, MemoryError) as error:
+            return path, 0, one_line(error)
+        return path, image.size, None
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: set[Future[tuple[Path, int, str | None]]] = set()
+        try:
+            for pair in todo:
+                waiting.add(pool.submit(one, *pair))
+                if len(waiting) >= _AHEAD * threads:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in wait(waiting).done)
+        except BaseException:  # Ctrl-C: those that run are finished, the others not begun
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Progress:
+    """Print how far the work is: one line that renews itself in a terminal, else lines."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.last = time.perf_counter()
+
+    def step(self) -> None:
+        """Count one image."""
+        self.done += 1
+        terminal = sys.stderr.isatty()
+        now = time.perf_counter()
+        if terminal:
+            end = "\n" if self.done == self.total else ""
+            print(f"\r{self.done} of {self.total} images", end=end, file=sys.stderr, flush=True)
+        elif now - self.last >= _SECONDS:
+            print(f"{self.done} of {self.total} images", file=sys.stderr, flush=True)
+            self.last = now

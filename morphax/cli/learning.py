@@ -1,0 +1,76 @@
+"""`morphax learn`: from a folder of pairs to a folder with a menu of operators."""
+
+import argparse
+import shlex
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from morphax.data import load_pairs
+from morphax.recipes import learn as learn_menu
+from morphax.recipes import save_menu
+from morphax.recipes.menu.saved import MENU_FILE
+from morphax.training import RunOptions
+
+STEPS = "steps"
+"""Folder, in that of the menu, of the finished steps of a search that is not over."""
+
+
+def learn(options: argparse.Namespace) -> int:
+    """Learn a menu and write it; the same command goes on with a search that was cut short.
+
+    Args:
+        options: arguments of `morphax learn`.
+
+    Returns:
+        0; 1 if nothing is better than an answer that needs no learning; 130 if interrupted.
+
+    Raises:
+        ValueError: pairs that cannot be learned from, or a menu is there already.
+        OSError: a file cannot be read or written.
+    """
+    out = Path(options.out).expanduser()
+    if (out / MENU_FILE).exists() and not (out / STEPS).is_dir() and not options.overwrite:
+        raise ValueError(f"{out} holds a menu already; give another -o, or --overwrite")
+    pairs = load_pairs(
+        options.pairs,
+        input_threshold=options.input_threshold,
+        target_threshold=options.target_threshold,
+        ragged=True,
+        gray=None,
+    )
+    # Say now that the folder cannot be written to, not after minutes of learning.
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+    menu = learn_menu(
+        jax.random.key(options.seed),
+        pairs,
+        window=options.window,
+        minutes=options.minutes,
+        increasing=options.increasing,
+        anti_extensive=options.anti_extensive,
+        extensive=options.extensive,
+        symmetric=options.symmetric,
+        run=RunOptions(progress=True, checkpoint=out / STEPS),
+    )
+    if options.input_threshold is not None:  # `apply` needs it again
+        given = {"input_threshold": options.input_threshold}
+        entries = tuple(replace(e, options={**e.options, **given}) for e in menu)
+        menu = replace(menu, entries=entries)
+    about = {"command": shlex.join(["morphax", *options.words]), "seed": options.seed}
+    save_menu(out, menu, about=about)
+    print(menu)
+    print(
+        f"Wrote {out / MENU_FILE} and {len(menu)} archives. Next: morphax apply {out} IMAGES -o OUT"
+    )
+    if menu.stopped == "interrupted":
+        print(f"morphax: interrupted; the best so far is in {out}/, and the same command goes on",
+              file=sys.stderr)  # fmt: skip
+        return 130
+    shutil.rmtree(out / STEPS, ignore_errors=True)
+    return 1 if menu.warning else 0

@@ -1,0 +1,96 @@
+"""Single images: find the image files of a folder, read one, write a mask.
+
+They are read like those of `load_pairs`: bool, or gray levels as they are in the file.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from morphax import _checks, _files
+from morphax.data import _image_files, _names
+from morphax.data._bits import bits, gray_levels, rule_of, thresholds_of
+
+
+def find_images(place: str | os.PathLike[str]) -> list[Path]:
+    """Return the image files of a folder, sorted; hidden files and folders are left out.
+
+    Args:
+        place: a folder, or one file, which is returned whatever its name.
+
+    Returns:
+        Paths of PNG, TIFF, BMP, PBM, PGM and JPEG files.
+
+    Raises:
+        ValueError: there is no such folder or file, or no image in it, or an image of a format that
+            is not read.
+    """
+    path = Path(place).expanduser()
+    if path.is_file():
+        return [path]
+    _checks.require(path.is_dir(), "images", "an existing folder or file", str(path))
+    _names.refuse_other_formats(path)
+    files = _names.images(path)
+    inner = sorted(p.name for p in path.iterdir() if p.is_dir() and _names.images(p))
+    advice = f" (there are images in {', '.join(f'{path / name}' for name in inner[:3])})"
+    got = f"none in {path}{advice if inner else ''}"
+    _checks.require(len(files) > 0, "images", "image files", got)
+    return files
+
+
+def load_image(
+    path: str | os.PathLike[str], *, gray: bool = False, threshold: float | None = None
+) -> np.ndarray:
+    """Read one image.
+
+    Args:
+        path: the file.
+        gray: return gray levels, instead of bits.
+        threshold: a pixel of a gray file is set when its level is at least this; binary files need
+            none. Not used with `gray`.
+
+    Returns:
+        bool `(H, W)`, or uint8 or uint16 `(H, W)` with `gray`.
+
+    Raises:
+        ImportError: Pillow (`morphax[data]`) is missing.
+        ValueError: the file is damaged, too large, in colour, or gray without a threshold.
+
+    Example:
+        >>> import tempfile
+        >>> mask = np.eye(3, dtype=bool)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_mask(f"{folder}/a.png", mask)
+        ...     bool((load_image(f"{folder}/a.png") == mask).all())
+        True
+    """
+    picture = _image_files.read(Path(path))
+    if gray:
+        return gray_levels(picture)
+    limit = thresholds_of(None, threshold, None)["input"]
+    return bits(picture, rule_of("input", [picture], limit))
+
+
+def save_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+    """Write a mask as an 8-bit PNG of levels 0 and 255, completely or not at all.
+
+    Args:
+        path: the file.
+        mask: bool `(H, W)`.
+
+    Raises:
+        ImportError: Pillow (`morphax[data]`) is missing.
+        ValueError: it is no mask.
+        OSError: the file cannot be written.
+
+    Example:
+        See `load_image`.
+    """
+    fits = mask.ndim == 2 and mask.dtype == bool
+    _checks.require(fits, "mask", "bool (H, W)", f"{mask.dtype} {mask.shape}")
+    content = io.BytesIO()
+    image = _image_files.pillow().fromarray(mask.astype(np.uint8) * 255)
+    image.save(content, format="PNG", compress_level=1)
+    _files.write(path, content.getvalue())
