@@ -65,12 +65,11 @@ def learn(options: argparse.Namespace) -> int:
     about = {"command": shlex.join(["morphax", *options.words]), "seed": options.seed}
     save_menu(out, menu, about=about)
     print(menu)
-    print(
-        f"Wrote {out / MENU_FILE} and {len(menu)} archives. Next: morphax apply {out} IMAGES -o OUT"
-    )
+    print(f"Wrote {out / MENU_FILE} and an archive for each row of the table.")
+    print(f"Next: morphax apply {shlex.quote(str(out))} IMAGES -o OUT")
     if menu.stopped == "interrupted":
-        print(f"morphax: interrupted; the best so far is in {out}/, and the same command goes on",
-              file=sys.stderr)  # fmt: skip
+        text = f"interrupted; the best so far is in {out}/, and the same command goes on"
+        print(f"morphax: {text}", file=sys.stderr)
         return 130
     shutil.rmtree(out / STEPS, ignore_errors=True)
     return 1 if menu.warning else 0

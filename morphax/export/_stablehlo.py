@@ -21,7 +21,8 @@ from jax import export
 
 from morphax import _checks, _files
 from morphax.neurons.nodes import BiSE, leaves, named_nodes
-from morphax.specialized.compiler import specialize
+from morphax.program import Program
+from morphax.specialized.compiler import specialize, specialize_program
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Platforms of a file by default."""
@@ -104,6 +105,55 @@ def stablehlo(
             return apply(jax.tree.unflatten(tree, flat), x)
 
         function = unbaked
+    return _exported(function, arguments, path, platforms)
+
+
+def stablehlo_program(
+    program: Program,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    batch: int = 1,
+    platforms: Sequence[str] = PLATFORMS,
+) -> export.Exported:
+    """Export an operator on images as StableHLO, specialised for its size and batch.
+
+    Args:
+        program: an operator whose planes all have the size of the image, such as that of an
+            archive.
+        path: file to write, completely or not at all; None to write no file.
+        batch: number of images of a call.
+        platforms: any of "cpu", "cuda", "rocm", "tpu".
+
+    Returns:
+        The exported function, from bool `(batch, H, W, C)` to bool.
+
+    Raises:
+        ValueError: if the program is no such operator, or `batch` is below 1.
+        ImportError: if flatbuffers is missing (only to write a file).
+        OSError: if the file cannot be written; an existing file is not changed.
+
+    Example:
+        >>> from morphax.program import Op, Program
+        >>> ops = Op("input", (), (1, 4, 4)), Op("complement", (0,), (1, 4, 4))
+        >>> exported = stablehlo_program(Program(ops, (4, 4, 1), (4, 4, 1)))
+        >>> exported.in_avals[0].str_short(), exported.out_avals[0].str_short()
+        ('bool[1,4,4,1]', 'bool[1,4,4,1]')
+    """
+    if path is not None:
+        _flatbuffers()
+    _checks.at_least("batch", batch, 1)
+    function = specialize_program(program, layout="pixels").__call__
+    x = jax.ShapeDtypeStruct((batch, *program.input_shape), jnp.bool_)
+    return _exported(function, (x,), path, platforms)
+
+
+def _exported(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    path: str | os.PathLike[str] | None,
+    platforms: Sequence[str],
+) -> export.Exported:
+    """Export a function, and write it to a file with a mark and a checksum at its end."""
     exported = export.export(jax.jit(function), platforms=tuple(platforms))(*arguments)
     if path is not None:
         content = bytes(exported.serialize())

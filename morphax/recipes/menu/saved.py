@@ -86,8 +86,9 @@ def load_entry(path: str | os.PathLike[str]) -> MenuEntry:
     Example:
         >>> import jax, tempfile
         >>> from morphax.recipes import learn
-        >>> x = np.random.default_rng(0).random((4, 16, 16)) < 0.7
-        >>> menu = learn(jax.random.key(0), (x, x & np.roll(x, 1, 2)), window=3)
+        >>> x = np.random.default_rng(0).random((8, 24, 24)) < 0.6
+        >>> below = np.pad(x, ((0, 0), (0, 1), (0, 0)), constant_values=True)[:, 1:]
+        >>> menu = learn(jax.random.key(0), (x, x & below), window=3)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_entry(f"{folder}/model.npz", menu.best)
         ...     again = load_entry(f"{folder}/model.npz")
@@ -95,14 +96,15 @@ def load_entry(path: str | os.PathLike[str]) -> MenuEntry:
         (True, True)
     """
     archive = load(path)
-    about = (archive.metadata or {}).get("entry")
+    about: Any = (archive.metadata or {}).get("entry")
     expected = "an archive of a menu entry (morphax learn, recipes.save_entry)"
     _checks.require(isinstance(about, dict), "path", expected, os.fspath(path))
     try:
         planes = about["planes"]
         if planes is not None:
-            planes = GrayPlanes(**{k: tuple(v) if isinstance(v, list) else v
-                                   for k, v in planes.items()})  # fmt: skip
+            lists: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in planes.items()}
+            planes = GrayPlanes(**lists)
+        # A file holds no margins of neurons, so the certificate is its verdict alone.
         certificate = NetworkCertificate(np.asarray(bool(about["certified"])), {}, (None, None))  # type: ignore[arg-type]
         return MenuEntry(
             apply=None,  # type: ignore[arg-type]
@@ -218,8 +220,9 @@ def load_model(model: str | os.PathLike[str], pick: str = "best") -> MenuEntry:
     Example:
         >>> import jax, tempfile
         >>> from morphax.recipes import learn
-        >>> x = np.random.default_rng(0).random((4, 16, 16)) < 0.7
-        >>> menu = learn(jax.random.key(0), (x, x & np.roll(x, 1, 2)), window=3)
+        >>> x = np.random.default_rng(0).random((8, 24, 24)) < 0.6
+        >>> below = np.pad(x, ((0, 0), (0, 1), (0, 0)), constant_values=True)[:, 1:]
+        >>> menu = learn(jax.random.key(0), (x, x & below), window=3)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_menu(folder, menu)
         ...     load_model(folder).name == menu.best.name

@@ -1,0 +1,89 @@
+"""`morphax export`: an operator as C, Verilog, StableHLO, an archive, or Python."""
+
+import argparse
+import re
+from pathlib import Path
+
+from morphax import _checks
+from morphax import export as formats
+from morphax._version import __version__
+from morphax.program import Program
+from morphax.program.resize import resized
+from morphax.recipes import MenuEntry, load_model, save_entry
+
+_GRAY = ("archive", "python")  # formats that hold what is done to gray values
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write an operator in a format.
+
+    Args:
+        options: arguments of `morphax export`.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError: an operator on gray images in a format for bits, or a missing size.
+        OSError: a file cannot be read or written.
+    """
+    entry = load_model(options.model, options.pick)
+    out, to = Path(options.out).expanduser(), options.to
+    if entry.planes is not None and to not in _GRAY:
+        raise ValueError(
+            f"{options.model}: this operator reads gray images, and {to} takes bits only; "
+            "use --to python or --to archive"
+        )
+    if to == "archive":
+        save_entry(out, entry)
+    elif to == "python":
+        threshold = entry.options.get("input_threshold") if entry.planes is None else None
+        formats.python(
+            entry.program,
+            out,
+            planes=entry.planes,
+            channels=entry.channels,
+            threshold=threshold,
+            about=_about(entry),
+        )
+    elif to == "c":
+        name = re.sub(r"\W", "_", out.resolve().name, flags=re.ASCII)
+        name = name if name[:1].isalpha() else f"operator_{name}"
+        formats.c(entry.program, out, name=name, layout="pixels", main=True)
+    elif to == "verilog":
+        height, width = _size(options.size) or (None, None)
+        formats.verilog_stream(entry.program, out, width=width, height=height)
+    else:
+        size = _size(options.size)
+        _checks.require(size is not None, "--size", "HxW, such as --size 512x512", "none")
+        formats.stablehlo_program(_of_size(entry.program, size), out)
+    print(f"Wrote {out}")
+    return 0
+
+
+def _of_size(program: Program, size: tuple[int, int] | None) -> Program:
+    assert size is not None
+    return resized(program, size)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of a text such as "512x640"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    _checks.require(min(size) > 0, "--size", "HxW, such as 512x512", text)
+    return size
+
+
+def _about(entry: MenuEntry) -> str:
+    """Return the docstring of a Python file."""
+    proof = "It was proved to equal the trained network." if bool(entry.certificate.exact) else ""
+    lines = [
+        f"Apply a learned operator: {entry.name}.",
+        "",
+        f"Wrong on {100 * entry.scores.error:.3g} % of the held-out pixels, F1 "
+        f"{entry.scores.f1:.3f}. {proof}".rstrip(),
+        f"Written by morphax {__version__}; it needs numpy and scipy alone.",
+    ]
+    return "\n".join(lines)

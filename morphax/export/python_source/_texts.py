@@ -1,0 +1,91 @@
+"""Helper functions that the written files bring along, as text; a file has those that it uses."""
+
+PATTERN = '''
+def pattern(rows):
+    """Return a pattern from its rows: # must be set, . must be unset, - does not matter."""
+    return np.array([list(row) for row in rows.split()])
+'''
+
+EROSION = '''
+def erosion(x, element, border=BORDER):
+    """Set the pixels around which x is set on all of # of the element."""
+    return framed(ndimage.binary_erosion, x, element == "#", border, border == "ignore")
+'''
+
+DILATION = '''
+def dilation(x, element, border=BORDER):
+    """Set the pixels around which x is set on one of # of the element, or more."""
+    # SciPy turns the element round, and here it is not turned.
+    return framed(ndimage.binary_dilation, x, element[::-1, ::-1] == "#", border, False)
+'''
+
+FRAMED = '''
+def framed(function, x, element, border, value):
+    """Run an operator of SciPy; beyond the frame lies a value, or the nearest pixel."""
+    if border != "replicate":
+        return function(x, element, border_value=int(value))
+    (rows, columns), (height, width) = (side // 2 for side in element.shape), x.shape
+    x = np.pad(x, ((rows, rows), (columns, columns)), mode="edge")
+    return function(x, element)[rows : rows + height, columns : columns + width]
+'''
+
+OPENING = '''
+def opening(x, element, border=BORDER):
+    """Return the union of the translations of the element that fit into x."""
+    return dilation(erosion(x, element, border), element[::-1, ::-1], border)
+'''
+
+CLOSING = '''
+def closing(x, element, border=BORDER):
+    """Return the complement of an opening of the complement, up to the frame."""
+    return erosion(dilation(x, element[::-1, ::-1], border), element, border)
+'''
+
+HIT_OR_MISS = '''
+def hit_or_miss(x, pattern, border=BORDER):
+    """Set the pixels around which x is set on all of # and unset on all of the dots."""
+    misses = np.where(pattern == ".", "#", "-")
+    return erosion(x, pattern, border) & ~dilation(x, misses, border)
+'''
+
+VOTES = '''
+def votes(*pairs):
+    """Add up whole-number votes: the vote of each plane, where the plane is set."""
+    return sum(vote * plane.astype(np.int32) for vote, plane in pairs)
+'''
+
+UNION = '''
+def union(*planes):
+    """Set the pixels that are set in one of the planes, or more."""
+    return np.logical_or.reduce(planes)
+'''
+
+INTERSECTION = '''
+def intersection(*planes):
+    """Set the pixels that are set in all planes."""
+    return np.logical_and.reduce(planes)
+'''
+
+GRAY_PLANES = '''
+def gray_planes(channel):
+    """Return level sets of gray values and of local contrasts; whole numbers throughout."""
+    channel = channel.astype(np.int64)
+    planes = [channel >= np.quantile(channel, share, method="higher") for share in SHARES]
+    if OFFSETS:
+        n = OFFSET_SIDE**2
+        away = n * channel - box(channel, OFFSET_SIDE)  # n times the distance from the mean
+        planes += [away >= n * offset for offset in OFFSETS]
+    if CONTRASTS:
+        n = CONTRAST_SIDE**2
+        away = n * channel - box(channel, CONTRAST_SIDE)
+        spread = box(np.abs(away), CONTRAST_SIDE) // n
+        planes += [64 * away // (spread + 6 * n) >= contrast for contrast in CONTRASTS]
+    return planes
+
+
+def box(values, side):
+    """Add up the values of the square window around each pixel."""
+    for axis in (0, 1):
+        values = ndimage.correlate1d(values, np.ones(side), axis, mode="nearest")
+    return values
+'''

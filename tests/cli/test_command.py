@@ -1,0 +1,215 @@
+"""The command: learn, apply, evaluate, explain, info, export on generated folders of pairs."""
+
+import csv
+import json
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morphax.cli.main import main
+from morphax.data import find_images, load_image, load_pairs, save_mask
+from morphax.data.image_lists import Scores, read_pairs, score_answers
+from morphax.recipes import load_model, load_record
+
+
+def _write(folder, images):
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image.astype(np.uint8) * 255).save(folder / f"im{number}.png")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Pairs of several sizes, whose targets are erosions by two pixels, and what is learned."""
+    place = tmp_path_factory.mktemp("command")
+    rng = np.random.default_rng(0)
+    inputs = [rng.random((16 + k % 3, 20 - k % 2)) < 0.6 for k in range(8)]
+    right = [np.pad(x, ((0, 0), (0, 1)), constant_values=True)[:, 1:] for x in inputs]
+    _write(place / "pairs/input", inputs)
+    _write(place / "pairs/target", [x & r for x, r in zip(inputs, right, strict=True)])
+    words = ["learn", place / "pairs", "-o", place / "model", "--window", 3, "--minutes", 1]
+    assert main([*map(str, words)]) == 0
+    return place
+
+
+def _run(*words) -> int:
+    return main([str(word) for word in words])
+
+
+def test_learn_writes_a_menu_and_leaves_no_steps(place) -> None:
+    record = load_record(place / "model")
+    files = sorted(path.name for path in (place / "model").iterdir())
+    assert files == [*(row["file"] for row in record["entries"]), "menu.json"]
+    assert record["entries"][-1]["error"] == 0
+    assert record["seed"] == 0
+    assert record["command"].startswith("morphax learn")
+
+
+def test_a_menu_that_is_there_is_kept(place, capsys) -> None:
+    assert _run("learn", place / "pairs", "-o", place / "model") == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_apply_equals_the_targets_and_the_python_api(place, tmp_path) -> None:
+    assert _run("apply", place / "model", place / "pairs/input", "-o", tmp_path) == 0
+    entry = load_model(place / "model")
+    pairs = load_pairs(place / "pairs", ragged=True)
+    for name, x, y in zip(pairs.names, *pairs, strict=True):
+        levels = np.asarray(Image.open(tmp_path / f"{name}.png"))
+        assert set(np.unique(levels)) <= {0, 255}
+        assert (levels == 255 * y[..., 0]).all()
+        assert ((levels > 0) == entry(x[..., 0])).all()
+
+
+def test_apply_goes_on_where_it_was_killed(place, tmp_path, capsys) -> None:
+    save_mask(tmp_path / "im0.png", np.zeros((2, 2), bool))  # as if written before
+    assert _run("apply", place / "model", place / "pairs/input", "-o", tmp_path) == 0
+    assert "7 masks written, 1 there already" in capsys.readouterr().out
+    assert load_image(tmp_path / "im0.png").shape == (2, 2)
+    words = "apply", place / "model", place / "pairs/input", "-o", tmp_path
+    assert _run(*words, "--overwrite") == 0
+    assert load_image(tmp_path / "im0.png").shape == (16, 20)
+
+
+def test_shards_are_the_whole(place, tmp_path) -> None:
+    for k in (1, 2, 3):
+        words = "apply", place / "model", place / "pairs/input", "-o", tmp_path
+        assert _run(*words, "--shard", f"{k}/3") == 0
+    assert len(find_images(tmp_path)) == 8
+    assert _run(*words, "--shard", "4/3") == 2
+
+
+def test_what_cannot_be_read_is_listed(place, tmp_path, capsys) -> None:
+    _write(tmp_path / "images", [np.eye(5, dtype=bool)])
+    (tmp_path / "images/broken.png").write_bytes(b"no image")
+    words = "apply", place / "model", tmp_path / "images", "-o", tmp_path / "out"
+    assert _run(*words) == 2
+    assert "broken.png" in capsys.readouterr().err
+    assert (tmp_path / "out/skipped.txt").read_text().count("\n") == 1
+    assert [path.name for path in find_images(tmp_path / "out")] == ["im0.png"]
+    (tmp_path / "images/broken.png").unlink()
+    assert _run(*words) == 0
+    assert not (tmp_path / "out/skipped.txt").exists()
+
+
+def test_evaluate_equals_the_python_api(place, tmp_path, capsys) -> None:
+    flipped = tmp_path / "pairs"
+    images = [load_image(path) for path in find_images(place / "pairs/input")]
+    _write(flipped / "input", images)
+    _write(flipped / "target", [~image for image in images])
+    words = "evaluate", place / "model", flipped, "--csv", tmp_path / "scores.csv"
+    assert _run(*words, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    examples = read_pairs(load_pairs(flipped, ragged=True))
+    entry = load_model(place / "model")
+    expected = score_answers([entry(x) for x, _, _ in examples], examples)
+    assert Scores(**{name: values[name] for name in Scores._fields}) == expected
+    with open(tmp_path / "scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [one["name"] for one in values["images"]]
+    assert float(rows[3]["error"]) == values["images"][3]["error"]
+    assert _run(*words) == 0
+    assert "all pixels" in capsys.readouterr().out
+
+
+def test_explain_and_info(place, capsys) -> None:
+    assert _run("explain", place / "model", "--pick", "simplest") == 0
+    assert "erosion" in capsys.readouterr().out
+    assert _run("info", place / "model") == 0
+    assert "morphax learn" in capsys.readouterr().out
+    file = place / "model" / load_record(place / "model")["entries"][-1]["file"]
+    assert _run("info", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["error"] == 0
+
+
+def test_the_written_python_gives_the_same(place, tmp_path) -> None:
+    assert _run("export", place / "model", "--to", "python", "-o", tmp_path / "op.py") == 0
+    operator = runpy.run_path(str(tmp_path / "op.py"))["operator"]
+    entry = load_model(place / "model")
+    for path in find_images(place / "pairs/input"):
+        image = load_image(path)
+        assert (operator(image) == entry(image)).all()
+
+
+@pytest.mark.parametrize("to", ["c", "verilog", "archive"])
+def test_other_formats_are_written(place, tmp_path, to) -> None:
+    out = tmp_path / "out"
+    assert _run("export", place / "model", "--to", to, "-o", out) == 0
+    assert out.stat().st_size > 0
+    if to == "archive":
+        image = np.random.default_rng(1).random((9, 31)) < 0.5
+        assert (load_model(out)(image) == load_model(place / "model")(image)).all()
+
+
+def _empty(folder):
+    (folder / "input").mkdir(parents=True)
+    (folder / "target").mkdir()
+
+
+def _unpaired(folder):
+    _write(folder / "input", [np.eye(5, dtype=bool)] * 2)
+    _write(folder / "target", [np.eye(5, dtype=bool)])
+
+
+def _damaged(folder):
+    _write(folder / "input", [np.eye(5, dtype=bool)])
+    _write(folder / "target", [np.eye(5, dtype=bool)])
+    (folder / "target/im0.png").write_bytes(b"no image")
+
+
+def _too_large(folder):
+    _write(folder / "target", [np.eye(5, dtype=bool)])
+    (folder / "input").mkdir()
+    Image.new("1", (14000, 14000)).save(folder / "input/im0.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (_empty, "none in"),
+        (_unpaired, "im1.png"),
+        (_damaged, "im0.png"),
+        (_too_large, "im0.png"),
+        (lambda folder: None, "existing folder"),
+    ],
+)
+def test_bad_pairs_are_one_line(place, tmp_path, capsys, make, text) -> None:
+    make(tmp_path / "pairs")
+    for words in (
+        ("learn", tmp_path / "pairs", "-o", tmp_path / "model"),
+        ("evaluate", place / "model", tmp_path / "pairs"),
+    ):
+        assert _run(*words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert text in error
+    assert not (tmp_path / "model").exists()
+
+
+def test_bad_output_is_one_line(place, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    inputs = place / "pairs/input"
+    for words in (
+        ("learn", place / "pairs", "-o", tmp_path / "file"),
+        ("apply", place / "model", inputs, "-o", tmp_path / "file"),
+        ("apply", place / "model", inputs, "-o", inputs),
+        ("apply", tmp_path / "file", inputs, "-o", tmp_path / "out"),
+        ("apply", tmp_path, inputs, "-o", tmp_path / "out"),
+        ("apply", place / "model", inputs, "-o", tmp_path / "out", "--pick", "99"),
+        ("export", place / "model", "--to", "python", "-o", tmp_path / "none/op.py"),
+        ("export", place / "model", "--to", "stablehlo", "-o", tmp_path / "op.bin"),
+    ):
+        assert _run(*words) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["learn", "apply", "evaluate", "explain", "export", "info"])
+def test_help_fits_a_screen_and_its_example_is_valid(capsys, name) -> None:
+    assert main([name, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80 or name == "export"
+    assert lines[-1].startswith(f"example: morphax {name} ")
