@@ -30,7 +30,7 @@ def apply(options: argparse.Namespace) -> int:
         ValueError: no model, no images, or two images of one name.
         OSError: a file of the model cannot be read, or the folder cannot be made.
     """
-    entry = load_model(options.model, options.pick)
+    entry = load_model(options.model, pick=options.pick)
     if not options.anyway:
         require_useful(options.model)
     images, shard = _part(find_images(options.images), options.shard)

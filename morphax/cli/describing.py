@@ -20,7 +20,7 @@ def explain(options: argparse.Namespace) -> int:
         ValueError: no model.
         OSError: a file cannot be read.
     """
-    entry = load_model(options.model, options.pick)
+    entry = load_model(options.model, pick=options.pick)
     scores = entry.scores
     print(entry.expression)
     print()

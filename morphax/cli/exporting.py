@@ -27,7 +27,7 @@ def export(options: argparse.Namespace) -> int:
         ValueError: an operator on gray images in a format for bits, or a missing size.
         OSError: a file cannot be read or written.
     """
-    entry = load_model(options.model, options.pick)
+    entry = load_model(options.model, pick=options.pick)
     out, to = Path(options.out).expanduser(), options.to
     if entry.planes is not None and to not in _GRAY:
         raise ValueError(

@@ -28,7 +28,7 @@ def evaluate(options: argparse.Namespace) -> int:
         ValueError: pairs that cannot be scored.
         OSError: a file cannot be read or written.
     """
-    entry = load_model(options.model, options.pick)
+    entry = load_model(options.model, pick=options.pick)
     pairs = load_pairs(
         options.pairs,
         input_threshold=threshold_for(entry, options.input_threshold),

@@ -30,6 +30,8 @@ POSITIONAL = {
     ("verilog", "path"),
     ("verilog_stream", "path"),
     ("stablehlo", "path"),
+    ("python", "path"),
+    ("main", "arguments"),
 }
 
 

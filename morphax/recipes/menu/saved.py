@@ -7,6 +7,7 @@ network and what is known about it. A menu is a folder: `entry-0.npz`, `entry-1.
 
 import datetime
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def save_entry(path: str | os.PathLike[str], entry: MenuEntry) -> None:
         "options": entry.options,
         "seconds": entry.seconds,
     }
-    about = json.loads(json.dumps(about, default=_plain))
+    about = _plain(about)
     if entry.apply is None:  # loaded from an archive: its program is all there is
         save(path, entry.program, metadata={"entry": about})
         return
@@ -168,8 +169,8 @@ def save_menu(
         "versions": _versions(),
         **(about or {}),
     }
-    plain = json.loads(json.dumps(record, default=_plain))
-    _files.write(place / MENU_FILE, (_files.json_text(plain, 1) + "\n").encode())
+    text = _files.json_text(_plain(record), 1)
+    _files.write(place / MENU_FILE, f"{text}\n".encode())
     for file in place.glob("entry-*.npz"):  # of an earlier, longer menu
         if file.name not in {row["file"] for row in rows}:
             file.unlink()
@@ -202,7 +203,7 @@ def load_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-def load_model(model: str | os.PathLike[str], pick: str = "best") -> MenuEntry:
+def load_model(model: str | os.PathLike[str], *, pick: str = "best") -> MenuEntry:
     """Load an entry from the folder of a menu, or from one archive.
 
     Args:
@@ -245,10 +246,17 @@ def load_model(model: str | os.PathLike[str], pick: str = "best") -> MenuEntry:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of numpy, jax or another kind as one that JSON has."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value._asdict() if hasattr(value, "_asdict") else str(value)
+    """Return nested values of numpy, jax and other kinds as values that JSON has."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _versions() -> dict[str, str]:
