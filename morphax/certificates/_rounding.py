@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from morphax._dtypes import at_least_single
 from morphax.neurons import reparam
 
 
@@ -130,6 +131,6 @@ def quotients_hold(latent: jax.Array, factor: float, arithmetic: Arithmetic) -> 
     # Both the sum and the products with the factor must stay in the middle of the range.
     total = reparam.effective_weights(latent, "positive").sum(-1)
     least, most = arithmetic.tiny / arithmetic.unit**2, arithmetic.largest / 4
-    total, scaled = total.astype(jnp.promote_types(total.dtype, jnp.float32)), abs(factor)
+    total, scaled = total.astype(at_least_single(total.dtype)), abs(factor)
     both = (total >= least) & (total <= most)
     return both & (scaled * total >= least) & (scaled * total <= most)

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax._dtypes import at_least_single
 from morphax.certificates._rounding import coarsest, quotients_hold, rounding_allowance, sums_of
 from morphax.neurons.forward import guess_erosion
 from morphax.neurons.nodes import (
@@ -144,7 +145,7 @@ def _check_bank(weights: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Arr
     shape, expected = weights.shape, "shape (..., n), n >= 1"
     _checks.require(len(shape) >= 1 and shape[-1] >= 1, "weights", expected, shape)
     _checks.require(bias.shape == shape[:-1], "bias", f"shape {shape[:-1]}", bias.shape)
-    dtype = jnp.promote_types(jnp.result_type(weights, bias), jnp.float32)
+    dtype = at_least_single(weights.dtype, bias.dtype)
     _checks.require(
         jnp.issubdtype(dtype, jnp.floating), "weights and bias", "real numbers", str(dtype)
     )

@@ -28,11 +28,12 @@ def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.A
     batch, height, width, _ = images.shape
     if config.rotation == config.scale == config.shear == 0:
         return _shift(key, images, config=config)
-    u = jax.random.uniform(key, (batch, 7), minval=-1.0, maxval=1.0)[:, :, None, None]
+    u = jax.random.uniform(key, (batch, 7), images.dtype, minval=-1.0, maxval=1.0)
+    u = u[:, :, None, None]
     angle, shear = config.rotation * u[:, 0], config.shear * u[:, 1]
     grow = 1 + config.scale * u[:, 2:4]
     mirror = jnp.where((u[:, 6] < 0) & config.flip, -1.0, 1.0)
-    y, x = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in (height, width))
+    y, x = (np.arange(n, dtype=images.dtype) - (n - 1) / 2 for n in (height, width))
     y, x = y[None, :, None], x[None, None]
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = (cos * y - sin * x) * grow[:, 0] + config.shift * u[:, 4] + (height - 1) / 2

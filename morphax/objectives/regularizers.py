@@ -14,12 +14,12 @@ differentiated through.
 Source: Aouad & Talbot, arXiv 2401.03830, section 5.
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from morphax._dtypes import at_least_single
 from morphax.neurons.nodes import BiSE, effective, named_nodes
 from morphax.projection import project
 from morphax.projection.constant import constant_selem
@@ -122,8 +122,7 @@ def exact(
 
 def _zero(params: Any) -> jax.Array:
     """Return a zero of the widest dtype of the banks, float32 at least."""
-    dtypes = [node.weight.dtype for node in _banks(params)]
-    return jnp.zeros((), functools.reduce(jnp.promote_types, dtypes, jnp.float32))
+    return jnp.zeros((), at_least_single(*(node.weight.dtype for node in _banks(params))))
 
 
 def _banks(params: Any) -> list[BiSE]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax._checks import number, one_of, require
+from morphax._dtypes import at_least_single
 from morphax.projection.result import Projection
 
 OPERATIONS = ("erosion", "dilation", "both")
@@ -52,7 +53,7 @@ def check(
     number("bias_weight", bias_weight, "a finite number > 0", lambda x: 0 < x < math.inf)
     for name, x in (("margin", margin), ("relative_margin", relative_margin)):
         number(name, x, "a finite number >= 0", lambda x: 0 <= x < math.inf)
-    dtype = jnp.promote_types(weights.dtype, jnp.float32)
+    dtype = at_least_single(weights.dtype)
     options = (jnp.full(bias.shape, x, dtype) for x in (bias_weight, margin, relative_margin))
     return weights, bias.astype(weights.dtype), *options
 

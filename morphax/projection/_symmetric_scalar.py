@@ -149,7 +149,7 @@ def _evaluate(these: _Candidates, c: jax.Array) -> tuple[jax.Array, ...]:
 
     # u solves F(u) = f: the weights i, ..., k - 1 of S lie below it, and are raised to it.
     def is_above(j, w):
-        return (j <= k) & ((k - j) * w - _span(these, these.sums, j, k) >= f)
+        return (j <= k) & ((size - j.astype(size.dtype)) * w - _span(these, these.sums, j, k) >= f)
 
     i = count_leading(these.descending, these.n, these.row, k, is_above)
     i = jnp.minimum(i, k - 1)
@@ -181,7 +181,10 @@ def _squared_distance(these: _Candidates, outside: _Outside, c, d, f, raised, u)
     inside = t * u**2 - 2 * u * t_sum + _span(these, these.squares, i, k)
     inside = jnp.clip(inside, f**2 / t, jnp.maximum(f**2 / t, f * (u - lowest)))
     # Outside: small elements move to 0, large ones by c, and negative ones to 0 with x >= 0.
-    small = jnp.clip(_span(these, these.squares, p, m), 0, (m - p) * c**2) + large * c**2
+    small = (
+        jnp.clip(_span(these, these.squares, p, m), 0, (m - p).astype(c.dtype) * c**2)
+        + large * c**2
+    )
     if these.nonnegative:
         small += _span(these, these.squares, m, jnp.full_like(k, these.n))
     value = inside + 2 * d * f + these.size * d**2 + small + d**2 * these.inverse_rho

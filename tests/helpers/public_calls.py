@@ -88,6 +88,17 @@ CALLS: dict[str, Callable[[], Any]] = {
     "project": lambda: morphax.project(
         jnp.arange(12, dtype=jnp.float32).reshape(3, 4) / 9, jnp.ones(3, jnp.float32)
     ),
+    "project, half precision": lambda: morphax.project(
+        jnp.arange(12, dtype=jnp.float16).reshape(3, 4) / 9, jnp.ones(3, jnp.float16)
+    ),
+    "project, symmetric": lambda: morphax.project(
+        jnp.arange(12, dtype=jnp.float32).reshape(3, 4) / 9,
+        jnp.ones(3, jnp.float32),
+        symmetric=True,
+    ),
+    "certify_neurons, mixed dtypes": lambda: morphax.certify_neurons(
+        jnp.ones((2, 4), jnp.float16), jnp.ones(2, jnp.float32) / 2
+    ),
     "certify": lambda: morphax.certify(_params())[0]["bise"].margin,
     "certify_network": _certified,
     "certify_network, symmetric": lambda: (
@@ -195,6 +206,15 @@ def _learn_votes() -> Any:
     ).levels
 
 
+def _learn_window_union() -> Any:
+    x, y = _images(4)
+    pairs = list(x[..., 0]), list(y[..., 0])
+    options = {"maps": 2, "window": 3, "least_gain": 1.0, "guess": 0.0}
+    found = recipes.learn_window_union(jax.random.key(0), pairs, **options)
+    net = recipes.window_network(found.levels)
+    return found.levels, net.apply(net.params, jnp.asarray(x, jnp.float32))
+
+
 def _learn_bits() -> Any:
     x, y = _images(4)
     initial = morphax.binarize(models.init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=3))
@@ -209,6 +229,7 @@ LEARNING: dict[str, Callable[[], Any]] = {
     "learn_union": _learn_union,
     "learn_chain": _learn_chain,
     "learn_window_votes": _learn_votes,
+    "learn_window_union": _learn_window_union,
     "learn_bits": _learn_bits,
     "learn_classifier": _classify,
 }

@@ -16,6 +16,7 @@ QUICK = (
     "local_contrast",
     "linear_head",
     "set_scale",
+    "certify_neurons, mixed dtypes",
 )
 
 

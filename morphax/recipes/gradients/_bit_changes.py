@@ -22,7 +22,7 @@ from morphax.neurons.forward import apply
 from morphax.neurons.nodes import ROLES, BiSE, is_node
 
 _SCALE = 4.0  # at 3/2 from the threshold the slope is 1/3000 of that at 1/2
-_SLOPE = _SCALE / 2 / np.cosh(_SCALE / 2) ** 2
+_SLOPE = float(_SCALE / 2 / np.cosh(_SCALE / 2) ** 2)
 
 
 class Change(NamedTuple):

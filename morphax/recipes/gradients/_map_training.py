@@ -91,7 +91,7 @@ def _make_program(
             params, opt_state = descend(optimizer, gradient, state.opt_state, state.params)
             return TrainState(params, opt_state, state.step + 1), total + value
 
-        state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros(())))
+        state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), jnp.float32)))
         return state, total / count.astype(jnp.float32)
 
     return Program(optimizer, steps, advance)

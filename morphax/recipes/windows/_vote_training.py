@@ -122,7 +122,7 @@ def _start(key: jax.Array, patterns: Patterns, clauses: int, increasing: bool) -
     return {
         "q": jnp.asarray(latent, jnp.float32),
         "votes": jnp.asarray(votes, jnp.float32),
-        "bias": jnp.zeros(()),
+        "bias": jnp.zeros((), jnp.float32),
     }
 
 
@@ -130,8 +130,8 @@ def _drawing(patterns: Patterns) -> tuple[Any, jax.Array]:
     """Return bits, targets and weights of the patterns, and the cumulated chances to be drawn.
 
     A pattern of c pixels is drawn with a chance like the square root of c and weighs as much: blank
-        windows, often nine of ten pixels, do not use up the steps, and the mean of the loss stays
-        that of the pixels.
+    windows, often nine of ten pixels, do not use up the steps, and the mean of the loss stays that
+    of the pixels.
     """
     count = np.asarray(patterns.positive + patterns.negative, np.float64)
     chance = np.sqrt(count)
