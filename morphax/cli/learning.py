@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from morphax.data import load_pairs
+from morphax.cli.reading import pairs_of
 from morphax.recipes import learn as learn_menu
 from morphax.recipes import save_menu
 from morphax.recipes.menu.saved import MENU_FILE
@@ -36,13 +36,7 @@ def learn(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     if (out / MENU_FILE).exists() and not (out / STEPS).is_dir() and not options.overwrite:
         raise ValueError(f"{out} holds a menu already; give another -o, or --overwrite")
-    pairs = load_pairs(
-        options.pairs,
-        input_threshold=options.input_threshold,
-        target_threshold=options.target_threshold,
-        ragged=True,
-        gray=None,
-    )
+    pairs = pairs_of(options, "train", gray=None, threshold=options.input_threshold)
     # Say now that the folder cannot be written to, not after minutes of learning.
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):

@@ -47,7 +47,7 @@ _COMMANDS = {
         "describing", "Say what is in a model, and how it was learned.", "morphax info model"
     ),
 }
-_PAIRS = "folder of input/, target/ and perhaps mask/"
+_PAIRS = "folder of input/, target/, perhaps mask/; or list file"
 _MODEL = "folder that learn wrote, or one archive (.npz)"
 _FORMATS = ("c", "verilog", "stablehlo", "archive", "python")
 

@@ -15,7 +15,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax.data import _image_files, _names
+from morphax.data import _image_files, _lists, _names
 from morphax.data._bits import bits, gray_levels, is_gray, rule_of, thresholds_of
 
 _SIDES = ("input", "target")
@@ -63,12 +63,16 @@ def load_pairs(
     read; of a palette with colours, the indices. Binary files stay as they are when a threshold is
     given.
 
-    Args: folder: holds `input/`, `target/` and perhaps `mask/`; the files of a pair bear one name.
-        The
-            pixels that are set in a mask are those that count.
+    Args:
+        folder: holds `input/`, `target/` and perhaps `mask/`; the files of a pair bear one name.
+            The pixels that are set in a mask are those that count. Or a text file with the paths of
+            input, target and perhaps mask on each line, relative to its folder; or an image set of
+            TRIOSlib (.set).
         threshold: a pixel of a gray file is set when its level is at least this, on all sides.
             Levels go to 255, in files of 16 bits to 65535.
-        input_threshold, target_threshold, mask_threshold: the same for one side alone.
+        input_threshold: the same for the inputs alone.
+        target_threshold: the same for the targets.
+        mask_threshold: the same for the masks.
         ragged: return lists of images, which may have several sizes.
         gray: True returns the levels of the inputs, uint8 or uint16, instead of bits; None does so
             where they are gray and no threshold is given.
@@ -76,10 +80,11 @@ def load_pairs(
     Returns:
         The pairs, which unpack as `(inputs, targets)`.
 
-    Raises: ImportError: Pillow (`morphax[data]`) is missing. ValueError: the folder or a side of it
-        is missing or empty, a name has no partner, an image is
-            damaged, in colour, too large, of another size, or gray without a threshold; or no pixel
-            of a side reaches its threshold. The message names the file and a way out.
+    Raises:
+        ImportError: Pillow (`morphax[data]`) is missing.
+        ValueError: the folder or a side of it is missing or empty, a name has no partner, an image
+            is damaged, in colour, too large, of another size, or gray without a threshold; or no
+            pixel of a side reaches its threshold. The message names the file and a way out.
 
     Example:
         >>> import tempfile
@@ -91,9 +96,13 @@ def load_pairs(
         >>> inputs.shape, bool((inputs ^ targets).all())
         ((1, 5, 5, 1), True)
     """
-    sides = _sides_of(folder)
     limits = thresholds_of(threshold, input_threshold, target_threshold, mask_threshold)
-    files = _names.matched(folder, sides)
+    place = Path(folder).expanduser()
+    if place.is_file():
+        sides, files = _lists.listed(place)
+    else:
+        sides = _sides_of(folder)
+        files = _names.matched(folder, sides)
     stacks: dict[str, Images] = {}
     first = None
     for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
