@@ -100,6 +100,41 @@ def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:
     return float(np.median(times)), float(max(times) - min(times))
 
 
+def learn_entry(examples: list[Example], *, maps: int, steps: int) -> tuple[MenuEntry, dict]:
+    """Learn votes; return them as an entry of a menu, and what is to be said about them."""
+    sides: list[list[np.ndarray]] = [list(side) for side in zip(*examples, strict=True)]
+    inputs, targets, masks = sides
+    options = {"clauses": maps, "window": SIDE, "steps": steps, "masks": masks}
+    found = learn_window_votes(jax.random.key(0), (inputs, targets), **options)
+    network = window_network(found.levels, border=found.border)
+    held = (inputs[:4], targets[:4])
+    entry = menu_entry("votes", network.apply, network.params, held, border=found.border)
+    literals = found.levels[0].literals
+    exact = bool(entry.certificate.exact)
+    return entry, {"maps": len(literals), "literals": int(literals.sum()), "certified": exact}
+
+
+def trees_of(
+    examples: list[Example], image: np.ndarray, pixels: np.ndarray
+) -> Callable[[], np.ndarray]:
+    """Fit 20 extra-trees; return their answer to some pixels of an image as a function."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    window = square_window(SIDE)
+    patterns = count_patterns(examples, window)
+    # Each pattern comes twice, with the weights of its positive and of its negative pixels.
+    weight = np.concatenate([patterns.positive, patterns.negative])
+    bits, side = np.concatenate([patterns.bits] * 2), np.repeat([True, False], len(patterns.bits))
+    trees = ExtraTreesClassifier(n_estimators=20, random_state=0)
+    trees.fit(bits[weight > 0], side[weight > 0], weight[weight > 0])
+
+    def run() -> np.ndarray:
+        parts = np.array_split(pixels, -(-len(pixels) // 50_000))
+        return np.concatenate([trees.predict(see(image[..., None], window, p)) for p in parts])
+
+    return run
+
+
 def main() -> None:
     """Learn both, time both, write the table."""
     parser = common.options_parser(__doc__, smoke="small images and few maps; it means nothing")
@@ -109,8 +144,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.side, options.maps = 96, 8
-    from sklearn.ensemble import ExtraTreesClassifier
-
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     about = common.metadata("window_speed", unit="s", reference="extra-trees", smoke=options.smoke)
@@ -119,48 +152,27 @@ def main() -> None:
         examples = read_pairs(pairs_of(np.random.default_rng(0), np.asarray(drawn)[..., 0]))
     else:
         examples = read_set(options.set)
-    sides: list[list[np.ndarray]] = [list(side) for side in zip(*examples, strict=True)]
-    inputs, targets, masks = sides
     steps = 100 if options.smoke else 2000
-    kinds = {"clauses": options.maps, "window": SIDE, "steps": steps, "masks": masks}
-    found = learn_window_votes(jax.random.key(0), (inputs, targets), **kinds)
-    network = window_network(found.levels, border=found.border)
-    held = (inputs[:4], targets[:4])
-    entry = menu_entry("votes", network.apply, network.params, held, border=found.border)
-    one = inputs[0][..., 0]
+    entry, votes = learn_entry(examples, maps=options.maps, steps=steps)
+    one = examples[0][0][..., 0]
     tiles = [-(-options.side // side) for side in one.shape]
     image = np.ascontiguousarray(np.tile(one, tiles)[: options.side, : options.side])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = entry(image)
-    seconds, spread = timed(lambda: entry(image), 5)
+    in_jax = timed(lambda: entry(image), 5)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     with tempfile.TemporaryDirectory() as folder:
         run_c = in_c(entry, folder)
         assert (run_c(image) == answer).all()
-        in_c_seconds, in_c_spread = timed(lambda: run_c(image), 5)
-    # The trees learn each pattern twice, with the weights of its two targets.
-    window = square_window(SIDE)
-    patterns = count_patterns(examples, window)
-    weight = np.concatenate([patterns.positive, patterns.negative])
-    bits, side = np.concatenate([patterns.bits] * 2), np.repeat([True, False], len(patterns.bits))
-    trees = ExtraTreesClassifier(n_estimators=20, random_state=0)
-    trees.fit(bits[weight > 0], side[weight > 0], weight[weight > 0])
+        in_c_times = timed(lambda: run_c(image), 5)
     pixels = np.arange(min(image.size, 1 << 18))
-
-    def run_trees() -> np.ndarray:
-        parts = np.array_split(pixels, -(-len(pixels) // 50_000))
-        return np.concatenate([trees.predict(see(image[..., None], window, p)) for p in parts])
-
-    theirs, their_spread = timed(run_trees, 3)
+    run_trees = trees_of(examples, image, pixels)
+    theirs = timed(run_trees, 3)
     same = float((run_trees() == answer.ravel()[pixels]).mean())
-    votes = {
-        "maps": len(found.levels[0].literals),
-        "literals": int(found.levels[0].literals.sum()),
-        "certified": bool(entry.certificate.exact),
-    }
-    each = theirs / len(pixels)
+    each = theirs[0] / len(pixels)
 
-    def row(name: str, count: int, seconds: float, spread: float, **more: Any) -> dict[str, Any]:
+    def row(name: str, count: int, times: tuple[float, float], **more: Any) -> dict[str, Any]:
+        seconds, spread = times
         return {
             "contender": name,
             "pixels": count,
@@ -169,16 +181,15 @@ def main() -> None:
             "ns_per_pixel": round(1e9 * seconds / count, 2),
             "ratio": round(each * count / seconds, 1),
             **more,
+            **common.row_metadata(about),
         }
 
     rows = [
-        row("votes, entry of a menu", image.size, seconds, spread, memory=round(memory, 1)),
-        row("votes, exported C", image.size, in_c_seconds, in_c_spread),
-        row("20 extra-trees", len(pixels), theirs, their_spread),
+        row("votes, entry of a menu", image.size, in_jax, memory=round(memory, 1)),
+        row("votes, exported C", image.size, in_c_times),
+        row("20 extra-trees", len(pixels), theirs),
     ]
-    about |= votes
-    about["same_answers"] = round(same, 4)
-    rows = [{**row, **common.row_metadata(about)} for row in rows]
+    about |= votes | {"same_answers": round(same, 4)}
     print(common.write_table(options.out / "window_speed.json", about, rows, COLUMNS))
 
 

@@ -36,19 +36,24 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
         alone.
 
     Raises:
-        ValueError: if the threshold is unknown.
+        ValueError: if the threshold is unknown, or the weights are no floats.
 
     Example:
         >>> constant_selem(jnp.array([0.3] * 8 + [1.0])).tolist() == [True] * 9
         True
     """
     _checks.one_of("threshold", threshold, THRESHOLDS)
+    is_float = jnp.issubdtype(weights.dtype, jnp.floating)
+    _checks.require(is_float, "weights", "a float dtype", weights.dtype)
     if threshold == "exact":
         ordered = sort_descending(weights)
-        count = jnp.arange(1, weights.shape[-1] + 1, dtype=weights.dtype)
+        # Half precision and less cannot count the pixels of a window.
+        dtype = weights.dtype if weights.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
+        count = jnp.arange(1, weights.shape[-1] + 1, dtype=dtype)
         count = count.reshape((1,) * (weights.ndim - 1) + count.shape)
         # The distance falls as (sum_S w) / sqrt|S| grows; equal weights stay together.
-        best = jnp.argmax(jnp.cumsum(ordered, -1) / jnp.sqrt(count), -1, keepdims=True)
+        sums = jnp.cumsum(ordered.astype(dtype), -1)
+        best = jnp.argmax(sums / jnp.sqrt(count), -1, keepdims=True)
         level = jnp.take_along_axis(ordered, best, -1)
     else:
         level = _FACTOR[threshold] * jnp.abs(weights).mean(-1, keepdims=True)
