@@ -53,7 +53,9 @@ def test_all_functions(name, x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", ["morphology", "packed", "neurons", "objectives", "program"])
+@pytest.mark.parametrize(
+    "room", ["morphology", "packed", "neurons", "objectives", "program", "projection"]
+)
 def test_suites_of_rooms(room):
     """The tests themselves, with the option of conftest.py."""
     done = run_python(
