@@ -87,8 +87,9 @@ class Search:
     def _is_needless(self, step: Step) -> bool:
         """Return whether smaller steps of the family did not help, or were too large already."""
         errors = self.errors.get(step.family, [])
-        sizes = [r["operations"] for r in self.history if r["family"] == step.family]
-        if self.most_operations and sizes and min(sizes[-1:]) > self.most_operations:
+        kind = _kind(step.family)
+        costs = [r["operations"] for r in self.history if _kind(r["family"]) == kind]
+        if kind != "chains" and costs and self._is_too_large(costs[-1]):
             return True
         last = errors[-_PATIENCE:]
         return len(errors) > _PATIENCE and min(last) >= min(errors[:-_PATIENCE])
@@ -139,7 +140,9 @@ class Search:
             with status(name, left=self.left, show=self.run.progress):
                 network = learn_again(entry.options, self.setting, min(entry.seconds, self.left()))
                 new = self._entry(network, time.perf_counter())
-                if new is None or new.scores.error > entry.scores.error:
+                if new is None or self._is_too_large(new.operations):
+                    return entry
+                if new.scores.error > entry.scores.error:
                     return entry
                 new = certified(new)
             self.shelf.put(name, new)
@@ -162,7 +165,7 @@ class Search:
             self.shelf.put(step.name, result)
         entries, lines, options = result
         if options:
-            self.before["votes" if "votes" in step.family else "union"] = options
+            self.before[_kind(step.family)] = options
         self.entries = list(front([*self.entries, *entries]))
         for line in lines:
             self.history.append(line)
@@ -180,7 +183,8 @@ class Search:
         seconds = max(step.share * self.limit, min(_FIRST, self.left()))
         networks = take_step(step, self.setting, self.before, min(seconds, self.left()))
         entries = [self._entry(network, start) for network in networks]
-        kept = front([*self.entries, *(entry for entry in entries if entry is not None)])
+        fitting = [e for e in entries if e is not None and not self._is_too_large(e.operations)]
+        kept = front([*self.entries, *fitting])
         lines: list[Record] = [
             {
                 "step": step.name,
@@ -209,6 +213,12 @@ class Search:
             properties=tuple(self.setting.properties.names()),
             options=network.options,
         )
-        entry = replace(entry, seconds=round(time.perf_counter() - start, 3))
-        too_large = self.most_operations is not None and entry.operations > self.most_operations
-        return None if too_large else entry
+        return replace(entry, seconds=round(time.perf_counter() - start, 3))
+
+    def _is_too_large(self, operations: float) -> bool:
+        return self.most_operations is not None and operations > self.most_operations
+
+
+def _kind(family: str) -> str:
+    """Return what a family is made of, in one level or two: "chains", "union" or "votes"."""
+    return next(kind for kind in ("chains", "union", "votes") if kind in family)

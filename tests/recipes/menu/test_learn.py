@@ -134,6 +134,10 @@ def test_the_front_keeps_what_nothing_beats(steps) -> None:
     assert menu.with_entry(worse).entries == menu.entries
     few = learn(KEY, _dilated(), most_operations=1)
     assert [entry.operations for entry in few] == [1]
+    assert (
+        "union of 8 hit-or-misses" not in steps[-12:]
+        or steps.count("union of 8 hit-or-misses") == 1
+    )
 
 
 def test_entries_answer_as_their_levels_do(steps) -> None:
@@ -251,7 +255,7 @@ def test_gray_pairs_and_equal_menus() -> None:
     smooth = np.stack([ndimage.gaussian_filter(rng.normal(size=(40, 40)), 3) for _ in range(8)])
     gray = np.clip(128 + 400 * smooth + rng.normal(0, 10, smooth.shape), 0, 255).astype(np.uint8)
     pairs = ([*gray[:7], gray[7][:30]], [*(smooth[:7] > 0), smooth[7][:30] > 0])
-    first, second = (learn(KEY, pairs, minutes=20, most_operations=60) for _ in range(2))
+    first, second = (learn(KEY, pairs, minutes=20, most_operations=12) for _ in range(2))
     assert first.best.scores.error < min(first.possible.trivial.values())
     assert [e.name for e in first] == [e.name for e in second]
     assert [e.scores for e in first] == [e.scores for e in second]

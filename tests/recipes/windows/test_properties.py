@@ -36,8 +36,8 @@ def _learned(kind: str, properties: Properties):
         return union_levels(examples, UnionPlan((8,), properties=properties), **OPTIONS)
     if kind == "unions":
         return union_levels(examples, UnionPlan((4, 4), folds=1, properties=properties), **OPTIONS)
-    sizes = (8, 8) if kind == "two levels" else (8,)
-    plan = VotePlan(sizes, steps=40, further=3, properties=properties)
+    sizes, steps = ((8, 8), 400) if kind == "two levels" else ((8,), 40)
+    plan = VotePlan(sizes, steps=steps, further=3, properties=properties)
     return vote_levels(KEY, examples, plan, 3)
 
 
