@@ -132,12 +132,10 @@ def test_the_front_keeps_what_nothing_beats(steps) -> None:
     assert front(reversed(menu.entries)) == menu.entries
     worse = menu[0]
     assert menu.with_entry(worse).entries == menu.entries
+    steps.clear()
     few = learn(KEY, _dilated(), most_operations=1)
     assert [entry.operations for entry in few] == [1]
-    assert (
-        "union of 8 hit-or-misses" not in steps[-12:]
-        or steps.count("union of 8 hit-or-misses") == 1
-    )
+    assert "union of 8 hit-or-misses" not in steps  # a union of 4 was too large
 
 
 def test_entries_answer_as_their_levels_do(steps) -> None:
