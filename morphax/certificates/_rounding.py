@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from morphax._dtypes import at_least_single
+from morphax.morphology.dtypes import at_least_single
 from morphax.neurons import reparam
 
 

@@ -26,8 +26,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax._dtypes import at_least_single
 from morphax.certificates._rounding import coarsest, quotients_hold, rounding_allowance, sums_of
+from morphax.morphology.dtypes import at_least_single
 from morphax.neurons.forward import guess_erosion
 from morphax.neurons.nodes import (
     BinaryBiSE,

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from morphax._dtypes import at_least_single
+from morphax.morphology.dtypes import at_least_single
 from morphax.neurons.nodes import BiSE, effective, named_nodes
 from morphax.projection import project
 from morphax.projection.constant import constant_selem

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax._checks import number, one_of, require
-from morphax._dtypes import at_least_single
+from morphax.morphology.dtypes import at_least_single
 from morphax.projection.result import Projection
 
 OPERATIONS = ("erosion", "dilation", "both")
