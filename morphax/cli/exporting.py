@@ -58,6 +58,10 @@ def export(options: argparse.Namespace) -> int:
         _checks.require(size is not None, "--size", "HxW, such as --size 512x512", "none")
         formats.stablehlo_program(_of_size(entry.program, size), out)
     print(f"Wrote {out}")
+    if to == "c":
+        print(
+            "In the PBM images of this program, set pixels are black: invert white-on-black masks."
+        )
     return 0
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import jax
 
 from morphax.cli.reading import pairs_of
+from morphax.cli.report import save_report
 from morphax.recipes import learn as learn_menu
-from morphax.recipes import save_menu
+from morphax.recipes import load_record, save_menu
 from morphax.recipes.menu.saved import MENU_FILE
 from morphax.training import RunOptions
 
@@ -58,8 +59,10 @@ def learn(options: argparse.Namespace) -> int:
         menu = replace(menu, entries=entries)
     about = {"command": shlex.join(["morphax", *options.words]), "seed": options.seed}
     save_menu(out, menu, about=about)
+    if len(menu):
+        save_report(out / "report.html", menu, pairs, load_record(out))
     print(menu)
-    print(f"Wrote {out / MENU_FILE} and an archive for each row of the table.")
+    print(f"Wrote {out / MENU_FILE}, {out / 'report.html'} and an archive for each row.")
     print(f"Next: morphax apply {shlex.quote(str(out))} IMAGES -o OUT")
     if menu.stopped == "interrupted":
         text = f"interrupted; the best so far is in {out}/, and the same command goes on"

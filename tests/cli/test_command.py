@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from morphax.cli.main import main
+from morphax.cli.pictures import difference
 from morphax.data import find_images, load_image, load_pairs, save_mask
 from morphax.data.image_lists import Scores, read_pairs, score_answers
 from morphax.recipes import load_model, load_record
@@ -41,10 +43,28 @@ def _run(*words) -> int:
 def test_learn_writes_a_menu_and_leaves_no_steps(place) -> None:
     record = load_record(place / "model")
     files = sorted(path.name for path in (place / "model").iterdir())
-    assert files == [*(row["file"] for row in record["entries"]), "menu.json"]
+    assert files == [*(row["file"] for row in record["entries"]), "menu.json", "report.html"]
     assert record["entries"][-1]["error"] == 0
     assert record["seed"] == 0
     assert record["command"].startswith("morphax learn")
+
+
+def test_the_report_holds_everything(place) -> None:
+    page = (place / "model/report.html").read_text()
+    record = load_record(place / "model")
+    assert record["entries"][-1]["operator"] in page
+    assert "morphax learn" in page
+    assert page.count("data:image/png;base64,") >= 4 * 2  # two held-out images
+    assert not re.search(r"https?://|src=\"(?!data:)", page)
+
+
+def test_differences_are_coloured() -> None:
+    answer, target = np.array([[1, 1, 0, 0, 1]], bool), np.array([[1, 0, 1, 0, 0]], bool)
+    colours = difference(answer, target, np.array([[1, 1, 1, 1, 0]], bool))[0].tolist()
+    white, blue, red, black, gray = colours
+    assert (white, black, gray) == ([255] * 3, [0] * 3, [128] * 3)
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
 
 
 def test_a_menu_that_is_there_is_kept(place, capsys) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from morphax import _checks, _files
 from morphax.export.python_source import _texts
-from morphax.export.python_source._terms import Term, terms_of
+from morphax.export.python_source.terms import Term, read_terms, terms_of
 from morphax.program import Program
 from morphax.program.resize import resized
 
@@ -115,7 +115,7 @@ class _Body:
             number = waiting.pop()
             if number not in self.used:
                 self.used.add(number)
-                below = _read(terms[number])
+                below = read_terms(terms[number])
                 reads.update(below)
                 waiting += below
         windows = [terms[n] for n in self.used if terms[n][0] in _NEEDS]
@@ -176,16 +176,6 @@ class _Body:
                 inner = "\n".join(f"    {row}" for row in rows.split())
                 lines.append(f'{name} = pattern("""\n{inner}\n""")')
         return lines
-
-
-def _read(term: Term) -> list[int]:
-    """Return the numbers of the terms that a term reads."""
-    kind, *values = term
-    if kind in ("input", "constant"):
-        return []
-    if kind == "votes":
-        return [number for _, number in values]
-    return list(values) if kind in ("and", "or") else [values[0]]
 
 
 def _flat(text: Any) -> str:

@@ -110,6 +110,35 @@ def terms_of(program: Program) -> tuple[list[Term], list[int]]:
     return terms.list, results[-1]
 
 
+def read_terms(term: Term) -> list[int]:
+    """Return the numbers of the terms that a term reads."""
+    kind, *values = term
+    if kind in ("input", "constant"):
+        return []
+    if kind == "votes":
+        return [number for _, number in values]
+    return list(values) if kind in ("and", "or") else [values[0]]
+
+
+def reachable_terms(program: Program) -> list[Term]:
+    """Return the terms that the output of a program depends on, in the order of evaluation.
+
+    Args:
+        program: an operator on images of any size.
+
+    Returns:
+        The terms; the numbers in them are those of `terms_of`.
+    """
+    terms, waiting = terms_of(program)
+    used: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number not in used:
+            used.add(number)
+            waiting += read_terms(terms[number])
+    return [terms[number] for number in sorted(used)]
+
+
 def _op_terms(terms: Terms, op: Op, inputs: list[int]) -> list[int]:
     """Return the terms of the planes of an op."""
     planes, arrays = range(op.shape[0]), op.arrays
