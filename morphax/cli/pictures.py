@@ -60,7 +60,7 @@ def difference(answer: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.n
     return picture
 
 
-def pattern(on: np.ndarray, off: np.ndarray | None = None) -> str:
+def pattern(on: np.ndarray, *, off: np.ndarray | None = None) -> str:
     """Return a structuring element or a hit-or-miss as SVG.
 
     Args:

@@ -110,10 +110,11 @@ def _patterns(entry: MenuEntry) -> str:
     """Return the structuring elements and hit-or-misses of an entry as pictures."""
     shown: dict[str, None] = {}
     for kind, *values in reachable_terms(entry.program):
-        windows = [np.array(value) for value in values[1:-1]]
         if kind in ("erosion", "dilation", "opening", "closing", "hit_or_miss"):
+            windows = [np.array(value) for value in values[1:-1]]
             name = kind.replace("_", "-")
-            shown[f"<span>{pictures.pattern(*windows)}<br>{name}</span>"] = None
+            picture = pictures.pattern(windows[0], off=windows[1] if windows[1:] else None)
+            shown[f"<span>{picture}<br>{name}</span>"] = None
     more = f"<p>and {len(shown) - _MOST} more</p>" if len(shown) > _MOST else ""
     text = "Black must be set, white of a hit-or-miss must be unset, gray does not matter."
     return f"<p>{text}</p><div class=patterns>{''.join(list(shown)[:_MOST])}</div>{more}"
