@@ -198,6 +198,7 @@ def load_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"folder: expected a saved menu, got {path}: {error}") from error
     fits = isinstance(record, dict) and record.get("format") == "morphax menu"
+    fits = fits and isinstance(record.get("entries"), list)
     _checks.require(fits, "folder", "a saved menu", str(path))
     _checks.require(record.get("version") == 1, "folder", "version 1", record.get("version"))
     return record
