@@ -90,28 +90,66 @@ def read_pairs(
     inputs, targets = parts[:2]
     if masks is None:
         masks = parts[2] if len(parts) == 3 else getattr(pairs, "masks", None)
-    # Every image by itself, then all of them together.
     count = len(inputs)
     _checks.require(count > 0, names[0], "one image or more", "none")
     _checks.require(len(targets) == count, names[1], f"{count} targets", len(targets))
     masks = [None] * count if masks is None else masks
     _checks.require(len(masks) == count, names[2], f"{count} masks", len(masks))
-    examples = []
-    for i, (image, target, mask) in enumerate(zip(inputs, targets, masks, strict=True)):
-        image = _image(f"{names[0]}[{i}]", image, binary)
-        shape = image.shape[:2]
-        mask = np.ones(shape, bool) if mask is None else _plane(f"{names[2]}[{i}]", mask, shape)
-        examples.append((image, _plane(f"{names[1]}[{i}]", target, shape), mask))
+    # Arrays are checked as a whole, which is much faster than image by image.
+    whole = as_arrays(inputs, targets, masks, binary=binary)
+    if whole is not None:
+        examples = list(zip(*whole, strict=True))
+        pixels, positive = int(whole[2].sum()), int((whole[1] & whole[2]).sum())
+    else:
+        examples = []
+        for i, (image, target, mask) in enumerate(zip(inputs, targets, masks, strict=True)):
+            image = _image(f"{names[0]}[{i}]", image, binary)
+            shape = image.shape[:2]
+            mask = np.ones(shape, bool) if mask is None else _plane(f"{names[2]}[{i}]", mask, shape)
+            examples.append((image, _plane(f"{names[1]}[{i}]", target, shape), mask))
+        pixels = sum(int(mask.sum()) for _, _, mask in examples)
+        positive = sum(int((target & mask).sum()) for _, target, mask in examples)
     channels = {image.shape[-1] for image, _, _ in examples}
     expected = "images of as many channels"
     _checks.require(len(channels) == 1, names[0], expected, sorted(channels))
-    pixels = sum(int(mask.sum()) for _, _, mask in examples)
     _checks.require(pixels > 0, names[2], "a pixel that counts", "masks without a set pixel")
-    positive = sum(int((target & mask).sum()) for _, target, mask in examples)
     got = "only set ones" if positive else "only unset ones"
     expected = "set and unset pixels among those that count"
     _checks.require(0 < positive < pixels, names[1], expected, got)
     return examples
+
+
+def as_arrays(
+    inputs: Any, targets: Any, masks: Any, *, binary: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return sides that are sound arrays of images of one size; None for anything else.
+
+    Args:
+        inputs: array `(N, H, W)` or `(N, H, W, C)`, or anything else.
+        targets: bool `(N, H, W)` or `(N, H, W, 1)`.
+        masks: the same, or a list of None where all pixels count.
+        binary: whether gray inputs are refused.
+
+    Returns:
+        Inputs `(N, H, W, C)`, targets and masks `(N, H, W)`.
+
+    Example:
+        >>> images = np.eye(3, dtype=bool)[None]
+        >>> [part.shape for part in as_arrays(images, ~images, [None])]
+        [(1, 3, 3, 1), (1, 3, 3), (1, 3, 3)]
+    """
+    no_masks = not isinstance(masks, np.ndarray) and all(mask is None for mask in masks)
+    sides = (inputs, targets) if no_masks else (inputs, targets, masks)
+    if not all(isinstance(side, np.ndarray) and side.ndim in (3, 4) for side in sides):
+        return None
+    x, *planes = (bit_arrays.native(side) for side in sides)
+    x = x[..., None] if x.ndim == 3 else x
+    planes = [p[..., 0] if p.ndim == 4 and p.shape[-1] == 1 else p for p in planes]
+    fits = x.dtype.kind in ("b" if binary else "bui")
+    if not fits or not all(p.dtype == bool and p.shape == x.shape[:3] for p in planes):
+        return None  # image by image, the message names the one that does not fit
+    planes += [np.ones(x.shape[:3], bool)] * no_masks
+    return x, planes[0], planes[1]
 
 
 def _image(argument: str, image: Any, binary: bool) -> np.ndarray:

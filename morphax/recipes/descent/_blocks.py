@@ -107,8 +107,17 @@ def pairs_in_words(
     def flat(planes: np.ndarray) -> np.ndarray:
         return _pack(planes, words, 2 * radius)
 
+    def flat_mask(mask: np.ndarray) -> np.ndarray:
+        # Where all pixels count, all blocks but the last one are alike.
+        count, rest = divmod(len(mask), 32 * words)
+        if count < 2 or not mask.all():
+            return flat(mask)
+        full = flat(mask[: 32 * words])
+        last = [flat(mask[-rest:])] if rest else []
+        return np.concatenate([np.broadcast_to(full, (count, full.shape[1])), *last])
+
     channels = np.stack([flat(x[..., c]) for c in range(x.shape[-1])], 1)
-    parts = (channels, flat(y), flat(inside), flat(counts & inside))
+    parts = (channels, flat(y), flat_mask(inside), flat_mask(counts & inside))
     blocks = tuple(Block(*jax.device_put(one)) for one in zip(*parts, strict=True))
     # Count once what every loss divides by.
     pixels = np.array([np.bitwise_count(c).sum() for c in parts[3]], np.int64)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax import _checks
-from morphax.data.image_lists import read_pairs
+from morphax.data.image_lists import as_arrays, read_pairs
 from morphax.data.possible import LabelNoise, label_noise
 
 
@@ -37,13 +37,20 @@ def read_given(name: str, pairs: Any, side: int, *, channels: int | None = None)
         ValueError: what `morphax.data.image_lists.read_pairs` refuses, gray images, images of
             other channels, or images smaller than a window.
     """
-    images, targets, masks = zip(*read_pairs(pairs, name=name, binary=True), strict=True)
+    examples = read_pairs(pairs, name=name, binary=True)
+    images, targets, masks = zip(*examples, strict=True)
     own = images[0].shape[-1]
     _checks.require(channels in (None, own), f"{name}[0]", f"images of {channels} channels", own)
     smallest = min(min(target.shape) for target in targets)
     expected = f"at most {smallest}, the side of an image"
     _checks.require(side <= smallest, "kernel_size", expected, side)
     # Images of one size are one array, which is much faster to pack and to count.
+    sides = [np.asarray(side) if hasattr(side, "dtype") else side for side in pairs]
+    given = getattr(pairs, "masks", None) if len(sides) == 2 else sides[2]
+    given = [None] * len(targets) if given is None else given
+    whole = as_arrays(sides[0], sides[1], given, binary=True)
+    if whole is not None:
+        return Given(*whole)
     if len({target.shape for target in targets}) == 1:
         return Given(np.stack(images), np.stack(targets), np.stack(masks))
     return Given(list(images), list(targets), list(masks))

@@ -1,21 +1,24 @@
 """Read a single operator off the pairs before anything is searched for."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from morphax.data.possible import SingleOperator, single_operators
 from morphax.recipes.descent._descent import Net
 from morphax.recipes.descent._given import Given
 
-_FEW = 256
+_FEW, _SOME = 256, 4096
 """Images that are looked at first: what does not fit them does not fit all."""
 
 
-def single_operator(pairs: Given, side: int) -> Net | None:
+def single_operator(pairs: Given, side: int, is_right: Callable[[Net], bool]) -> Net | None:
     """Return the erosion, dilation or hit-or-miss that has no pixel wrong, by intersections.
 
     Args:
         pairs: Images of one channel and one size; of others nothing is read off.
         side: Side of the window.
+        is_right: Whether a network has no pixel wrong on all pairs, counted in words.
 
     Returns:
         The network, or None where no operator of these kinds fits.
@@ -23,15 +26,18 @@ def single_operator(pairs: Given, side: int) -> Net | None:
     if not isinstance(pairs.images, np.ndarray) or pairs.images.shape[-1] > 1:
         return None
     best: SingleOperator | None = None
-    # Most data fit no single operator, and some images are enough to see it.
-    for part in (slice(0, _FEW), slice(None)):
+    # Most data fit no single operator, and some images are enough to see it. Where one fits, some
+    # thousand images nearly always determine it.
+    for count in (_FEW, _SOME, len(pairs.images)):
+        part = slice(0, count)
         images, targets, masks = (each[part] for each in pairs)
         operators = single_operators(images[..., 0], targets, kernel_size=side, masks=masks)
         best = operators[0] if operators else None
         if best is None or best.wrong > 0:
             return None
-    assert best is not None
-    return _net_of(best)
+        if count > _FEW and is_right(_net_of(best)):
+            return _net_of(best)
+    return None if best is None else _net_of(best)
 
 
 def _net_of(operator: SingleOperator) -> Net:

@@ -116,8 +116,11 @@ def learn_chain(
     channels = pairs.images[0].shape[-1]
     apart = None if valid is None else _given.read_given("valid", valid, side, channels=channels)
     # Odd pairs, such as targets that equal their images, are worth a warning before the search.
-    planes = ([part[..., None] for part in each] for each in pairs[1:])
-    warn_of_pairs(pairs.images, *planes)
+    targets, masks = (
+        each[..., None] if isinstance(each, np.ndarray) else [part[..., None] for part in each]
+        for each in pairs[1:]
+    )
+    warn_of_pairs(pairs.images, targets, None if all(m.all() for m in masks) else masks)
     pairs, others = _given.held_out(pairs) if apart is None else (pairs, apart)
     # Tiles overlap by as far as the deepest network sees.
     reach = depth * (side // 2)
@@ -126,7 +129,7 @@ def learn_chain(
     every, held_out = (Problem(p, objective, range(len(p.blocks))) for p in (packed, judge))
     record = Records(run)
     # One erosion, dilation or hit-or-miss is read off the pairs, without any search.
-    single = single_operator(pairs, side)
+    single = single_operator(pairs, side, lambda net: float(losses(every, [net])[0]) == 0)
     if single is not None:
         best = _Best(single, 0.0, float(losses(held_out, [single])[0]))
         record("single operator, read off", single, 0.0, best.valid_loss, True)
