@@ -101,10 +101,16 @@ def steps_for(*, gray: bool) -> list[Step]:
     sizes = _SIZES[:5] if gray else _SIZES
     unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4), 0.4) for n in sizes]
     votes = [Step("votes", (n,), 0.2, 0.55) for n in ((16, 64, 128) if gray else (16, 64, 256))]
-    both = [] if gray else [Step("two unions", (64, 48), 0.12, 0.65)]
-    pairs = ((64, 64), (64, 128)) if gray else ((64, 64), (256, 256))
-    two = [Step("two levels of votes", sizes, 0.4, 0.8) for sizes in pairs]
-    return [*chains, *unions, *votes, *both, *two]
+    if gray:
+        two = [Step("two levels of votes", pair, 0.4, 0.8) for pair in ((64, 64), (64, 128))]
+        return [*unions, *votes, *two]
+    # The large one first: it is the best one as a rule, and time may not suffice for all.
+    two = [
+        Step("two levels of votes", (256, 256), 0.4, 0.75),
+        Step("two unions", (64, 48), 0.12, 0.75),
+        Step("two levels of votes", (64, 64), 0.4, 0.8),
+    ]
+    return [*chains, *unions, *votes, *two]
 
 
 def operator_name(family: str, sizes: tuple[int, ...]) -> str:
