@@ -5,6 +5,7 @@ They are read like those of `load_pairs`: bool, or gray levels as they are in th
 
 import io
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,5 +93,6 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
     _checks.require(fits, "mask", "bool (H, W)", f"{mask.dtype} {mask.shape}")
     content = io.BytesIO()
     image = _image_files.pillow().fromarray(mask.astype(np.uint8) * 255)
-    image.save(content, format="PNG", compress_level=1)
+    # Runs of equal levels are all that there is to compress in a mask.
+    image.save(content, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
     _files.write(path, content.getvalue())
