@@ -188,7 +188,7 @@ def moves_of(net: Net, inputs: int) -> np.ndarray:
             found[:, k] = np.stack([np.full(pixels, i), np.full(pixels, s), p], -1)
         return found
 
-    def pixel(i: int, s: int, sign: int) -> np.ndarray:
+    def pixel(i: int, s: int, sign: Any) -> np.ndarray:
         return every if net.source[i, s] % 2 == sign else every[::-1]
 
     # One pixel of one window.
