@@ -102,6 +102,13 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def standard_promotion():
+    """Let JAX promote dtypes, in tests of what mixes them on purpose, as Optax's Adam does."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
 def tfds() -> None:
     """Skip the test, visibly, where what reads data sets is not installed."""
     if find_spec("tensorflow_datasets") is None:

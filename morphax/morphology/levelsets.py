@@ -105,7 +105,10 @@ def decompose(images: ArrayLike, thresholds: ArrayLike) -> jax.Array:
     _checks.require(
         one_row_each, "thresholds", f"{data.shape[-1]} rows, one a channel", table.shape
     )
-    return (data[..., None] >= table[None, None, None]).reshape(*data.shape[:3], table.size)
+    # Images and thresholds may be of two widths, which strict promotion would refuse to compare.
+    with jax.numpy_dtype_promotion("standard"):
+        above = data[..., None] >= table[None, None, None]
+    return above.reshape(*data.shape[:3], table.size)
 
 
 def reconstruct(levels: ArrayLike, thresholds: ArrayLike, *, lowest: ArrayLike = 0) -> jax.Array:

@@ -96,7 +96,7 @@ def test_the_slope_is_that_of_a_logistic():
 
     def soft(x):
         total = x @ jnp.array(votes, x.dtype)
-        return jax.nn.sigmoid((total[..., None] - jnp.array([cuts]) + 0.5) / width).sum()
+        return jax.nn.sigmoid((total[..., None] - jnp.array([cuts], x.dtype) + 0.5) / width).sum()
 
     x = jax.random.uniform(jax.random.key(0), (4, 3))
     hard = jax.grad(lambda x: at_least(x, votes, cuts).sum())

@@ -148,6 +148,7 @@ def test_correlation_on_cpu_equals_the_convolution_elsewhere(rng):
     np.testing.assert_allclose(fast[0, ..., 1, 2], expected[2:-2], atol=2e-5)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_output_is_as_precise_as_the_parameters():
     """1/2 + 1e-9 survives: a narrower image does not narrow the output (the certificate needs
     it)."""

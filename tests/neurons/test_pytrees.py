@@ -127,6 +127,7 @@ def test_float64(params, x):
     assert not bool(morphax.certify_neurons(jnp.ones((1, 2)), jnp.array([2 - 1e-6])).exact[0])
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_scan_and_adamw(params, x):
     optimizer = optax.adamw(1e-2)
 

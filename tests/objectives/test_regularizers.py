@@ -113,10 +113,11 @@ def test_add_regularizer_delay_every_mask_and_schedule(rng):
         updates, state = update(zeros, state, params)
         assert not updates["a"].weight.any()
         active = step in (2, 4)
-        expected = 2 * 0.5 * gradient["b"].weight * active  # every=2: twice as strong
+        expected = 2 * 0.5 * gradient["b"].weight * float(active)  # every=2: twice as strong
         np.testing.assert_allclose(updates["b"].weight, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_add_regularizer_descends_in_a_chain(rng):
     params = [dense(rng)]
     optimizer = optax.chain(transforms.add_regularizer("exact", 1.0), optax.adam(0.05))

@@ -1,10 +1,12 @@
-"""Public functions under strict dtype promotion give the same, with x64 and without."""
+"""Public functions under strict dtype promotion give the same, with x64 and without.
+
+CI also runs the tests of whole rooms with the option --strict-promotion of conftest.py.
+"""
 
 import jax
 import numpy as np
 import pytest
 from helpers.public_calls import CALLS, LEARNING
-from helpers.repository import ROOT, run_python
 
 # Cheap ones that mixed dtypes once, or are of the same kind.
 QUICK = (
@@ -50,15 +52,3 @@ def test_quick_functions(name, x64):
 @pytest.mark.parametrize("name", [*sorted(set(CALLS) - set(QUICK)), *LEARNING])
 def test_all_functions(name, x64):
     check({**CALLS, **LEARNING}[name], x64)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "room", ["morphology", "packed", "neurons", "objectives", "program", "projection"]
-)
-def test_suites_of_rooms(room):
-    """The tests themselves, with the option of conftest.py."""
-    done = run_python(
-        "-m", "pytest", "-q", "--strict-promotion", "-p", "no:cacheprovider", ROOT / "tests" / room
-    )
-    assert done.returncode == 0, done.stdout[-5000:]

@@ -77,6 +77,7 @@ def learn(
         KeyboardInterrupt: before anything was learned.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> inputs = rng.random((8, 24, 24)) < 0.6
         >>> below = np.pad(inputs, ((0, 0), (0, 1), (0, 0)), constant_values=True)[:, 1:]
