@@ -257,3 +257,34 @@ def deeper(net: Net, inputs: int, windows: Sequence[np.ndarray], layers: int) ->
         sets = np.concatenate([net.sets[:place], sets, net.sets[place:]])
         found.append(Net((2 * planes + new)[:, None], sets, negated))
     return found
+
+
+def restructured(net: Net, inputs: int, rng: np.random.Generator) -> Net:
+    """Return the network after one random change of its form.
+
+    The change is one of: an erosion becomes a dilation or the other way round; a slot reads the
+    complement; a slot is left out; a slot is added, which reads an input or an earlier neuron at
+    the centre.
+    """
+    source, sets, negated = net.source.copy(), net.sets.copy(), net.negated
+    i = int(rng.integers(len(source)))
+    slots, plane = np.flatnonzero(source[i] >= 0), inputs + i
+    slot = int(rng.choice(slots))
+    kind = rng.choice(["operation", "complement", "drop", "add"])
+    if kind == "operation":
+        # The intersection of the complements; what reads it reads its complement.
+        source[i, slots] ^= 1
+        source[source // 2 == plane] ^= 1
+        negated ^= i == len(source) - 1
+    elif kind == "complement":
+        source[i, slot] ^= 1
+    elif kind == "drop" and len(slots) > 1:
+        source[i, slot], sets[i, slot] = -1, False
+    elif kind == "add":
+        free = np.setdiff1d(np.arange(2 * plane), source[i])
+        wider = np.pad(source, ((0, 0), (0, 1)), constant_values=-1)
+        more = np.pad(sets, ((0, 0), (0, 1), (0, 0)))
+        if len(free):
+            wider[i, -1], more[i, -1, sets.shape[-1] // 2] = rng.choice(free), True
+        source, sets = wider, more
+    return tidied(Net(source, sets, bool(negated)), inputs)

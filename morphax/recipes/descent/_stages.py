@@ -296,8 +296,13 @@ def without_maps(search: Search, net: Net, value: float) -> Net:
 
 
 def perturbed(search: Search, net: Net, count: int) -> list[tuple[float, Net]]:
-    """Descend from a network with a few pixels changed at random, `count` times."""
+    """Descend from a network changed at random: `count` times its form, as often some pixels."""
     found = []
+    for _ in range(count):
+        form = _forms.restructured(net, search.inputs, search.rng)
+        if is_whole(form):
+            changed, value = descend(search.problem, form, deadline=search.deadline)
+            found.append((value, changed))
     for _ in range(count):
         sets = net.sets.copy()
         live = np.argwhere(net.source >= 0)

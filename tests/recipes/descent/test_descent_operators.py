@@ -13,6 +13,8 @@ from morphax import binarize, data, recipes
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.recipes.descent import operators as descent
+from morphax.recipes.descent._descent import is_whole
+from morphax.recipes.descent._forms import chain, restructured
 from morphax.recipes.descent._layers_of import layers_of
 from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.gradients import operators
@@ -175,6 +177,22 @@ def test_layers_and_networks_of_bits_are_inverse(channels):
         x = rng.random((2, 9, 8, channels[0])) < rng.random()
         expected = models.bimonn(layers, jnp.asarray(x))
         np.testing.assert_array_equal(models.bimonn(again, jnp.asarray(x)), expected)
+
+
+def test_changes_of_form_keep_networks_whole_and_reach_each_other():
+    """From an opening: every network is one of bits, and the closing is among them."""
+    disk, rng = elements.disk(3), np.random.default_rng(0)
+    opening, closing = chain("ed", (disk, disk)), chain("de", (disk, disk))
+    x = rng.random((4, 9, 9, 1)) < 0.6
+    run = lambda net: np.asarray(models.bimonn(layers_of(net, 1), jnp.asarray(x)))  # noqa: E731
+    forms, seen = [opening], set()
+    for _ in range(60):
+        net = restructured(forms[rng.integers(len(forms))], 1, rng)
+        if len(net.source) == 2 and is_whole(net):
+            forms.append(net)
+            seen.add(run(net).tobytes())
+    assert run(closing).tobytes() in seen
+    assert len(seen) > 5
 
 
 def test_odd_pairs_are_warned_of_at_once(images):
