@@ -67,9 +67,10 @@ def real_pairs(document: dict[str, Any]) -> str:
     times = pivot(rows, "contender", "set", lambda row: f"{row['cpu']:.0f}", "contender")
     text = f"""{heading("Sets of real pairs", document)}
 
-Wrong pixels among those that count, in percent, and F1, of the binary network on the test split,
-which no choice has seen. `learn` is `recipes.learn` without options; `union`, `two unions` and
-`votes` are the window recipes with the options that the benchmark names.
+Wrong pixels among those that count, in percent, and F1, of the binary network on the test split.
+All contenders learn and choose on the train split. `union`, `two unions` and `votes` are the window
+recipes with the options that the benchmark names; some of these options were settled after earlier
+looks at the test split, which flatters them a little.
 
 {pivot(rows, "contender", "set", _error, "error in % / F1")}
 
