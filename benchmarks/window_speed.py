@@ -33,7 +33,6 @@ from morphax import data
 from morphax.data.image_lists import Example, read_pairs
 from morphax.data.window_patterns import count_patterns, see, square_window
 from morphax.export import c
-from morphax.program.bands import run_in_bands
 from morphax.recipes import learn_window_votes, menu_entry, window_network
 from morphax.recipes.menu.entries import MenuEntry
 
@@ -59,7 +58,7 @@ def read_set(folder: Path) -> list[Example]:
 
 
 def in_c(entry: MenuEntry, folder: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the exported C as a function of bool `(H, W)`, in bands of rows."""
+    """Return the exported C, which works in bands of rows, as a function of bool `(H, W)`."""
     c(entry.program, folder, name="net", layout="pixels")
     made = Path(folder) / "net.so"
     flags = ["-O3", "-march=native", "-shared", "-fPIC"]
@@ -71,22 +70,21 @@ def in_c(entry: MenuEntry, folder: str) -> Callable[[np.ndarray], np.ndarray]:
     def at(array: np.ndarray) -> ctypes.c_void_p:
         return array.ctypes.data_as(ctypes.c_void_p)
 
-    buffers: dict[tuple[int, int], list[np.ndarray]] = {}
+    buffers: dict[tuple[int, ...], list[np.ndarray]] = {}
 
-    def run(x: np.ndarray) -> np.ndarray:
-        height, width = x.shape[1:3]
-        size = ctypes.c_size_t(width), ctypes.c_size_t(height)
-        if (height, width) not in buffers:
+    def run(image: np.ndarray) -> np.ndarray:
+        size = ctypes.c_size_t(image.shape[1]), ctypes.c_size_t(image.shape[0])
+        if image.shape not in buffers:
             counts = [lib.net_plane_words(*size)] * 2 + [lib.net_workspace_words(*size)]
-            buffers[height, width] = [np.zeros(count, np.uint64) for count in counts]
-        words, out, workspace = buffers[height, width]
-        answer = np.empty(x.shape, np.uint8)
-        lib.net_pack(at(x), *size, at(words))
+            buffers[image.shape] = [np.zeros(count, np.uint64) for count in counts]
+        words, out, workspace = buffers[image.shape]
+        answer = np.empty(image.shape, np.uint8)
+        lib.net_pack(at(image), *size, at(words))
         lib.net_run(at(words), at(out), *size, at(workspace))
         lib.net_unpack(at(out), *size, at(answer))
         return answer.view(bool)
 
-    return lambda image: run_in_bands(entry.program, image[None, ..., None], run)[0, ..., 0]
+    return run
 
 
 def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:

@@ -83,17 +83,11 @@ def read_pairs(
         >>> image.shape, target.shape, int(mask.sum())
         ((3, 3, 1), (3, 3), 9)
     """
-    parts = [np.asarray(part) if hasattr(part, "dtype") else part for part in pairs]
-    expected = "(inputs, targets) or (inputs, targets, masks)"
-    _checks.require(len(parts) in (2, 3), name or "pairs", expected, f"{len(parts)} parts")
     names = [f"{name}[{k}]" for k in range(3)] if name else ["inputs", "targets", "masks"]
-    inputs, targets = parts[:2]
-    if masks is None:
-        masks = parts[2] if len(parts) == 3 else getattr(pairs, "masks", None)
+    inputs, targets, masks = sides_of(pairs, masks=masks, name=name)
     count = len(inputs)
     _checks.require(count > 0, names[0], "one image or more", "none")
     _checks.require(len(targets) == count, names[1], f"{count} targets", len(targets))
-    masks = [None] * count if masks is None else masks
     _checks.require(len(masks) == count, names[2], f"{count} masks", len(masks))
     # Arrays are checked as a whole, which is much faster than image by image.
     whole = as_arrays(inputs, targets, masks, binary=binary)
@@ -117,6 +111,32 @@ def read_pairs(
     expected = "set and unset pixels among those that count"
     _checks.require(0 < positive < pixels, names[1], expected, got)
     return examples
+
+
+def sides_of(pairs: Any, *, masks: Any = None, name: str | None = None) -> tuple[Any, Any, Any]:
+    """Return the three sides of pairs, unchecked; masks are a list of None where all pixels count.
+
+    Args:
+        pairs: as for `read_pairs`.
+        masks: masks that take the place of those of `pairs`.
+        name: name of the argument of the caller.
+
+    Returns:
+        Inputs, targets and masks: numpy arrays where arrays were given, else what was given.
+
+    Raises:
+        ValueError: neither two nor three sides.
+
+    Example:
+        >>> sides_of(([1], [2]))
+        ([1], [2], [None])
+    """
+    parts = [np.asarray(part) if hasattr(part, "dtype") else part for part in pairs]
+    expected = "(inputs, targets) or (inputs, targets, masks)"
+    _checks.require(len(parts) in (2, 3), name or "pairs", expected, f"{len(parts)} parts")
+    if masks is None:
+        masks = parts[2] if len(parts) == 3 else getattr(pairs, "masks", None)
+    return parts[0], parts[1], [None] * len(parts[0]) if masks is None else masks
 
 
 def as_arrays(

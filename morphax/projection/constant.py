@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax import _checks
+from morphax.morphology.dtypes import at_least_single
 from morphax.neurons.forward import guess_erosion
 from morphax.projection._banks import sort_descending
 from morphax.projection.result import DEGENERATE, INVALID, OK, Projection
@@ -48,7 +49,7 @@ def constant_selem(weights: jax.Array, *, threshold: str = "exact") -> jax.Array
     if threshold == "exact":
         ordered = sort_descending(weights)
         # Half precision and less cannot count the pixels of a window.
-        dtype = weights.dtype if weights.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
+        dtype = at_least_single(weights.dtype)
         count = jnp.arange(1, weights.shape[-1] + 1, dtype=dtype)
         count = count.reshape((1,) * (weights.ndim - 1) + count.shape)
         # The distance falls as (sum_S w) / sqrt|S| grows; equal weights stay together.

@@ -128,7 +128,8 @@ Recovered runs, over seeds:
         cpu = median(row["cpu"] for row in told)
         parts.append(
             f"A descent on bits found {by_descent} of {len(told)} networks, training by gradients "
-            f"the others; median {cpu:.1f} s of processor time a run, compilation included."
+            f"{len(told) - by_descent}; median {cpu:.1f} s of processor time a run, compilation "
+            "included."
         )
     if missed:
         parts.append(

@@ -20,6 +20,7 @@ from morphax.export.c_source import _pixels_templates as text
 from morphax.export.c_source import _tables, _text, _votes
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
+from morphax.program.bands import row_reach
 
 _KINDS = ("input", "constant", "spatial", "combine", "complement", "select", "at_least")
 
@@ -66,7 +67,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     windows = [op for op in ops if op.kind == "spatial"]
     radii = [_tables.window_radius(op) for op in windows]
     helpers: dict[str, str] = {"windows": text.WINDOWS.strip("\n")} if windows else {}
-    reach = _reach(program)
+    reach = row_reach(program)
     parts, calls = [], []
     # A function for each op, and the statement of the run function that calls it.
     for number, op in enumerate(ops):
@@ -120,16 +121,6 @@ def usage(program: Program, name: str) -> str:
         f"are images one after the other:\n    cc -O3 {name}.c -o {name} && ./{name} < image.pbm "
         "> result.pbm"
     )
-
-
-def _reach(program: Program) -> int:
-    """Return how many rows above and below a row of the result depends on."""
-    reach: list[int] = []
-    for op in program.ops:
-        below = max((reach[i] for i in op.inputs), default=0)
-        own = _tables.window_radius(op)[0] if op.kind == "spatial" else 0
-        reach.append(below + own)
-    return reach[-1]
 
 
 def _margin(op: Op) -> int:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax import _checks
-from morphax.data.image_lists import as_arrays, read_pairs
+from morphax.data.image_lists import as_arrays, read_pairs, sides_of
 from morphax.data.possible import LabelNoise, label_noise
 
 
@@ -45,10 +45,7 @@ def read_given(name: str, pairs: Any, side: int, *, channels: int | None = None)
     expected = f"at most {smallest}, the side of an image"
     _checks.require(side <= smallest, "kernel_size", expected, side)
     # Images of one size are one array, which is much faster to pack and to count.
-    sides = [np.asarray(side) if hasattr(side, "dtype") else side for side in pairs]
-    given = getattr(pairs, "masks", None) if len(sides) == 2 else sides[2]
-    given = [None] * len(targets) if given is None else given
-    whole = as_arrays(sides[0], sides[1], given, binary=True)
+    whole = as_arrays(*sides_of(pairs), binary=True)
     if whole is not None:
         return Given(*whole)
     if len({target.shape for target in targets}) == 1:

@@ -25,19 +25,18 @@ def single_operator(pairs: Given, side: int, is_right: Callable[[Net], bool]) ->
     """
     if not isinstance(pairs.images, np.ndarray) or pairs.images.shape[-1] > 1:
         return None
-    best: SingleOperator | None = None
     # Most data fit no single operator, and some images are enough to see it. Where one fits, some
     # thousand images nearly always determine it.
-    for count in (_FEW, _SOME, len(pairs.images)):
-        part = slice(0, count)
-        images, targets, masks = (each[part] for each in pairs)
+    whole = len(pairs.images)
+    for count in sorted({min(_FEW, whole), min(_SOME, whole), whole}):
+        images, targets, masks = (each[:count] for each in pairs)
         operators = single_operators(images[..., 0], targets, kernel_size=side, masks=masks)
-        best = operators[0] if operators else None
-        if best is None or best.wrong > 0:
+        if not operators or operators[0].wrong > 0:
             return None
-        if count > _FEW and is_right(_net_of(best)):
-            return _net_of(best)
-    return None if best is None else _net_of(best)
+        net = _net_of(operators[0])
+        if count == whole or (count > _FEW and is_right(net)):
+            return net
+    return None
 
 
 def _net_of(operator: SingleOperator) -> Net:

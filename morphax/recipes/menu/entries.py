@@ -157,7 +157,7 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
         return np.zeros((*x.shape[:3], program.output_shape[-1]), bool)
     size = x.shape[1:3]
     rows = max(_BAND // size[1], 32)
-    if size[0] > rows + 2 * row_reach(program):
+    if size[0] > rows and size[0] > rows + 2 * row_reach(program):
         return run_in_bands(program, x, partial(run_on_size, program), rows=rows)
     with _LOCK:
         name = (id(program), size)
