@@ -17,6 +17,8 @@ from jax.typing import ArrayLike
 from morphax import _checks
 from morphax.data import _image_files, _lists, _names
 from morphax.data._bits import bits, gray_levels, is_gray, rule_of, thresholds_of
+from morphax.data._crops import crop, require_crop
+from morphax.data.image_lists import hold_out
 
 _SIDES = ("input", "target")
 Images = np.ndarray | list[np.ndarray]
@@ -44,6 +46,84 @@ class Pairs:
 
     def __getitem__(self, index: int) -> Images:
         return (self.inputs, self.targets)[index]
+
+    def split(self, *, parts: int = 4) -> tuple["Pairs", "Pairs"]:
+        """Split pairs into those to learn from and those that are held out.
+
+        Args:
+            parts: every `parts`-th pair is held out, at least one, as `recipes.learn` does it.
+
+        Returns:
+            (training pairs, held-out pairs); a single pair is on both sides.
+
+        Example:
+            >>> x = np.zeros((8, 5, 5, 1), bool)
+            >>> part, held = Pairs(x, x, None, tuple("abcdefgh")).split()
+            >>> part.names, held.names
+            (('a', 'b', 'c', 'e', 'f', 'g'), ('d', 'h'))
+        """
+        part, held = hold_out(range(len(self.names)), parts=parts)
+        return self._chosen(part), self._chosen(held)
+
+    def _chosen(self, numbers: list[int]) -> "Pairs":
+        """Return the pairs of these numbers."""
+
+        def of(side: Images) -> Images:
+            return side[numbers] if isinstance(side, np.ndarray) else [side[i] for i in numbers]
+
+        masks = None if self.masks is None else of(self.masks)
+        names = tuple(self.names[i] for i in numbers)
+        return Pairs(of(self.inputs), of(self.targets), masks, names)
+
+    def crops(
+        self,
+        key: jax.Array,
+        *,
+        size: tuple[int, int],
+        count: int,
+        frame: tuple[int, int] = (0, 0),
+    ) -> "Pairs":
+        """Draw random crops, of images of any sizes: the same window of input, target and mask.
+
+        Args:
+            key: a PRNG key; the same key gives the same crops.
+            size: rows and columns of a crop, at most those of the smallest image.
+            count: number of crops; images and positions are drawn with replacement.
+            frame: reach of the operator in rows and columns. Targets depend on pixels that far
+                away, so pixels so near to a cut do not count: the masks leave them out. At the
+                border of the image itself nothing was cut away, and pixels count.
+
+        Returns:
+            `Pairs` of arrays `(count, *size, C)`, with masks where these pairs have masks or
+            `frame` is not 0.
+
+        Raises:
+            ValueError: a size larger than an image, a frame that leaves nothing, `count` below 1.
+
+        Example:
+            >>> images = [np.eye(9, dtype=bool)[..., None], np.ones((7, 20, 1), bool)]
+            >>> pairs = Pairs(images, [~x for x in images], None, ("a", "b"))
+            >>> x, y = pairs.crops(jax.random.key(0), size=(4, 5), count=3)
+            >>> x.shape, bool((x ^ y).all())
+            ((3, 4, 5, 1), True)
+        """
+        _checks.at_least("count", count, 1)
+        shapes = np.array([np.shape(image)[:2] for image in self.inputs])
+        key_image, key_row, key_column = jax.random.split(key, 3)
+        image = np.asarray(jax.random.randint(key_image, (count,), 0, len(shapes)))
+        for name, shape in zip(self.names, shapes.tolist(), strict=True):
+            require_crop(size, frame, (shape[0], shape[1]), f"the size of {name}")
+        free = shapes[image] - np.array(size) + 1
+        row = np.asarray(jax.random.randint(key_row, (count,), 0, free[:, 0]))
+        column = np.asarray(jax.random.randint(key_column, (count,), 0, free[:, 1]))
+        sides = [side for side in (self.inputs, self.targets, self.masks) if side is not None]
+        drawn = [
+            crop([side[i] for side in sides], (r, c), size, frame)
+            for i, r, c in zip(image, row, column, strict=True)
+        ]
+        stacks = [np.stack(side) for side in zip(*drawn, strict=True)]
+        names = tuple(self.names[i] for i in image)
+        return Pairs(stacks[0], stacks[1], stacks[2] if len(stacks) > 2 else None, names)
 
 
 def load_pairs(
@@ -97,12 +177,7 @@ def load_pairs(
         ((1, 5, 5, 1), True)
     """
     limits = thresholds_of(threshold, input_threshold, target_threshold, mask_threshold)
-    place = Path(folder).expanduser()
-    if place.is_file():
-        sides, files = _lists.listed(place)
-    else:
-        sides = _sides_of(folder)
-        files = _names.matched(folder, sides)
+    sides, files = files_of(folder)
     stacks: dict[str, Images] = {}
     first = None
     for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
@@ -207,9 +282,23 @@ def crops(
     return many(images, image, row, column), many(targets, image, row, column)
 
 
-def _sides_of(folder: str | Path) -> tuple[str, ...]:
-    """Return the names of the sides that a folder has."""
-    return (*_SIDES, "mask") if (Path(folder).expanduser() / "mask").is_dir() else _SIDES
+def files_of(folder: str | Path) -> tuple[tuple[str, ...], dict[str, tuple[Path, ...]]]:
+    """Return the sides of a folder of pairs or of a list file, and the paths of each pair.
+
+    Args:
+        folder: as for `load_pairs`.
+
+    Returns:
+        ("input", "target") or ("input", "target", "mask"), and one path a side, by name.
+
+    Raises:
+        ValueError: as `load_pairs` does for what is missing.
+    """
+    place = Path(folder).expanduser()
+    if place.is_file():
+        return _lists.listed(place)
+    sides = (*_SIDES, "mask") if (place / "mask").is_dir() else _SIDES
+    return sides, _names.matched(folder, sides)
 
 
 def _require_one_depth(pictures: list[_image_files.Picture], images: Sequence[np.ndarray]) -> None:

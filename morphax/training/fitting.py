@@ -56,8 +56,9 @@ def fit(
         key: PRNG key of the order of the batches.
         apply: `(params, x) -> prediction`.
         params: Initial params tree.
-        train: (images, targets), bool or float; batches are drawn with replacement.
-        valid: (images, targets), bool; evaluated every `log_every` steps.
+        train: (images, targets), bool or float; batches are drawn with replacement. Or (images,
+            targets, masks), bool masks of the pixels that count.
+        valid: (images, targets), bool, or with masks; evaluated every `log_every` steps.
         optimizer: Any Optax transformation.
         steps: Number of steps, rounded up to a multiple of `log_every`.
         loss: Loss of `make_step`.
@@ -135,10 +136,10 @@ def fit_stream(
     """Train a model on a stream of batches, for data sets larger than memory.
 
     Arguments are those of `fit`, but for the data: `batches(start)` returns an iterator over the
-    batches (images, targets) from number `start` on, as does
-    `lambda start: morphax.data.stream.batches(source, batch_size=64, start=start)`. Each of several
-    processes gives its own rows. A resumed run asks for the batch that it had reached. The pairs of
-    `valid` stay in device memory.
+    batches (images, targets), or (images, targets, masks), from number `start` on, as does
+    `lambda start: morphax.data.stream.batches(source, batch_size=64, start=start)`. Images of
+    several sizes are cut by its option `crop`. Each of several processes gives its own rows. A
+    resumed run asks for the batch that it had reached. The pairs of `valid` stay in device memory.
 
     Returns:
         `Run(state, history, stopped)`, as `fit` does.
@@ -200,14 +201,19 @@ def fit_stream(
 
 def _check_data(name: str, data: Data, low: int) -> None:
     """Refuse pairs of wrong shapes, of other types than bool and float, or outside [low, 1]."""
-    images, targets = data
+    images, targets, *masks = data
     _checks.require(images.ndim == 4, f"{name}[0]", "images (N, H, W, C)", images.shape)
     _checks.require(len(images) > 0, f"{name}[0]", "at least one image", images.shape)
     count = len(images)
     _checks.require(len(targets) == count, f"{name}[1]", f"{count} targets", targets.shape)
     same = targets.ndim != 4 or targets.shape[1:3] == images.shape[1:3]
     _checks.require(same, f"{name}[1]", f"target images of {images.shape[1:3]}", targets.shape)
-    for i, part in enumerate(data):
+    if masks:
+        fits = masks[0].dtype == jnp.bool_ and masks[0].ndim == targets.ndim
+        fits = fits and masks[0].shape[:3] == targets.shape[:3]
+        got = f"{masks[0].dtype} {masks[0].shape}"
+        _checks.require(fits, f"{name}[2]", f"bool {(*targets.shape[:3], 1)}", got)
+    for i, part in enumerate(data[:2]):
         if jnp.issubdtype(part.dtype, jnp.floating):
             is_inside = bool(((part >= low) & (part <= 1)).all())  # false for NaN
             expected = f"values in [{low}, 1] for these neurons"

@@ -23,7 +23,8 @@ from morphax.training.loop import TrainState
 from morphax.training.options import Record
 
 Apply = Callable[[Any, jax.Array], jax.Array]
-Data = tuple[jax.Array, jax.Array]
+Data = tuple[jax.Array, ...]
+"""(images, targets), or (images, targets, masks); the set pixels of a mask are those that count."""
 Evaluate = Callable[[Any, Data], Record]
 Step = Callable[[TrainState, Data], tuple[TrainState, jax.Array]]
 Chunk = Callable[[jax.Array, TrainState, Data], tuple[TrainState, jax.Array]]
@@ -39,6 +40,9 @@ def make_step(
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None,
 ) -> Step:
     """Make one optimisation step, a pure function `(state, (x, y)) -> (state, loss)`.
+
+    It takes `(x, y, mask)`, too: outside of the mask, prediction and target both count as 0, so no
+    loss there has a gradient.
 
     Args:
         apply: `(params, x) -> prediction`.
@@ -61,8 +65,8 @@ def make_step(
     """
     measure = loss_named(loss) if isinstance(loss, str) else None
 
-    def total(params: Any, x: jax.Array, y: jax.Array, step: jax.Array) -> jax.Array:
-        prediction, target = as_unit(apply, params, x, y)
+    def total(params: Any, step: jax.Array, x: jax.Array, y: jax.Array, *mask: Any) -> jax.Array:
+        prediction, target = _that_count(as_unit(apply, params, x, y), *mask)
         if measure is None:
             value = loss(prediction, target, x.astype(jnp.float32), step)  # type: ignore[operator]
         else:
@@ -70,7 +74,7 @@ def make_step(
         return value if penalty is None else value + penalty(params, step)
 
     def train_step(state: TrainState, batch: Data) -> tuple[TrainState, jax.Array]:
-        value, gradient = jax.value_and_grad(total)(state.params, *batch, state.step)
+        value, gradient = jax.value_and_grad(total)(state.params, state.step, *batch)
         params, opt_state = descend(optimizer, gradient, state.opt_state, state.params)
         return TrainState(params, opt_state, state.step + 1), value
 
@@ -140,6 +144,11 @@ def as_unit(apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> tuple[jax.
     return prediction.astype(dtype), target.astype(dtype)
 
 
+def _that_count(parts: tuple[jax.Array, ...], *mask: jax.Array) -> tuple[jax.Array, ...]:
+    """Return images with 0 where a mask, if there is one, is not set."""
+    return tuple(jnp.where(mask[0], x, jnp.zeros((), x.dtype)) for x in parts) if mask else parts
+
+
 def crop_border(images: Any, frame: tuple[int, int]) -> Any:
     """Remove rows and columns from each side of images.
 
@@ -169,9 +178,9 @@ def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
             of the network that they return by held-out pairs.
 
     Returns:
-        A jitted `(params, (x, y)) -> dict` with "float" and "binary" (Dice), "gap" (share of pixels
-        where they differ), "certified" (share of neurons) and "exact" (1 where the whole network is
-        certified).
+        A jitted `(params, (x, y)) -> dict`, or `(params, (x, y, mask)) -> dict`, with "float" and
+        "binary" (Dice), "gap" (share of pixels where they differ), "certified" (share of neurons)
+        and "exact" (1 where the whole network is certified).
 
     Example:
         >>> from morphax import models
@@ -183,9 +192,10 @@ def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:
 
     @jax.jit
     def evaluate(params: Any, data: Data) -> Record:
-        x, y = data
+        x, y, *mask = data
         prediction, _ = as_unit(apply, params, x, y)
         binary = apply(binarize(params, method=method), x)
+        prediction, binary, y = _that_count((prediction, binary, y), *mask)
         return {
             "float": metrics.dice(prediction > 0.5, y),
             "binary": metrics.dice(binary, y),
@@ -235,7 +245,7 @@ def make_chunk(
             drawn = jax.random.randint(
                 jax.random.fold_in(key, state.step), (batch_size,), 0, data[0].shape[0]
             )
-            batch = data[0][drawn], data[1][drawn]
+            batch = tuple(side[drawn] for side in data)
             return step(*distributed.constrain(mesh, state, batch=batch))
 
         state, losses = jax.lax.scan(body, distributed.constrain(mesh, state), length=length)
