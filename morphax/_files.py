@@ -3,20 +3,25 @@
 import json
 import math
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _BINARY = getattr(os, "O_BINARY", 0)  # only Windows has this flag
 
 
-def write(path: str | os.PathLike[str], content: bytes) -> None:
+def write(path: str | os.PathLike[str], content: bytes, *, durable: bool = True) -> None:
     """Write a file as a whole or not at all: under a temporary name in its folder, then rename it.
 
     Args:
         path: path of the file; a link is followed.
         content: content of the file.
+        durable: wait until the disk has it. Without, a process that is killed still leaves all or
+            nothing, but after a power cut the file may be empty; many small files are written
+            several times as fast.
 
     Raises:
         OSError: if the file cannot be written. A file that was there before is unchanged.
@@ -28,8 +33,9 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
             with open(descriptor, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -38,6 +44,21 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
         kept = "; the file that was there is untouched" if os.path.isfile(target) else ""
         reason = f"{error.strerror or error} (nothing was saved{kept})"
         raise OSError(error.errno, reason, str(path)) from error
+
+
+def leftovers(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the temporary files that a killed `write` of these names has left in a folder.
+
+    Args:
+        folder: an existing folder.
+        names: names of the files that were written; those of other programs are not looked at.
+
+    Returns:
+        Paths.
+    """
+    begun = {name[:64] for name in names}
+    paths = [path for path in folder.iterdir() if path.name.endswith(".tmp")]
+    return [p for p in paths if (match := _TEMPORARY.fullmatch(p.name)) and match[1] in begun]
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -4,16 +4,17 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from morphax import _checks, _files
 from morphax.cli.main import one_line
 from morphax.data import find_images, load_image, save_mask
+from morphax.data.images import is_whole_png
 from morphax.recipes import MenuEntry, load_model, load_record
+from morphax.training.progress import reporter
 
-_SECONDS = 10  # between two lines of progress
 _AHEAD = 2  # images a thread that wait for it, so that memory is bounded
 
 
@@ -28,7 +29,8 @@ def apply(options: argparse.Namespace) -> int:
 
     Raises:
         ValueError: no model, no images, or two images of one name.
-        OSError: a file of the model cannot be read, or the folder cannot be made.
+        OSError: a file of the model cannot be read, or a mask or its folder cannot be written;
+            masks that are finished stay.
     """
     entry = load_model(options.model, pick=options.pick)
     if not options.anyway:
@@ -37,18 +39,20 @@ def apply(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     targets = _targets(images, out)
-    todo = [pair for pair in targets.items() if options.overwrite or not pair[1].exists()]
+    for path in _files.leftovers(out, {target.name for target in targets.values()}):
+        path.unlink(missing_ok=True)  # of a run of these images that was killed
+    todo = [pair for pair in targets.items() if options.overwrite or not is_whole_png(pair[1])]
     threads = options.threads or os.cpu_count() or 1
     _checks.at_least("--threads", threads, 1)
     start, pixels, failed = time.perf_counter(), 0, {}
     work = _results(entry, todo, threads, threshold_for(entry, options.input_threshold))
-    progress = _Progress(len(todo))
-    for path, size, error in work:
-        pixels += size
-        if error is not None:
-            failed[path] = error
-            print(f"morphax: {path}: {error}", file=sys.stderr)
-        progress.step()
+    with reporter(len(todo), show=True, unit="image") as report:
+        for number, (path, size, error) in enumerate(work, 1):
+            pixels += size
+            if error is not None:
+                failed[path] = error
+                print(f"morphax: {error}", file=sys.stderr)
+            report({"step": number})
     listed = out / f"skipped{shard}.txt"
     if failed:
         text = "".join(f"{path}\t{error}\n" for path, error in failed.items())
@@ -108,16 +112,22 @@ def _targets(images: Iterable[Path], out: Path) -> dict[Path, Path]:
 
 
 def _results(
-    entry: MenuEntry, todo: list[tuple[Path, Path]], threads: int, threshold: float | None
+    entry: MenuEntry, todo: Sequence[tuple[Path, Path]], threads: int, threshold: float | None
 ) -> Iterator[tuple[Path, int, str | None]]:
     """Yield path, number of pixels and error of each image, in the order of finishing."""
 
     def one(path: Path, target: Path) -> tuple[Path, int, str | None]:
         try:
             image = load_image(path, gray=entry.planes is not None, threshold=threshold)
-            save_mask(target, entry(image))
+            answer = entry(image)
         except (ValueError, OSError, MemoryError) as error:
-            return path, 0, one_line(error)
+            text = one_line(error)
+            return path, 0, text if str(path) in text else f"{path}: {text}"
+        try:
+            save_mask(target, answer, durable=False)
+        except OSError as error:  # a full disk, for one, fails for all others, too
+            advice = "make room or give another -o, then the same command goes on"
+            raise OSError(error.errno, f"{error.strerror}; {advice}", str(target)) from error
         return path, image.size, None
 
     with ThreadPoolExecutor(threads) as pool:
@@ -129,26 +139,6 @@ def _results(
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in done)
             yield from (future.result() for future in wait(waiting).done)
-        except BaseException:  # Ctrl-C: those that run are finished, the others not begun
+        except BaseException:  # such as Ctrl-C: those that run are finished, the others not begun
             pool.shutdown(cancel_futures=True)
             raise
-
-
-class _Progress:
-    """Print how far the work is: one line that renews itself in a terminal, else lines."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.last = time.perf_counter()
-
-    def step(self) -> None:
-        """Count one image."""
-        self.done += 1
-        terminal = sys.stderr.isatty()
-        now = time.perf_counter()
-        if terminal:
-            end = "\n" if self.done == self.total else ""
-            print(f"\r{self.done} of {self.total} images", end=end, file=sys.stderr, flush=True)
-        elif now - self.last >= _SECONDS:
-            print(f"{self.done} of {self.total} images", file=sys.stderr, flush=True)
-            self.last = now

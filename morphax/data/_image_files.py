@@ -5,6 +5,7 @@ high in every format: a PBM, whose 1 is black, gives the bits of the PNG that lo
 What cannot be read without a guess (pages, rotation tags, colour beside alpha) is refused.
 """
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -93,19 +94,26 @@ def pillow() -> Any:
 def _opened(path: Path) -> tuple[Any, int, int]:
     """Return the image of Pillow, fully read, the number of pages, and the EXIF orientation."""
     Image = pillow()
+    from PIL import UnidentifiedImageError
+
     too_large = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         with open(path, "rb") as file:
             start = file.read(33)
-        if start[:8] == _MAGIC:
+            content = start + file.read() if start[:8] == _MAGIC else b""
+        if content:
             _require_possible_size(path, start)
-            with Image.open(path, formats=("PNG",)) as image:
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
                 image.verify()  # checksums: reading alone lets damaged pixels pass
-            if not _whole(path.read_bytes()):
-                raise ValueError("its pixels end early")
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content) if content else path, formats=_FORMATS) as image:
             pages = getattr(image, "n_frames", 1)
             image.load()
+            # Rows that are missing in a PNG come out black, so an image that ends in black is
+            # unpacked once more, to count them.
+            last = image.crop((0, image.height - 1, image.width, image.height))
+            unsure = start[28:29] != b"\0" or last.getbbox() is None  # byte 28: interlaced
+            if content and unsure and not _whole(content):
+                raise ValueError("its pixels end early")
             # Pillow turns TIFF images itself.
             turned = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
             return image, pages, turned
@@ -116,9 +124,12 @@ def _opened(path: Path) -> tuple[Any, int, int]:
             f"at most {Image.MAX_IMAGE_PIXELS} pixels, and its partner alike, in another folder "
             "of pairs"
         ) from error
-    except Exception as error:  # of many kinds for damaged and absurd files; not all name the file
+    except Exception as error:  # of many kinds for damaged and absurd files
         name = SUFFIXES.get(path.suffix.lower(), "image")
-        raise ValueError(f"folder: {path} is not a readable {name} ({error})") from error
+        # Not all errors of Pillow name the file, and it is named here in any case.
+        why = error.strerror if isinstance(error, OSError) and error.filename else str(error)
+        why = "unknown content" if isinstance(error, UnidentifiedImageError) else why
+        raise ValueError(f"folder: {path} is not a readable {name} ({why})") from error
 
 
 def _refuse_several(path: Path, pages: int, turned: int) -> None:

@@ -3,8 +3,8 @@
 They are read like those of `load_pairs`: bool, or gray levels as they are in the file.
 """
 
-import io
 import os
+import struct
 import zlib
 from pathlib import Path
 
@@ -13,6 +13,9 @@ import numpy as np
 from morphax import _checks, _files
 from morphax.data import _image_files, _names
 from morphax.data._bits import bits, gray_levels, rule_of, thresholds_of
+
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, and its checksum
 
 
 def find_images(place: str | os.PathLike[str]) -> list[Path]:
@@ -74,25 +77,59 @@ def load_image(
     return bits(picture, rule_of("input", [picture], limit))
 
 
-def save_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+def save_mask(path: str | os.PathLike[str], mask: np.ndarray, *, durable: bool = True) -> None:
     """Write a mask as an 8-bit PNG of levels 0 and 255, completely or not at all.
 
     Args:
         path: the file.
-        mask: bool `(H, W)`.
+        mask: bool `(H, W)`, not empty.
+        durable: wait until the disk has it, so that a power cut leaves all or nothing, too.
 
     Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
         ValueError: it is no mask.
         OSError: the file cannot be written.
 
     Example:
         See `load_image`.
     """
-    fits = mask.ndim == 2 and mask.dtype == bool
-    _checks.require(fits, "mask", "bool (H, W)", f"{mask.dtype} {mask.shape}")
-    content = io.BytesIO()
-    image = _image_files.pillow().fromarray(mask.astype(np.uint8) * 255)
+    fits = mask.ndim == 2 and mask.dtype == bool and mask.size > 0
+    _checks.require(fits, "mask", "bool (H, W), not empty", f"{mask.dtype} {mask.shape}")
+    _files.write(path, _png(mask), durable=durable)
+
+
+def _png(mask: np.ndarray) -> bytes:
+    """Return a mask as the content of a PNG file; Pillow takes two to five times as long."""
+    height, width = mask.shape
+    rows = np.zeros((height, 1 + width), np.uint8)  # first in each row: 0, no filter
+    np.multiply(mask, np.uint8(255), out=rows[:, 1:])
     # Runs of equal levels are all that there is to compress in a mask.
-    image.save(content, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    _files.write(path, content.getvalue())
+    deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
+    pixels = deflate.compress(rows) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, gray
+    parts = [_MAGIC]
+    for kind, content in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
+        checksum = zlib.crc32(kind + content)
+        parts += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)]
+    return b"".join(parts)
+
+
+def is_whole_png(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file begins and ends like a PNG: a power cut may have left an empty one.
+
+    Args:
+        path: the file, which need not be there.
+
+    Returns:
+        False if it is missing, empty or cut off.
+
+    Example:
+        >>> is_whole_png("nowhere.png")
+        False
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            file.seek(-12, os.SEEK_END)
+            return start == _MAGIC and file.read() == _END
+    except OSError:
+        return False

@@ -48,17 +48,39 @@ def pack_pixels(images: ArrayLike) -> jax.Array:
     )
     _checks.require(images.ndim >= 2, "images", "at least two axes (..., H, W)", images.shape)
     if isinstance(images, np.ndarray):
-        data = np.packbits(np.ascontiguousarray(images), axis=-1, bitorder="little")
-        data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
-        return jnp.asarray(data.view("<u4").astype(np.uint32, copy=False))
+        return jnp.asarray(pack_on_host(images))
     return _pack(images)
+
+
+def pack_on_host(images: np.ndarray) -> np.ndarray:
+    """Pack rows as `pack_pixels` does, numpy arrays in numpy arrays.
+
+    Example:
+        >>> pack_on_host(np.array([[True, False, True], [False, True, False]])).tolist()
+        [[5], [2]]
+    """
+    data = np.packbits(np.ascontiguousarray(images), axis=-1, bitorder="little")
+    data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
+    return data.view("<u4").astype(np.uint32, copy=False)
+
+
+def unpack_on_host(words: np.ndarray, *, width: int) -> np.ndarray:
+    """Unpack rows as `unpack_pixels` does, numpy arrays in numpy arrays.
+
+    Example:
+        >>> unpack_on_host(np.array([[5], [2]], np.uint32), width=3).astype(int).tolist()
+        [[1, 0, 1], [0, 1, 0]]
+    """
+    data = np.ascontiguousarray(words, "<u4").view(np.uint8)
+    return np.unpackbits(data, axis=-1, count=int(width), bitorder="little").view(bool)
 
 
 def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
     """Unpack rows of pixels: the inverse of `pack_pixels`.
 
     Args:
-        words: uint32 `(..., H, ceil(W / 32))`.
+        words: uint32 `(..., H, ceil(W / 32))`. A numpy array is unpacked before it goes to the
+            device.
         width: W, the number of pixels of a row.
 
     Returns:
@@ -71,7 +93,10 @@ def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
         >>> unpack_pixels(jnp.array([[5], [2]], jnp.uint32), width=3).astype(int).tolist()
         [[1, 0, 1], [0, 1, 0]]
     """
-    return _unpack(_checked(words, width), width=int(width))
+    words = _checked(words, width)
+    if isinstance(words, np.ndarray):
+        return jnp.asarray(unpack_on_host(words, width=width))
+    return _unpack(words, width=int(width))
 
 
 def erosion(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:

@@ -24,11 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.morphology import bit_arrays
-from morphax.packed.pixels import pack_pixels, unpack_pixels
+from morphax.packed.pixels import pack_on_host, pack_pixels, unpack_on_host, unpack_pixels
 from morphax.packed.words import pack, unpack
 from morphax.program import Program, build, simplify
 from morphax.specialized._plan import plan
@@ -95,7 +96,11 @@ class Specialized:
         if x.dtype == np.bool_:
             is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
             _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
-            return _from_words(program, layout, self(_to_words(layout, x)), len(x))
+            words = self(_to_words(layout, x))
+            # Bits that came from the host are unpacked there, too: it is several times as fast.
+            on_host = layout == "pixels" and isinstance(x, np.ndarray)
+            words = np.asarray(words) if on_host and not isinstance(words, Tracer) else words
+            return _from_words(program, layout, words, len(x))
         expected = program.input_shape
         if layout == "pixels":
             expected = (expected[0], _words(expected[1]), *expected[2:])
@@ -282,26 +287,25 @@ def _words(width: int) -> int:
     return -(-width // 32)
 
 
-def _to_words(layout: str, images: Any) -> jax.Array:
-    """Pack bool images as words of a layout."""
+def _to_words(layout: str, images: Any) -> Any:
+    """Pack bool images as words of a layout; numpy arrays stay numpy arrays in "pixels"."""
     if layout == "batch":
         return pack(images)
-    # `pack_pixels` packs the last axis: move the channels beside the batch, and back after.
+    # Rows are packed along the last axis: move the channels beside the batch, and back after.
     flat = images.reshape(*images.shape[:3], math.prod(images.shape[3:]))
-    moved = flat.transpose(0, 3, 1, 2)
-    words = pack_pixels(moved if isinstance(moved, jax.Array) else np.ascontiguousarray(moved))
-    return jnp.transpose(words, (0, 2, 3, 1)).reshape(
-        *words.shape[:1], *words.shape[2:], *images.shape[3:]
-    )
+    pack_rows = pack_on_host if isinstance(images, np.ndarray) else pack_pixels
+    words = pack_rows(flat.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    return words.reshape(*words.shape[:3], *images.shape[3:])
 
 
-def _from_words(program: Program, layout: str, result: jax.Array, images: int) -> jax.Array:
+def _from_words(program: Program, layout: str, result: Any, images: int) -> jax.Array:
     """Unpack the result for `images` images: counts as they are, words as bool."""
     if program.ops[-1].kind == "group_sum":
         return result[:images]
     if layout == "batch":
         return unpack(result, count=images)
     channels = math.prod(result.shape[3:])
-    flat = jnp.transpose(result.reshape(*result.shape[:3], channels), (0, 3, 1, 2))
-    bits = unpack_pixels(flat, width=program.output_shape[1])
-    return jnp.transpose(bits, (0, 2, 3, 1)).reshape(images, *program.output_shape)
+    flat = result.reshape(*result.shape[:3], channels).transpose(0, 3, 1, 2)
+    unpack_rows = unpack_on_host if isinstance(result, np.ndarray) else unpack_pixels
+    bits = unpack_rows(flat, width=program.output_shape[1]).transpose(0, 2, 3, 1)
+    return jnp.asarray(bits.reshape(images, *program.output_shape))

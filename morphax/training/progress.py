@@ -11,26 +11,30 @@ from morphax.training.options import Record
 
 SECONDS = 10.0
 """Time between two plain lines."""
-_HIDDEN = ("step", "seconds")
+_HIDDEN = {"step", "seconds"}
 
 
 @contextmanager
-def reporter(steps: int, *, first: int, show: bool) -> Iterator[Callable[[Record], None]]:
+def reporter(
+    steps: int, *, first: int = 0, show: bool, unit: str = "step"
+) -> Iterator[Callable[[Record], None]]:
     """Open a report and yield the function that takes the records of a run.
 
     Args:
         steps: Number of steps of the whole run.
         first: Steps that were taken before, by a run that is resumed.
         show: Without it, nothing is written.
+        unit: What a step is, such as "image".
 
     Example:
-        >>> with reporter(4, first=0, show=False) as report:
+        >>> with reporter(4, show=False) as report:
         ...     report({"step": 2, "loss": 0.5})
     """
+    terminal = sys.stderr.isatty()
     if not show:
         yield lambda record: None
-    elif sys.stderr.isatty() and (tqdm := _tqdm()) is not None:
-        with tqdm(total=steps, initial=first, unit="step") as bar:
+    elif terminal and (tqdm := _tqdm()) is not None:
+        with tqdm(total=steps, initial=first, unit=unit) as bar:
 
             def advance_bar(record: Record) -> None:
                 bar.set_postfix_str(_numbers(record), refresh=False)
@@ -39,16 +43,21 @@ def reporter(steps: int, *, first: int, show: bool) -> Iterator[Callable[[Record
             yield advance_bar
     else:
         start = time.perf_counter()
-        previous = -SECONDS  # the first record is always reported
+        pause = 0.1 if terminal else SECONDS
+        previous = -pause  # the first record is always reported
 
         def write_line(record: Record) -> None:
             nonlocal previous
             now = time.perf_counter() - start
-            if now - previous >= SECONDS or record["step"] >= steps:
+            if now - previous >= pause or record["step"] >= steps:
                 previous = now
-                write(f"step {record['step']} of {steps}: {_numbers(record)}, {now:.0f} s")
+                numbers = f"{_numbers(record)}, " if record.keys() - _HIDDEN else ""
+                line = f"{unit} {record['step']} of {steps}: {numbers}{now:.0f} s"
+                _renew(line) if terminal else write(line)
 
         yield write_line
+        if terminal:
+            _renew("")
 
 
 @contextmanager
@@ -72,8 +81,7 @@ def status(text: str, *, left: Callable[[], float], show: bool) -> Iterator[None
     def report() -> None:
         while not done.wait(0.5 if terminal else SECONDS):
             line = f"{text}: {time.perf_counter() - start:.0f} s, {max(left(), 0):.0f} s left"
-            begin, end = ("\r\x1b[K", "") if terminal else ("", "\n")
-            print(begin + line, end=end, file=sys.stderr, flush=True)
+            _renew(line) if terminal else write(line)
 
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
@@ -83,7 +91,12 @@ def status(text: str, *, left: Callable[[], float], show: bool) -> Iterator[None
         done.set()
         thread.join()
         if terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            _renew("")
+
+
+def _renew(line: str) -> None:
+    """Write over the present line of a terminal."""
+    print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def write(line: str) -> None:

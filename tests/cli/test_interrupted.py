@@ -5,47 +5,20 @@ import runpy
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from morphax.cli import applying, learning
 from morphax.cli.main import main
 from morphax.data import find_images, load_image, save_mask
-from morphax.data.window_patterns import square_window
-from morphax.recipes import load_entry, menu_entry, save_entry
-from morphax.recipes.menu._networks import LevelsNetwork
+from morphax.recipes import load_entry, save_entry
 from morphax.recipes.windows._gray_planes import GrayPlanes
-from morphax.recipes.windows._levels import Level
-
-PLANES = GrayPlanes((0.5,), (), (), 3, 3)
-
-
-@pytest.fixture(scope="module")
-def entry():
-    """A union of two hit-or-misses on a level set of gray images."""
-    literals = np.zeros((2, 18), bool)
-    literals[[0, 0, 1], [4, 10, 3]] = True
-    level = Level(square_window(3), literals, np.ones(2, np.int32), np.array([1], np.int32))
-    network = LevelsNetwork((level,), 1, "replicate")
-    rng = np.random.default_rng(0)
-    inputs = rng.integers(0, 256, (2, 9, 9), np.uint8)
-    pairs = inputs, rng.random(inputs.shape) < 0.5
-    return menu_entry("", network, network.params(), pairs, planes=PLANES, border="replicate")
-
-
-@pytest.fixture
-def place(entry, tmp_path):
-    save_entry(tmp_path / "model.npz", entry)
-    (tmp_path / "images").mkdir()
-    rng = np.random.default_rng(1)
-    for k in range(9):
-        image = rng.integers(0, 256, (7 + k, 12), np.uint8)
-        Image.fromarray(image).save(tmp_path / f"images/{k}.png")
-    return tmp_path
 
 
 def _apply(place, *more) -> int:
     words = "apply", place / "model.npz", place / "images", "-o", place / "out", *more
     return main([str(word) for word in words])
+
+
+PLANES = GrayPlanes((0.5,), (), (), 3, 3)
 
 
 def test_a_gray_entry_comes_back_from_its_archive(entry, place) -> None:
@@ -79,7 +52,7 @@ def test_gray_images_are_applied_and_exported(entry, place, capsys) -> None:
 def test_ctrl_c_keeps_what_is_finished(place, monkeypatch) -> None:
     written = []
 
-    def save(path, mask):
+    def save(path, mask, **options):
         if len(written) == 4:
             raise KeyboardInterrupt
         save_mask(path, mask)

@@ -140,7 +140,7 @@ def test_several_sizes(tmp_path):
     crop = stream.batches(source, batch_size=3, transform=lambda pair: pair[0][:8])
     assert next(crop).shape == (3, 8, 9, 1)
     with pytest.raises(
-        ValueError, match=r"^source: expected records of the shapes \[\(.*crop them"
+        ValueError, match=r"^source: expected records of the shapes \[\(.*cuts them"
     ):
         next(stream.batches(source, batch_size=3))
     put(tmp_path, "target", "1.png", Image.fromarray(np.eye(9, 8, dtype=bool)))

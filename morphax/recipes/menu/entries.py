@@ -6,6 +6,7 @@ images of any size: all of its planes have the size of the image.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,7 @@ _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
 _BAND = 1 << 20  # pixels of a band of a large image
-_PLAIN = 1 << 28  # planes times pixels of one size that are run before it is compiled
+_PLAIN = 0.3  # seconds that numpy may take for images of a size before a program is compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +143,8 @@ _USES: OrderedDict[tuple[int, tuple[int, ...]], list[Any]] = OrderedDict()
 def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     """Run a program on images of any size, packed and compiled where that is worth it.
 
-    Compilation takes about a second, so the first small images of a size are run by numpy. The
-    compiled programs of the last sizes are kept. Large images are cut into bands of rows, so memory
+    Compilation takes half a second or more, so numpy runs the first images of a size. The compiled
+    programs of the last sizes are kept. Large images are cut into bands of rows, so memory
     does not grow with them, and one compiled program serves all heights.
 
     Args:
@@ -162,15 +163,17 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     with _LOCK:
         name = (id(program), size)
         if name not in _USES:  # the program stays, and with it its id
-            _USES[name] = [resized(program, size), None, 0, program]
+            _USES[name] = [resized(program, size), None, 0.0, program]
         use = _USES[name]
         _USES.move_to_end(name)
-        use[2] += sum(op.shape[0] for op in use[0].ops) * x.size
         while len(_USES) > _COMPILED:
             _USES.popitem(last=False)
-        own, compiled, work, _ = use
-    if compiled is None and work <= _PLAIN:
-        return run(own, x)
+        own, compiled, seconds, _ = use
+    if compiled is None and seconds < _PLAIN:
+        start = time.thread_time()
+        answers = run(own, x)
+        use[2] += time.thread_time() - start
+        return answers
     if compiled is None:
         use[1] = compiled = specialize_program(own, layout="pixels")
     assert isinstance(compiled, Specialized)
