@@ -28,6 +28,7 @@ QUICK = {
     "matplotlib": "tests/viz/test_figures.py",
     "flatbuffers": "tests/export/test_stablehlo.py",
     "tqdm": "tests/training/test_fitting.py",
+    "distributed": "tests/examples/test_apply_many.py",
     "hypothesis": "tests/morphology/test_levelsets.py",
 }
 

@@ -104,7 +104,7 @@ def _png(mask: np.ndarray) -> bytes:
     np.multiply(mask, np.uint8(255), out=rows[:, 1:])
     # Runs of equal levels are all that there is to compress in a mask.
     deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
-    pixels = deflate.compress(rows) + deflate.flush()
+    pixels = deflate.compress(rows.data) + deflate.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, gray
     parts = [_MAGIC]
     for kind, content in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):

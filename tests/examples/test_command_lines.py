@@ -42,6 +42,8 @@ def test_smoke(name, tmp_path, monkeypatch, capsys):
     writes = ["--out", str(tmp_path / "out")] if name != "own_model" else []  # it prints only
     monkeypatch.setattr(sys, "argv", [name, "--smoke", *writes])
     monkeypatch.setattr(sys, "path", [*sys.path])
+    if name == "apply_many":
+        pytest.importorskip("distributed", reason='needs Dask: pip install ".[cluster]"')
     assert not load_example(name).main()
     assert "it/s" not in capsys.readouterr().err, "a progress bar without a terminal"
 
