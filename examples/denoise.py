@@ -9,7 +9,7 @@
 #     python examples/denoise.py              # five seeds
 #     python examples/denoise.py --smoke      # seconds; its figures mean nothing
 #
-# It needs `pip install 'morphax[examples]'`.
+# It needs `pip install ".[examples]"`.
 
 # %%
 import argparse

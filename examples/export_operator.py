@@ -9,7 +9,7 @@
 #     python examples/export_operator.py                 # generated images, 1 minute
 #     python examples/export_operator.py --archive out/learn_operator/model.npz     # no training
 #
-# It needs `pip install 'morphax[examples]'` and one of cc, gcc, clang. The exit status is
+# It needs `pip install ".[examples]"` and one of cc, gcc, clang. The exit status is
 #
 # - 0 if all forms of the network gave the same bits on all test images,
 # - 1 if they did not, or if the network is no better than a trivial answer,
@@ -166,7 +166,7 @@ def export_all(out: Path, program: Program, params: Any, shape: tuple[int, ...])
     if params is None:
         missing.append("No StableHLO: an archive has no model to write it from")
     elif not importlib.util.find_spec("flatbuffers"):
-        missing.append("No StableHLO: it needs flatbuffers; pip install 'morphax[export]'")
+        missing.append('No StableHLO: it needs flatbuffers; pip install ".[export]"')
     else:
         export.stablehlo(models.bimonn, params, shape, out / f"{NAME}.stablehlo")
     return missing
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
             task = tasks.prepare(args)
         (out / "images").mkdir(parents=True, exist_ok=True)
     except ImportError as error:
-        return refuse("export_operator", ImportError(f"{error}; pip install 'morphax[examples]'"))
+        return refuse("export_operator", ImportError(f'{error}; pip install ".[examples]"'))
     except UNUSABLE as error:
         return refuse("export_operator", error)
     # Files of an earlier run, some of which this one may not write.

@@ -16,7 +16,7 @@
 #     python examples/gray_operator.py --data-dir DIR      # or MORPHAX_DATA; TFDS folders
 #     python examples/gray_operator.py --smoke             # seconds, on generated images
 #
-# It needs `pip install 'morphax[examples,data]'`. What was tried and failed: docs/notes/images.md.
+# It needs `pip install ".[examples,data]"`. What was tried and failed: docs/notes/images.md.
 
 # %%
 import argparse

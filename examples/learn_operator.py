@@ -11,7 +11,7 @@
 #     python examples/learn_operator.py --dataset mnist --data-dir DIR
 #     python examples/learn_operator.py --pairs DIR           # your own input/ and target/ images
 #
-# It needs `pip install 'morphax[examples]'`, and `morphax[data]` for MNIST.
+# It needs `pip install ".[examples]"`, and the extra "data" for MNIST.
 
 # %%
 import argparse

@@ -11,7 +11,7 @@
 #     python examples/segment_nuclei.py --data-dir DIR    # or MORPHAX_DATA; about 10 minutes
 #     python examples/segment_nuclei.py --smoke           # seconds, on generated images
 #
-# It needs `pip install 'morphax[examples]'`. What was tried and failed: docs/notes/images.md.
+# It needs `pip install ".[examples]"`. What was tried and failed: docs/notes/images.md.
 
 # %%
 import argparse

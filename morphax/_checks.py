@@ -49,7 +49,8 @@ def extra(module: str, name: str, cause: ImportError | None = None) -> ImportErr
     missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
     same = missing is not None and missing.partition(".")[0] == imported.partition(".")[0]
     if cause is None or same:
-        advice = f"it comes with: pip install 'morphax[{name}]'"
+        # morphax is on no package index, so what works is an installation from a clone.
+        advice = f'it comes with: pip install ".[{name}]" in a clone of morphax'
         return ImportError(f"{module} is not installed; {advice}")
     return ImportError(f"{module} is installed, but its import fails: {cause}")
 

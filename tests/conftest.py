@@ -112,7 +112,7 @@ def standard_promotion():
 def tfds() -> None:
     """Skip the test, visibly, where what reads data sets is not installed."""
     if find_spec("tensorflow_datasets") is None:
-        pytest.skip("needs tensorflow_datasets: pip install 'morphax[data]'")
+        pytest.skip('needs tensorflow_datasets: pip install ".[data]"')
 
 
 @pytest.fixture

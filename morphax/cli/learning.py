@@ -37,7 +37,7 @@ def learn(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     if (out / MENU_FILE).exists() and not (out / STEPS).is_dir() and not options.overwrite:
         raise ValueError(f"{out} holds a menu already; give another -o, or --overwrite")
-    pairs = pairs_of(options, "train", gray=None, threshold=options.input_threshold)
+    pairs = pairs_of(options, "train", gray=None)
     # Say now that the folder cannot be written to, not after minutes of learning.
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
@@ -53,9 +53,11 @@ def learn(options: argparse.Namespace) -> int:
         symmetric=options.symmetric,
         run=RunOptions(progress=True, checkpoint=out / STEPS),
     )
-    if options.input_threshold is not None:  # `apply` needs it again
-        given = {"input_threshold": options.input_threshold}
-        entries = tuple(replace(e, options={**e.options, **given}) for e in menu)
+    taken = {f"{side}_threshold": level for side, level in pairs.thresholds.items()}
+    if isinstance(options.input_threshold, float):  # other inputs may be gray
+        taken["input_threshold"] = options.input_threshold
+    if taken:  # `apply` and `evaluate` need them again
+        entries = tuple(replace(e, options={**e.options, **taken}) for e in menu)
         menu = replace(menu, entries=entries)
     about = {"command": shlex.join(["morphax", *options.words]), "seed": options.seed}
     save_menu(out, menu, about=about)

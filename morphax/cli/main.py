@@ -196,15 +196,21 @@ def _pick(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pick", default="best", metavar="P", help=text)
 
 
+def threshold(text: str) -> float | str:
+    """Return a level, or "otsu"; argparse names this function in its error."""
+    return "otsu" if text == "otsu" else float(text)
+
+
 def _input_threshold(parser: argparse.ArgumentParser) -> None:
-    text = "least level of gray inputs that is set"
-    parser.add_argument("--input-threshold", type=float, metavar="T", help=text)
+    text = "least level of gray inputs that is set, or otsu"
+    parser.add_argument("--input-threshold", type=threshold, metavar="T", help=text)
 
 
 def _thresholds(parser: argparse.ArgumentParser) -> None:
     _input_threshold(parser)
-    text = "least level of gray targets that is set"
-    parser.add_argument("--target-threshold", type=float, metavar="T", help=text)
+    for side in ("target", "mask"):
+        text = f"the same for gray {side}s, default otsu"
+        parser.add_argument(f"--{side}-threshold", type=threshold, metavar="T", help=text)
 
 
 _ARGUMENTS = {

@@ -7,7 +7,6 @@ import io
 import numpy as np
 
 from morphax import _files
-from morphax.cli.applying import threshold_for
 from morphax.cli.reading import pairs_of
 from morphax.data.image_lists import Scores, read_pairs, score_answers
 from morphax.recipes import load_model
@@ -29,8 +28,8 @@ def evaluate(options: argparse.Namespace) -> int:
         OSError: a file cannot be read or written.
     """
     entry = load_model(options.model, pick=options.pick)
-    threshold = threshold_for(entry, options.input_threshold)
-    pairs = pairs_of(options, "test", gray=entry.planes is not None, threshold=threshold)
+    gray = entry.planes is not None
+    pairs = pairs_of(options, "test", gray=gray, thresholds=entry.options)
     examples = read_pairs(pairs)
     answers = [np.asarray(entry(image)) for image, _, _ in examples]
     each = [score_answers([a], [e]) for a, e in zip(answers, examples, strict=True)]

@@ -1,19 +1,26 @@
 """Decide which pixels of gray files are set: one rule for all files of a side of a folder of pairs.
 
-Without a threshold a side must be binary. Files with the levels 0 and 1, or 0 and full scale, are
+Without a threshold a side must be binary. "otsu" chooses one for all gray files of a side together.
+Files with the levels 0 and 1, or 0 and full scale, are
 taken as they are, with a threshold too. Else all files share two levels, and the upper one is set;
 the first file that is not constant says which they are.
 """
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from morphax import _checks
 from morphax.data._image_files import Picture
+
+Threshold = float | Literal["otsu"] | None
+"""Least level that is set, or "otsu" to choose one for a side that is gray; None refuses these."""
+
+_LABELS = 8  # files with so few levels may be labels of classes: no threshold is chosen for them
 
 
 class Rule(NamedTuple):
@@ -33,13 +40,13 @@ class Rule(NamedTuple):
 
 
 def thresholds_of(
-    both: float | None, inputs: float | None, targets: float | None, masks: float | None = None
-) -> dict[str, float | None]:
+    both: Threshold, inputs: Threshold, targets: Threshold, masks: Threshold = None
+) -> dict[str, Threshold]:
     """Return the threshold of each side, checked."""
-    each = {"": both, "input_": inputs, "target_": targets, "mask_": masks}
+    each: dict[str, Threshold] = {"": both, "input_": inputs, "target_": targets, "mask_": masks}
     for side, value in each.items():
-        fits = value is None or 0 < value < np.inf
-        _checks.require(fits, f"{side}threshold", "a positive level or None", value)
+        fits = value is None or (value == "otsu" if isinstance(value, str) else 0 < value < np.inf)
+        _checks.require(fits, f"{side}threshold", 'a positive level, "otsu" or None', value)
     sides = ("input", "target", "mask")
     return {side: both if each[f"{side}_"] is None else each[f"{side}_"] for side in sides}
 
@@ -47,7 +54,7 @@ def thresholds_of(
 def rule_of(
     side: str,
     pictures: Iterable[Picture],
-    threshold: float | None,
+    threshold: Threshold,
     *,
     patience: int | None = None,
 ) -> Rule:
@@ -56,12 +63,15 @@ def rule_of(
     Args:
         side: "input", "target" or "mask".
         pictures: of the side.
-        threshold: see `Rule`.
+        threshold: see `Rule`; "otsu" chooses it, where there are gray files.
         patience: how many pictures without gray levels are looked at, at most; None: all.
 
     Raises:
         ValueError: no pixel of the gray files reaches the threshold, or all of them do.
     """
+    if threshold == "otsu":
+        pictures = list(islice(pictures, patience))
+        threshold = _chosen(pictures)
     rule, above, below, extremes = Rule(side, threshold), False, False, []
     for count, picture in enumerate(pictures, 1):
         levels = _levels(picture.values)
@@ -130,6 +140,11 @@ def is_gray(pictures: Iterable[Picture]) -> bool:
             if len(levels) > 2 or (picture.lossy and not _as_it_is(picture, levels)):
                 return True
     return False
+
+
+def is_changed_by(picture: Picture, rule: Rule) -> bool:
+    """Tell whether the threshold of a rule decides on pixels of a picture."""
+    return rule.threshold is not None and not _as_it_is(picture, _levels(picture.values))
 
 
 def gray_levels(picture: Picture) -> np.ndarray:
@@ -214,11 +229,30 @@ def _option(side: str, threshold: float) -> str:
     return f"{side}_threshold={threshold:g} (in a terminal: --{side}-threshold {threshold:g})"
 
 
+def _chosen(pictures: Iterable[Picture]) -> float | None:
+    """Return Otsu's threshold of the gray files together; None if all may be binary, or labels."""
+    gray: dict[float, int] = {}
+    for picture in pictures:
+        if picture.source in ("gray", "opaque", "alpha") and not _as_it_is(
+            picture, _levels(picture.values)
+        ):
+            levels, counts = np.unique(picture.values, return_counts=True)
+            for level, count in zip(levels.tolist(), counts.tolist(), strict=True):
+                gray[level] = gray.get(level, 0) + count
+    if len(gray) <= _LABELS:
+        return None
+    levels = np.array(sorted(gray))
+    return _otsu(levels, np.array([gray[level] for level in levels.tolist()]))
+
+
 def _advised(values: np.ndarray) -> float:
-    """Return a threshold halfway between the two classes of Otsu, for levels of any dtype."""
+    """Return a threshold for one image."""
     levels, counts = np.unique(values, return_counts=True)
-    if len(levels) == 1:
-        return float(levels[0])
+    return float(levels[0]) if len(levels) == 1 else _otsu(levels, counts)
+
+
+def _otsu(levels: np.ndarray, counts: np.ndarray) -> float:
+    """Return a threshold halfway between the two classes of Otsu, for levels of any dtype."""
     below, total = np.cumsum(counts.astype(float)), np.cumsum(levels * counts.astype(float))
     between = (total[-1] * below - below[-1] * total)[:-1] ** 2
     best = int(np.argmax(between / (below * (below[-1] - below))[:-1]))

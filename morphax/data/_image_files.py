@@ -55,7 +55,7 @@ def read(path: Path) -> Picture:
     """Return the image of a file.
 
     Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
+        ImportError: Pillow (extra "data") is missing.
         ValueError: the file is damaged, too large, or cannot be read as one gray image.
     """
     image, pages, turned = _opened(path)

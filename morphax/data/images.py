@@ -12,7 +12,7 @@ import numpy as np
 
 from morphax import _checks, _files
 from morphax.data import _image_files, _names
-from morphax.data._bits import bits, gray_levels, rule_of, thresholds_of
+from morphax.data._bits import Threshold, bits, gray_levels, rule_of, thresholds_of
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, and its checksum
@@ -45,7 +45,7 @@ def find_images(place: str | os.PathLike[str]) -> list[Path]:
 
 
 def load_image(
-    path: str | os.PathLike[str], *, gray: bool = False, threshold: float | None = None
+    path: str | os.PathLike[str], *, gray: bool = False, threshold: Threshold = None
 ) -> np.ndarray:
     """Read one image.
 
@@ -53,13 +53,13 @@ def load_image(
         path: the file.
         gray: return gray levels, instead of bits.
         threshold: a pixel of a gray file is set when its level is at least this; binary files need
-            none. Not used with `gray`.
+            none. "otsu" chooses one for this image. Not used with `gray`.
 
     Returns:
         bool `(H, W)`, or uint8 or uint16 `(H, W)` with `gray`.
 
     Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
+        ImportError: Pillow (extra "data") is missing.
         ValueError: the file is damaged, too large, in colour, or gray without a threshold.
 
     Example:

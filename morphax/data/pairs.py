@@ -5,7 +5,7 @@ Arrays are bool `(N, H, W, 1)`, in the order of the names. White is set in every
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -16,7 +16,15 @@ from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.data import _image_files, _lists, _names
-from morphax.data._bits import bits, gray_levels, is_gray, rule_of, thresholds_of
+from morphax.data._bits import (
+    Threshold,
+    bits,
+    gray_levels,
+    is_changed_by,
+    is_gray,
+    rule_of,
+    thresholds_of,
+)
 from morphax.data._crops import crop, require_crop
 from morphax.data.image_lists import hold_out
 
@@ -34,12 +42,15 @@ class Pairs:
         targets: the same for the targets.
         masks: the same for the masks, whose set pixels count; None where there are none.
         names: the N names, without extension.
+        thresholds: threshold of each side whose files are gray and became bits, by the name of the
+            side: "input", "target" or "mask".
     """
 
     inputs: Images
     targets: Images
     masks: Images | None
     names: tuple[str, ...]
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Images]:
         return iter((self.inputs, self.targets))
@@ -73,7 +84,7 @@ class Pairs:
 
         masks = None if self.masks is None else of(self.masks)
         names = tuple(self.names[i] for i in numbers)
-        return Pairs(of(self.inputs), of(self.targets), masks, names)
+        return Pairs(of(self.inputs), of(self.targets), masks, names, self.thresholds)
 
     def crops(
         self,
@@ -123,16 +134,17 @@ class Pairs:
         ]
         stacks = [np.stack(side) for side in zip(*drawn, strict=True)]
         names = tuple(self.names[i] for i in image)
-        return Pairs(stacks[0], stacks[1], stacks[2] if len(stacks) > 2 else None, names)
+        masks = stacks[2] if len(stacks) > 2 else None
+        return Pairs(stacks[0], stacks[1], masks, names, self.thresholds)
 
 
 def load_pairs(
     folder: str | Path,
     *,
-    threshold: float | None = None,
-    input_threshold: float | None = None,
-    target_threshold: float | None = None,
-    mask_threshold: float | None = None,
+    threshold: Threshold = None,
+    input_threshold: Threshold = None,
+    target_threshold: Threshold = None,
+    mask_threshold: Threshold = None,
     ragged: bool = False,
     gray: bool | None = False,
 ) -> Pairs:
@@ -149,7 +161,9 @@ def load_pairs(
             input, target and perhaps mask on each line, relative to its folder; or an image set of
             TRIOSlib (.set).
         threshold: a pixel of a gray file is set when its level is at least this, on all sides.
-            Levels go to 255, in files of 16 bits to 65535.
+            Levels go to 255, in files of 16 bits to 65535. "otsu" chooses one for all gray files of
+            a side together, if they have more than 8 levels (fewer may be labels of classes);
+            `Pairs.thresholds` holds it.
         input_threshold: the same for the inputs alone.
         target_threshold: the same for the targets.
         mask_threshold: the same for the masks.
@@ -161,7 +175,7 @@ def load_pairs(
         The pairs, which unpack as `(inputs, targets)`.
 
     Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
+        ImportError: Pillow (extra "data") is missing.
         ValueError: the folder or a side of it is missing or empty, a name has no partner, an image
             is damaged, in colour, too large, of another size, or gray without a threshold; or no
             pixel of a side reaches its threshold. The message names the file and a way out.
@@ -179,6 +193,7 @@ def load_pairs(
     limits = thresholds_of(threshold, input_threshold, target_threshold, mask_threshold)
     sides, files = files_of(folder)
     stacks: dict[str, Images] = {}
+    chosen: dict[str, float] = {}
     first = None
     for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
         pictures = [_image_files.read(path) for path in paths]
@@ -195,8 +210,11 @@ def load_pairs(
         else:
             rule = rule_of(side, pictures, limits[side])
             images = [bits(picture, rule)[..., None] for picture in pictures]
+            if rule.threshold is not None and any(is_changed_by(p, rule) for p in pictures):
+                chosen[side] = rule.threshold
         stacks[side] = images if ragged else np.stack(images)
-    return Pairs(stacks["input"], stacks["target"], stacks.get("mask"), tuple(files))
+    masks = stacks.get("mask")
+    return Pairs(stacks["input"], stacks["target"], masks, tuple(files), chosen)
 
 
 def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> None:
@@ -208,7 +226,7 @@ def save_pairs(folder: str | Path, inputs: np.ndarray, targets: np.ndarray) -> N
         targets: bool, of the same shape.
 
     Raises:
-        ImportError: Pillow (`morphax[data]`) is missing.
+        ImportError: Pillow (extra "data") is missing.
         ValueError: the arrays are not such pairs, or the folder holds pairs already.
 
     See `load_pairs` for an example.

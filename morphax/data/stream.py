@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax.data._bits import bits, gray_levels, rule_of, thresholds_of
+from morphax.data._bits import Threshold, bits, gray_levels, rule_of, thresholds_of
 from morphax.data._crops import crop as cut_window
 from morphax.data._crops import require_crop
 from morphax.data._diskorect import diskorect
@@ -152,10 +152,10 @@ class PairFiles:
         self,
         folder: str | Path,
         *,
-        threshold: float | None = None,
-        input_threshold: float | None = None,
-        target_threshold: float | None = None,
-        mask_threshold: float | None = None,
+        threshold: Threshold = None,
+        input_threshold: Threshold = None,
+        target_threshold: Threshold = None,
+        mask_threshold: Threshold = None,
         ragged: bool = False,
         masks: bool | None = False,
         gray: bool = False,

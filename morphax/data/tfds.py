@@ -1,7 +1,7 @@
 """Data sets prepared by TensorFlow Datasets, read without TensorFlow, and made binary.
 
 Reading goes through `tfds.data_source`, which needs a folder prepared in the `array_record` format;
-`morphax[data]` brings all that reading takes, preparing takes TensorFlow (once, anywhere).
+The extra "data" brings all that reading takes, preparing takes TensorFlow (once, anywhere).
 """
 
 import os
@@ -15,7 +15,7 @@ from morphax import _checks
 
 _PREPARE = """
 Either prepare it once, online (this alone needs TensorFlow):
-    pip install 'morphax[data]' tensorflow importlib_resources
+    pip install ".[data]" tensorflow importlib_resources
     python -c "import tensorflow_datasets as tfds; tfds.data_source('{name}', data_dir='DIR',
         download=True, builder_kwargs=dict(file_format='array_record'))"
 or point data_dir (--data-dir) or the variable MORPHAX_DATA at a folder where that was done."""
@@ -41,7 +41,7 @@ def load(
         Images, uint8 `(N, H, W, C)`, and labels, int32 `(N,)`.
 
     Raises:
-        ImportError: the extra `morphax[data]` is not installed.
+        ImportError: the extra "data" is not installed.
         ValueError: the folder or the data set in it is missing or not in the array_record format,
             the split is unknown, or the records are not images of one size with a label.
 
@@ -122,7 +122,7 @@ def binary_images(
         A bool array `(N, H, W, 1)`.
 
     Raises:
-        ImportError: `size` is given and Pillow (`morphax[data]`) is missing.
+        ImportError: `size` is given and Pillow (extra "data") is missing.
         ValueError: an argument is out of its range.
 
     >>> import numpy as np

@@ -1,7 +1,7 @@
 """Figures of networks: learned operators, wiring, and results on images.
 
 All functions return a `matplotlib.figure.Figure` made without pyplot: no window opens and no global
-state changes. Save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with `morphax[viz]`.
+state changes. Save it with `figure.savefig(path, dpi=120)`. Matplotlib comes with the extra "viz".
 """
 
 from morphax.viz._draw import figure_class as _figure_class

@@ -39,7 +39,7 @@ def network_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ImportError: if matplotlib (extra "viz") is missing.
         ValueError: if there are real banks, if the names do not match the channels, or if `most`
             is below 1.
 

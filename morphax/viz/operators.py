@@ -41,7 +41,7 @@ def operator_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ImportError: if matplotlib (extra "viz") is missing.
         ValueError: if there are no neurons, if `binary` does not match `params`, if banks are
             stacked, or if there are not as many targets as spatial neurons.
 

@@ -35,7 +35,7 @@ def prediction_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ImportError: if matplotlib (extra "viz") is missing.
         ValueError: if the arrays are not such images, or if `n` is below 1.
 
     Example:

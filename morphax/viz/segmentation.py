@@ -42,7 +42,7 @@ def segmentation_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ImportError: if matplotlib (extra "viz") is missing.
         ValueError: if the shapes or dtypes do not match.
 
     Example:
@@ -98,7 +98,7 @@ def terms_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib (`morphax[viz]`) is missing.
+        ImportError: if matplotlib (extra "viz") is missing.
         ValueError: if the network has another form.
     """
     make_figure = figure_class()

@@ -134,6 +134,30 @@ def test_evaluate_equals_the_python_api(place, tmp_path, capsys) -> None:
     assert "all pixels" in capsys.readouterr().out
 
 
+def test_gray_targets_get_a_threshold_of_otsu_and_it_is_said(place, tmp_path, capsys) -> None:
+    pairs = load_pairs(place / "pairs", ragged=True)
+    rng = np.random.default_rng(0)
+    for side in ("input", "target"):
+        (tmp_path / side).mkdir()
+    for name, x, y in zip(pairs.names, *pairs, strict=True):
+        save_mask(tmp_path / f"input/{name}.png", x[..., 0])
+        levels = np.where(y[..., 0], 190, 60) + rng.integers(-40, 40, y.shape[:2])
+        Image.fromarray(levels.astype(np.uint8)).save(tmp_path / f"target/{name}.png")
+    assert _run("evaluate", place / "model", tmp_path, "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"] == 0
+    assert re.search(
+        r"the targets are gray: levels of at least 1\d\d count as set \(Otsu", told.err
+    )
+    words = "evaluate", place / "model", tmp_path, "--json", "--target-threshold"
+    assert _run(*words, "130") == 0
+    told = capsys.readouterr()
+    assert "targets are gray" not in told.err
+    assert json.loads(told.out)["error"] == 0
+    assert _run(*words, "high") == 2
+    assert "invalid threshold value: 'high'" in capsys.readouterr().err
+
+
 def test_explain_and_info(place, capsys) -> None:
     assert _run("explain", place / "model", "--pick", "simplest") == 0
     assert "erosion" in capsys.readouterr().out

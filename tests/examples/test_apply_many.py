@@ -54,13 +54,13 @@ def _masks_are_right(place, out):
 
 def test_it_goes_on_and_names_what_it_skips(example, model, client, tmp_path, capsys) -> None:
     options = _options(model / "model", model / "images", tmp_path / "out")
-    broken, other = model / "images/broken.png", model / "images/notes.md"
+    broken, other = model / "images/broken.png", model / "images/notes.txt"
     broken.write_bytes(b"no image")
     other.write_text("")
     assert example.apply_many(client, options) == 2
     told = capsys.readouterr()
     assert "20 masks written, 0 there already, 1 skipped" in told.out
-    assert "notes.md" in told.err
+    assert "notes.txt" in told.err
     assert "broken.png" in (tmp_path / "out/skipped.txt").read_text()
     broken.unlink()
     other.unlink()

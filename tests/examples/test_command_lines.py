@@ -126,7 +126,7 @@ def test_user_errors_are_one_line(options, message, tmp_path, capsys, monkeypatc
 def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails now
     assert load_example("learn_operator").main(["--smoke", "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'morphax[viz]'" in capsys.readouterr().err
+    assert 'pip install ".[viz]"' in capsys.readouterr().err
 
 
 def test_odd_pairs_are_told_before_training(tmp_path, rng, capsys):

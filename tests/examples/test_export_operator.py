@@ -215,5 +215,5 @@ def test_user_errors_are_one_line(options, message, tmp_path, capsys):
 def test_missing_pillow_is_told_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)  # importing it fails now
     assert example().main(["--smoke", "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'morphax[examples]'" in capsys.readouterr().err
+    assert 'pip install ".[examples]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ def test_what_is_missing_is_named_with_its_extra(module, names, monkeypatch):
         monkeypatch.setitem(sys.modules, names[0], None)
         error = _checks.extra(module, "all", imported(name))
         assert str(error) == (
-            f"{module} is not installed; it comes with: pip install 'morphax[all]'"
+            f'{module} is not installed; it comes with: pip install ".[all]" in a clone of morphax'
         )
 
 
