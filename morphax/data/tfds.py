@@ -1,6 +1,6 @@
 """Data sets prepared by TensorFlow Datasets, read without TensorFlow, and made binary.
 
-Reading goes through `tfds.data_source`, which needs a folder prepared in the `array_record` format;
+Reading goes through `tfds.data_source`, which needs a folder prepared in the `array_record` format.
 The extra "data" brings all that reading takes, preparing takes TensorFlow (once, anywhere).
 """
 

@@ -104,7 +104,7 @@ def test_several_channels(tmp_path, capsys):
         ("--pairs DIR --operation opening", "--pairs brings its own .*drop --operation"),
         ("--crop 32", "--crop goes with --pairs"),
         ("--target-threshold 3", "--target-threshold goes with --pairs"),
-        ("--pairs DIR --threshold -3", "threshold: expected a positive level or None, got -3"),
+        ("--pairs DIR --threshold -3", "threshold: expected a positive level"),
         ("--pairs DIR --crop 12", "--crop: expected 0 or more than 12 .*got 12"),
         ("--data-dir DIR", "--data-dir goes with --dataset mnist"),
         ("--size 4", "--size: expected an odd number"),
