@@ -10,26 +10,10 @@ the menu says how much each bit operation is worth. Writes `menu.txt` and `menu.
 import sys
 
 import jax
-import numpy as np
 from _common import at_least, new_parser, write, write_json
 
 from morphax import data, recipes
 from morphax.training import RunOptions
-
-SIZE = 64
-
-
-def ruled_pairs(key, count):
-    """Return shapes under ruled lines and the shapes alone, bool `(count, SIZE, SIZE)` each."""
-    shapes = np.asarray(data.diskorect(key, count, size=(SIZE, SIZE)))[..., 0]
-    rng = np.random.default_rng(0)
-    pages = shapes.copy()
-    for page in pages:
-        # Lines of one or two pixels, every 7 to 12 rows, each broken in a few places.
-        for row in range(rng.integers(3, 7), SIZE - 2, rng.integers(7, 13)):
-            line = rng.random(SIZE) > 0.03
-            page[row : row + rng.integers(1, 3)] |= line
-    return pages, shapes
 
 
 def main():
@@ -40,7 +24,7 @@ def main():
     args = options.parse_args()
     at_least(options, args, images=2)
     images, minutes = (8, 0.02) if args.smoke else (args.images, args.minutes)
-    pairs = ruled_pairs(jax.random.key(0), images)
+    pairs = data.ruled_pages(jax.random.key(0), images)
     run = RunOptions(progress=not args.smoke)
     menu = recipes.learn(jax.random.key(1), pairs, minutes=minutes, run=run)
     print(menu)

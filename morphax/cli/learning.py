@@ -63,7 +63,7 @@ def learn(options: argparse.Namespace) -> int:
     save_menu(out, menu, about=about)
     if len(menu):
         save_report(out / "report.html", menu, pairs, load_record(out))
-    print(menu)
+    print(f"\n{menu.table()}\n")  # what the pairs allow was said before the search
     print(f"Wrote {out / MENU_FILE}, {out / 'report.html'} and an archive for each row.")
     print(f"Next: morphax apply {shlex.quote(str(out))} IMAGES -o OUT")
     if menu.stopped == "interrupted":

@@ -28,6 +28,7 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = {
+    "demo": _Command("making", "Write pairs of images to try the others on.", "morphax demo pairs"),
     "learn": _Command(
         "learning", "Learn operators from pairs of images.", "morphax learn pairs -o model"
     ),
@@ -126,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _USAGE = {
+    "demo": "OUT",
     "learn": "PAIRS -o OUT [options]",
     "apply": "MODEL IMAGES -o OUT [options]",
     "evaluate": "MODEL PAIRS [options]",
@@ -133,6 +135,10 @@ _USAGE = {
     "export": f"MODEL --to {'|'.join(_FORMATS)} -o OUT [options]",
     "info": "MODEL [--json]",
 }
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder of the pairs")
 
 
 def _learn(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +220,7 @@ def _thresholds(parser: argparse.ArgumentParser) -> None:
 
 
 _ARGUMENTS = {
+    "demo": _demo,
     "learn": _learn,
     "apply": _apply,
     "evaluate": _evaluate,

@@ -10,6 +10,7 @@ import numpy as np
 
 _SIZE = (640, 340)  # of the plot, in pixels
 _MARGIN = (70, 20, 20, 50)  # left, right, top, bottom
+_FONT = 'font-family="sans-serif" font-size="12"'
 _CELL = 12  # side of a pixel of a pattern
 _FILL = {"#": "#222", ".": "#fff", "-": "#d8d8d8"}
 
@@ -114,7 +115,7 @@ def plot(points: Sequence[tuple[float, float]], lines: Mapping[str, float]) -> s
         share = (math.log10(error) - low) / (high - low) if error > 0 else 0.0
         return height - bottom - share * (height - top - bottom)
 
-    parts = [f'<svg width="{width}" height="{height}" font-family="sans-serif" font-size="12">']
+    parts = [f'<svg viewBox="0 0 {width} {height}" style="max-width: {width}px" {_FONT}>']
     parts.append(
         f'<path d="M{left} {top}V{height - bottom}H{width - right}" fill="none" stroke="#000"/>'
     )

@@ -14,16 +14,23 @@ from morphax.data import Pairs
 from morphax.data.image_lists import Example, hold_out, read_pairs
 from morphax.export.python_source.terms import reachable_terms
 from morphax.recipes import Menu, MenuEntry
+from morphax.recipes.possible import TRIVIAL
 
-_MOST = 40  # pictures of patterns of an entry
+_MOST = 24  # pictures of patterns of an entry
 _SIDE = 256  # largest side of a part of an image that is shown
 _SHOWN = 3  # images that are worst, and that are typical
+_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_VIEWS = ("input", "target", "answer", "difference")
 _STYLE = """
 body { font: 15px/1.45 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; } th, td { padding: .2em .7em; text-align: right; }
 th { border-bottom: 1px solid #000; } td:nth-child(2), th:nth-child(2) { text-align: left; }
-img { image-rendering: pixelated; max-width: 23%; border: 1px solid #999; margin: 2px; }
-figure { margin: 1em 0; } pre { white-space: pre-wrap; background: #f4f4f4; padding: .6em; }
+th, td { vertical-align: top; } td:nth-child(n+3) { white-space: nowrap; }
+svg { vertical-align: top; } figure > svg { width: 100%; } .wide { overflow-x: auto; }
+figure { margin: 1em 0; } .views { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; }
+.views { max-width: 56em; font-size: 13px; } .views img { image-rendering: pixelated; width: 100%;
+box-sizing: border-box; border: 1px solid #999; } figcaption { font-size: 13px; }
+pre { white-space: pre-wrap; background: #f4f4f4; padding: .6em; }
 .patterns span { display: inline-block; margin: 4px 10px 4px 0; vertical-align: top; }
 """
 
@@ -45,17 +52,18 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
     _, held = hold_out(list(zip(names, read_pairs(pairs), strict=True)))
     picked = {id(entry): entry for entry in (menu.best, menu.simplest())} if len(menu) else {}
     best = menu.best.scores.error if len(menu) else 1.0
-    copy = min(menu.possible.trivial.items(), key=lambda item: item[1])
+    name, free = min(menu.possible.trivial.items(), key=lambda item: item[1])
     sentence = (
-        f"The best operator is wrong on {100 * best:.3g} % of the held-out pixels; without "
-        f"learning the best answer ({copy[0]}) is wrong on {100 * copy[1]:.3g} %."
+        f"The best operator is wrong on {100 * best:.3g} % of the held-out pixels. The best answer "
+        f"that needs no learning ({TRIVIAL.get(name, name)}) is wrong on {100 * free:.3g} %."
     )
     points = [(entry.operations, entry.scores.error) for entry in menu]
-    model = shlex.quote(str(path.parent))
+    model, title = shlex.quote(str(path.parent)), _escaped(path.parent.resolve().name)
     parts = [
-        f"<h1>{_escaped(path.parent.resolve().name)}</h1><p><b>{_escaped(sentence)}</b></p>",
+        f"<h1>Learned operators: {title}</h1><p><b>{_escaped(sentence)}</b></p>",
         _paragraphs([menu.warning] if menu.warning else []),
-        f"<figure>{pictures.plot(points, menu.possible.trivial)}</figure>",
+        f"<figure>{pictures.plot(points, menu.possible.trivial)}<figcaption>Each point is a row of "
+        "the table. Dashed lines are answers that need no learning.</figcaption></figure>",
         _table(menu),
         _paragraphs(menu.remarks),
         *(_entry(menu, entry, held) for entry in picked.values()),
@@ -74,8 +82,7 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
             ]
         ),
     ]
-    title = f"<title>{_escaped(path.parent.resolve().name)}</title>"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{_VIEWPORT}<title>{title}</title>'
     page = f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
     _files.write(path, page.encode())
 
@@ -98,7 +105,7 @@ def _entry(menu: Menu, entry: MenuEntry, held: Sequence[tuple[str, Example]]) ->
             f"<pre>{_escaped(entry.expression)}</pre>",
             _paragraphs(lines),
             _patterns(entry),
-            "<h3>Held-out images</h3><p>Input, target, answer, and the difference: red is missing, "
+            "<h3>Held-out images</h3><p>In the difference red is missing, "
             f"blue is too much, gray does not count. Of large images the part of {_SIDE} x {_SIDE} "
             "pixels with the most errors is shown.</p>",
             *_images(entry, held),
@@ -131,9 +138,13 @@ def _images(entry: MenuEntry, held: Sequence[tuple[str, Example]]) -> Iterable[s
         where = _part((answer != target) & mask)
         seen = image[..., 0] if image.dtype == bool else _eight_bits(image)
         views = (seen, target, answer, pictures.difference(answer, target, mask))
-        tags = "".join(f'<img src="{pictures.image_uri(view[where])}" alt="">' for view in views)
-        error = f"{100 * entry.image_scores[i].error:.3g} %"
-        yield f"<figure>{tags}<figcaption>{_escaped(name)}: {error} wrong</figcaption></figure>"
+        tags = "".join(
+            f'<div><img src="{pictures.image_uri(view[where])}" alt="{title}"><br>{title}</div>'
+            for title, view in zip(_VIEWS, views, strict=True)
+        )
+        error = f"{_escaped(name)}: {100 * entry.image_scores[i].error:.3g} % wrong"
+        caption = f"<figcaption><b>{error}</b></figcaption>"
+        yield f"<figure>{caption}<div class=views>{tags}</div></figure>"
 
 
 def _eight_bits(image: np.ndarray) -> np.ndarray:
@@ -168,7 +179,7 @@ def _table(menu: Menu) -> str:
             f"{row['seconds']:.1f}",
         )
         rows.append("".join(f"<td>{_escaped(str(cell))}</td>" for cell in cells))
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+    return f"<div class=wide><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
 
 
 def _paragraphs(lines: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from morphax.data._diskorect import diskorect as diskorect
 from morphax.data._noisti import noisti as noisti
+from morphax.data._ruled import ruled_pages as ruled_pages
 from morphax.data.bounds import WindowBounds as WindowBounds
 from morphax.data.bounds import window_bounds as window_bounds
 from morphax.data.images import find_images as find_images

@@ -10,6 +10,14 @@ from morphax.data.image_lists import Example, score_answers
 _PIXELS = 2_000_000
 """About as many pixels are looked at."""
 _SIDES = (3, 5)
+TRIVIAL = {
+    "copy": "copy of the input",
+    "threshold": "best threshold",
+    "empty": "empty image",
+    "full": "full image",
+    "3x3 table": "table of 3x3 windows",
+}
+"""Answers that need no learning, in words."""
 
 
 class Possible(NamedTuple):
@@ -30,21 +38,23 @@ class Possible(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return all of it in sentences."""
-        trivial = ", ".join(f"{name} {100 * e:.3g} %" for name, e in self.trivial.items())
-        lines = [self.pairs, f"Without learning: {trivial} (errors on the held-out pairs)."]
+        trivial = ", ".join(
+            f"{TRIVIAL.get(name, name)} {100 * e:.3g} %" for name, e in self.trivial.items()
+        )
+        lines = [self.pairs, f"Wrong on the held-out pairs without learning: {trivial}."]
         for side, bounds in self.bounds.items():
             unseen = ""
             if bounds.unseen is not None and bounds.held_out is not None:
                 unseen = (
-                    f"; a table learned from the other pairs has {100 * bounds.held_out:.3g} % of "
-                    f"the held-out pixels wrong, and {100 * bounds.unseen:.3g} % of their patterns "
-                    "are new"
+                    f" The table of the other pairs is wrong on {100 * bounds.held_out:.3g} % of "
+                    f"the held-out pixels; {100 * bounds.unseen:.3g} % of them show a window that "
+                    "it does not have."
                 )
             lines.append(
-                f"Any operator of a {side}x{side} window has at least {100 * bounds.table:.3g} % "
-                f"wrong on these pairs, an increasing one {100 * bounds.increasing:.3g} % "
-                f"({100 * bounds.contradictory:.3g} % of the pixels show a window that comes with "
-                f"both targets){unseen}."
+                f"Windows of {side}x{side} pixels: the same window has both targets on "
+                f"{100 * bounds.contradictory:.3g} % of the pixels, so any operator is wrong on at "
+                f"least {100 * bounds.table:.3g} %, and an increasing one on "
+                f"{100 * bounds.increasing:.3g} %.{unseen}"
             )
         return lines
 

@@ -67,6 +67,22 @@ def test_differences_are_coloured() -> None:
     assert red[0] > red[2]
 
 
+def test_demo_writes_pairs_of_several_sizes_and_the_same_ones_again(tmp_path, capsys) -> None:
+    assert _run("demo", tmp_path / "pairs") == 0
+    assert f"morphax learn {tmp_path / 'pairs'}" in capsys.readouterr().out
+    train, test = (load_pairs(tmp_path / "pairs" / s, ragged=True) for s in ("train", "test"))
+    assert (len(train.names), len(test.names)) == (24, 8)
+    assert len({x.shape for x in train.inputs}) == 2
+    assert all((y <= x).all() and (y != x).any() for x, y in zip(*train, strict=True))
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 100_000
+    content = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert _run("demo", tmp_path / "pairs") == 0
+    assert content == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    (tmp_path / "pairs/mine.png").write_bytes(b"")
+    assert _run("demo", tmp_path / "pairs") == 2
+    assert "mine.png" in capsys.readouterr().err
+
+
 def test_a_menu_that_is_there_is_kept(place, capsys) -> None:
     assert _run("learn", place / "pairs", "-o", place / "model") == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -250,7 +266,9 @@ def test_bad_output_is_one_line(place, tmp_path, capsys) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["learn", "apply", "evaluate", "explain", "export", "info"])
+@pytest.mark.parametrize(
+    "name", ["demo", "learn", "apply", "evaluate", "explain", "export", "info"]
+)
 def test_help_fits_a_screen_and_its_example_is_valid(capsys, name) -> None:
     assert main([name, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()

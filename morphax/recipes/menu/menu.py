@@ -117,7 +117,11 @@ class Menu(Sequence[MenuEntry]):
         ]
 
     def __str__(self) -> str:
-        """Return the table as text."""
+        """Return what the pairs are and allow, and the table, as text."""
+        return "\n".join([*self.possible.lines(), "", self.table()])
+
+    def table(self) -> str:
+        """Return the table and what stands below it, as text."""
         rows = [_COLUMNS, *self._cells()]
         widths = [max(len(row[k]) for row in rows) for k in range(len(_COLUMNS))]
         lines = []
@@ -128,7 +132,7 @@ class Menu(Sequence[MenuEntry]):
             )
             mark = "* " if number and number == len(rows) - 1 else "  "
             lines.append((mark + "  ".join(cells)).rstrip())
-        return "\n".join([*self.possible.lines(), "", *lines, "", *self._end()])
+        return "\n".join([*lines, "", *self._end()])
 
     __repr__ = __str__
 
@@ -171,7 +175,8 @@ class Menu(Sequence[MenuEntry]):
             "held-out pairs, bit operations those for each pixel."
         ]
         if again:
-            lines.append(f"After that, {again} of the operators were learned again from all pairs.")
+            verb = "was" if again == 1 else "were"
+            lines.append(f"Then {again} of the operators {verb} learned again from all pairs.")
         return [*lines, *self.remarks, *([self.warning] if self.warning else [])]
 
 

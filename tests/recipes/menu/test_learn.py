@@ -286,4 +286,4 @@ def test_what_is_worse_when_learned_again_stays_as_it_was(steps, monkeypatch) ->
     assert [e.learned_from for e in before] == ["all pairs", "training pairs"]
     assert before[0].operations == 2
     assert before[0].scores.error > before[1].scores.error
-    assert "1 of the operators were learned again from all pairs" in str(before)
+    assert "Then 1 of the operators was learned again from all pairs" in str(before)
