@@ -12,6 +12,7 @@ import textwrap
 
 from _lib.pages import (
     classification,
+    command,
     formats,
     images,
     inference,
@@ -33,6 +34,7 @@ TAIL = "All results, losses included: [docs/results](docs/results/README.md)."
 PAGES = (
     learning.PAGE,
     pairs.PAGE,
+    command.PAGE,
     classification.PAGE,
     images.PAGE,
     soundness.PAGE,

@@ -60,9 +60,13 @@ def learn(options: argparse.Namespace) -> int:
         entries = tuple(replace(e, options={**e.options, **taken}) for e in menu)
         menu = replace(menu, entries=entries)
     about = {"command": shlex.join(["morphax", *options.words]), "seed": options.seed}
-    save_menu(out, menu, about=about)
-    if len(menu):
-        save_report(out / "report.html", menu, pairs, load_record(out))
+    try:
+        save_menu(out, menu, about=about)
+        if len(menu):
+            save_report(out / "report.html", menu, pairs, load_record(out))
+    except OSError as error:  # such as a full disk; the steps are there
+        advice = "make room, then the same command goes on"
+        raise OSError(error.errno, f"{error.strerror}; {advice}", error.filename) from error
     print(f"\n{menu.table()}\n")  # what the pairs allow was said before the search
     print(f"Wrote {out / MENU_FILE}, {out / 'report.html'} and an archive for each row.")
     print(f"Next: morphax apply {shlex.quote(str(out))} IMAGES -o OUT")

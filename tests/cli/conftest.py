@@ -1,9 +1,11 @@
-"""An operator on gray images, and a folder of images for it."""
+"""An operator on gray images with a folder of images for it, and a menu that was learned."""
 
 import numpy as np
 import pytest
+from helpers.image_files import write_images
 from PIL import Image
 
+from morphax.cli.main import main
 from morphax.data.window_patterns import square_window
 from morphax.recipes import menu_entry, save_entry
 from morphax.recipes.menu._networks import LevelsNetwork
@@ -35,3 +37,17 @@ def place(entry, tmp_path):
         image = rng.integers(0, 256, (7 + k, 12), np.uint8)
         Image.fromarray(image).save(tmp_path / f"images/{k}.png")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory):
+    """Pairs of several sizes, whose targets are erosions by two pixels, and what is learned."""
+    place = tmp_path_factory.mktemp("command")
+    rng = np.random.default_rng(0)
+    inputs = [rng.random((16 + k % 3, 20 - k % 2)) < 0.6 for k in range(8)]
+    right = [np.pad(x, ((0, 0), (0, 1)), constant_values=True)[:, 1:] for x in inputs]
+    write_images(place / "pairs/input", inputs)
+    write_images(place / "pairs/target", [x & r for x, r in zip(inputs, right, strict=True)])
+    words = ["learn", place / "pairs", "-o", place / "model", "--window", 3, "--minutes", 1]
+    assert main([*map(str, words)]) == 0
+    return place

@@ -52,3 +52,10 @@ def both(folder, **options):
     source = stream.PairFiles(folder, **options)
     np.testing.assert_array_equal([source[i][1] for i in range(len(source))], targets)
     return np.asarray(targets)[..., 0]
+
+
+def write_images(folder, images):
+    """Write bool images as im0.png, im1.png, ... of 8 bits into a new folder."""
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image.astype(np.uint8) * 255).save(folder / f"im{number}.png")
