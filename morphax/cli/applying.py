@@ -105,7 +105,7 @@ def _targets(images: Iterable[Path], out: Path) -> dict[Path, Path]:
                 f"{path} and {taken[target.name]} would both become {target}; "
                 "move one of them to another folder"
             )
-        if target.resolve() == path.resolve():
+        if target.exists() and target.samefile(path):
             raise ValueError(f"{path} would be overwritten by its mask; give another folder to -o")
         targets[path], taken[target.name] = target, path
     return targets

@@ -60,7 +60,8 @@ def pack_on_host(images: np.ndarray) -> np.ndarray:
         [[5], [2]]
     """
     data = np.packbits(np.ascontiguousarray(images), axis=-1, bitorder="little")
-    data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
+    if data.shape[-1] % 4:
+        data = np.pad(data, [(0, 0)] * (data.ndim - 1) + [(0, -data.shape[-1] % 4)])
     return data.view("<u4").astype(np.uint32, copy=False)
 
 

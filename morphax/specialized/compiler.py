@@ -100,7 +100,7 @@ class Specialized:
             # Bits that came from the host are unpacked there, too: it is several times as fast.
             on_host = layout == "pixels" and isinstance(x, np.ndarray)
             words = np.asarray(words) if on_host and not isinstance(words, Tracer) else words
-            return _from_words(program, layout, words, len(x))
+            return jnp.asarray(_from_words(program, layout, words, len(x)))
         expected = program.input_shape
         if layout == "pixels":
             expected = (expected[0], _words(expected[1]), *expected[2:])
@@ -111,6 +111,19 @@ class Specialized:
         is_batch = x.ndim > 0 and x.shape[1:] == expected
         _checks.require(is_batch, "x", f"words of shape (B, *{expected})", x.shape)
         return self.wiring.run(self.tables, jnp.asarray(x))
+
+    def on_host(self, x: np.ndarray) -> np.ndarray:
+        """Run the network on images of the host, which numpy packs and unpacks.
+
+        Args:
+            x: bool `(N, *input_shape)`; it is not checked.
+
+        Returns:
+            What a call returns, as a numpy array, in a third of the time for one small image.
+        """
+        layout = self.wiring.layout
+        words = self.wiring.run(self.tables, _to_words(layout, x))
+        return np.asarray(_from_words(self.wiring.program, layout, np.asarray(words), len(x)))
 
 
 def specialize(
@@ -298,7 +311,7 @@ def _to_words(layout: str, images: Any) -> Any:
     return words.reshape(*words.shape[:3], *images.shape[3:])
 
 
-def _from_words(program: Program, layout: str, result: Any, images: int) -> jax.Array:
+def _from_words(program: Program, layout: str, result: Any, images: int) -> Any:
     """Unpack the result for `images` images: counts as they are, words as bool."""
     if program.ops[-1].kind == "group_sum":
         return result[:images]
@@ -308,4 +321,4 @@ def _from_words(program: Program, layout: str, result: Any, images: int) -> jax.
     flat = result.reshape(*result.shape[:3], channels).transpose(0, 3, 1, 2)
     unpack_rows = unpack_on_host if isinstance(result, np.ndarray) else unpack_pixels
     bits = unpack_rows(flat, width=program.output_shape[1]).transpose(0, 2, 3, 1)
-    return jnp.asarray(bits.reshape(images, *program.output_shape))
+    return bits.reshape(images, *program.output_shape)

@@ -61,11 +61,11 @@ def test_missing_extra(tmp_path, monkeypatch):
     (tmp_path / "mnist").mkdir()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "PIL", None)  # importing it fails now
-    with pytest.raises(ImportError, match=r"pip install 'morphax\[data\]'"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[data\]"'):
         data.binary_images(np.zeros((1, 28, 28, 1), np.uint8), size=(50, 50))
-    with pytest.raises(ImportError, match=r"pip install 'morphax\[data\]'"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[data\]"'):
         data.save_pairs(tmp_path, np.zeros((1, 4, 4, 1), bool), np.zeros((1, 4, 4, 1), bool))
-    with pytest.raises(ImportError, match=r"pip install 'morphax\[data\]'"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[data\]"'):
         data.load("mnist", "train", data_dir=tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_processes_do_not_change_the_result(rng):
 @pytest.mark.parametrize("module", ["osqp", "cvxpy"])
 def test_missing_extra_is_named(monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"{module} is not installed.*morphax\[solvers\]"):
+    with pytest.raises(ImportError, match=rf"{module} is not installed.*\.\[solvers\]"):
         project_osqp([[1.0, 2.0]], [1.0])
 
 

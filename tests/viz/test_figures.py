@@ -178,9 +178,9 @@ def test_no_pyplot(opening, monkeypatch):
 
 def test_missing_matplotlib(monkeypatch, opening):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails now
-    with pytest.raises(ImportError, match=r"pip install 'morphax\[viz\]'"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[viz\]"'):
         viz.operator_figure(opening, binarize(opening))
-    with pytest.raises(ImportError, match=r"pip install 'morphax\[viz\]'"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[viz\]"'):
         viz.require_matplotlib()
 
 

@@ -32,7 +32,7 @@ _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
 _BAND = 1 << 20  # pixels of a band of a large image
-_PLAIN = 0.3  # seconds that numpy may take for images of a size before a program is compiled
+_PLAIN = 0.2  # seconds that numpy may take for images of a size before a program is compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,7 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     if compiled is None:
         use[1] = compiled = specialize_program(own, layout="pixels")
     assert isinstance(compiled, Specialized)
-    return np.asarray(compiled(x))
+    return compiled.on_host(x)
 
 
 def menu_entry(
