@@ -32,7 +32,8 @@ _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
 _BAND = 1 << 20  # pixels of a band of a large image
-_PLAIN = 0.2  # seconds that numpy may take for images of a size before a program is compiled
+# Compiling takes about so many seconds, and so many for each plane, but not more than the last.
+_LEAST, _EACH, _MOST = 0.2, 0.01, 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +138,29 @@ def expression_of(program: Program) -> str:
 
 
 _LOCK = threading.Lock()
-_USES: OrderedDict[tuple[int, tuple[int, ...]], list[Any]] = OrderedDict()
+
+
+@dataclass(eq=False)
+class _Use:
+    """Hold a program for images of one size: as it is, and compiled if that was worth it."""
+
+    program: Program  # it stays, and with it its id, by which the use is found
+    own: Program
+    compiled: Specialized | None = None
+    is_compiling: bool = False
+    seconds: float = 0.0  # that numpy has taken
+
+
+_USES: OrderedDict[tuple[int, tuple[int, ...]], _Use] = OrderedDict()
 
 
 def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
     """Run a program on images of any size, packed and compiled where that is worth it.
 
-    Compilation takes half a second or more, so numpy runs the first images of a size. The compiled
-    programs of the last sizes are kept. Large images are cut into bands of rows, so memory
-    does not grow with them, and one compiled program serves all heights.
+    Compilation takes seconds, so numpy runs the images of a size until it has taken about as long;
+    then one thread compiles, and the others go on with numpy meanwhile. The compiled programs of
+    the last sizes are kept. Large images are cut into bands of rows, so memory does not grow with
+    them, and one compiled program serves all heights.
 
     Args:
         program: a program whose planes have the size of the image.
@@ -162,22 +177,34 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
         return run_in_bands(program, x, partial(run_on_size, program), rows=rows)
     with _LOCK:
         name = (id(program), size)
-        if name not in _USES:  # the program stays, and with it its id
-            _USES[name] = [resized(program, size), None, 0.0, program]
+        if name not in _USES:
+            _USES[name] = _Use(program, resized(program, size))
         use = _USES[name]
         _USES.move_to_end(name)
         while len(_USES) > _COMPILED:
             _USES.popitem(last=False)
-        own, compiled, seconds, _ = use
-    if compiled is None and seconds < _PLAIN:
-        start = time.thread_time()
-        answers = run(own, x)
-        use[2] += time.thread_time() - start
+        is_due = use.seconds >= min(_LEAST + _EACH * planes_of(use.own), _MOST)
+        compiles = use.compiled is None and is_due and not use.is_compiling
+        use.is_compiling |= compiles
+    if use.compiled is not None:
+        return use.compiled.on_host(x)
+    if compiles:
+        try:
+            compiled = specialize_program(use.own, layout="pixels")
+            answers = compiled.on_host(x)  # this compiles it
+            use.compiled = compiled
+        finally:
+            use.is_compiling = False
         return answers
-    if compiled is None:
-        use[1] = compiled = specialize_program(own, layout="pixels")
-    assert isinstance(compiled, Specialized)
-    return compiled.on_host(x)
+    start = time.thread_time()
+    answers = run(use.own, x)
+    use.seconds += time.thread_time() - start
+    return answers
+
+
+def planes_of(program: Program) -> int:
+    """Return the number of planes of all steps of a program."""
+    return sum(op.shape[0] for op in program.ops)
 
 
 def menu_entry(

@@ -14,10 +14,12 @@ from morphax.morphology import elements
 from morphax.neurons.nodes import BinaryBiSE, Spec
 from morphax.recipes import learn, menu_entry
 from morphax.recipes.menu import _search as module
+from morphax.recipes.menu import entries
 from morphax.recipes.menu._networks import LevelsNetwork
 from morphax.recipes.menu._steps import Network
 from morphax.recipes.menu.menu import front
 from morphax.recipes.windows._levels import Level, run_levels
+from morphax.specialized import specialize_program
 from morphax.training import RunOptions
 
 KEY = jax.random.key(0)
@@ -80,6 +82,23 @@ def test_entries_can_be_pickled_and_called_from_threads(opening) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(again, images))
     assert (np.stack(answers) == targets).all()
+
+
+def test_one_thread_compiles_while_others_go_on(opening, monkeypatch) -> None:
+    images, targets = _opened(60, 22)
+    compiled = []
+
+    def specialize(*arguments, **options):
+        compiled.append(arguments)
+        return specialize_program(*arguments, **options)
+
+    monkeypatch.setattr(entries, "specialize_program", specialize)
+    monkeypatch.setattr(entries, "_LEAST", 1e-3)
+    monkeypatch.setattr(entries, "_EACH", 0.0)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(opening.best, images))
+    assert (np.stack(answers) == targets).all()
+    assert len(compiled) == 1
 
 
 def test_menus_print_as_text_and_html(opening) -> None:
