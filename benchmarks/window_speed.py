@@ -6,9 +6,10 @@
 Both learn one task in a 9 x 9 window: the pairs of `--set` (FOLDER/train/input|target|mask), or the
 boundary of noisy drawings (Diskorect, 2 % salt and pepper); the votes in one level of `--maps`
 hit-or-misses, the trees with their defaults. The votes answer a `--side` x `--side` image in two
-ways, bool in and bool out, packing included: through the entry of a menu, and by the exported C
-(pixel layout, `cc -O3 -march=native`), both in bands of rows. The trees answer some of its pixels
-(`see` and `predict`, also in parts), and their time for all pixels is in proportion. One core, CPU
+ways, bool in and bool out, packing included: through the entry of a menu, in bands of rows, and by
+`net_apply` of the exported C (pixel layout, `cc -O3 -march=native`), in tiles. The trees answer
+some of its pixels (`see` and `predict`, also in parts), and their time for all pixels is in
+proportion. One core, CPU
 time of the process, medians of five runs (three of the trees) after one to warm up. `memory` is
 what the runs of the entry added to the largest resident size, in MiB. Writes `window_speed.json`
 and `.md`. Needs scikit-learn and a C compiler.
@@ -64,24 +65,19 @@ def in_c(entry: MenuEntry, folder: str) -> Callable[[np.ndarray], np.ndarray]:
     flags = ["-O3", "-march=native", "-shared", "-fPIC"]
     subprocess.run(["cc", *flags, str(Path(folder) / "net.c"), "-o", str(made)], check=True)
     lib = ctypes.CDLL(str(made))
-    for name in ("net_plane_words", "net_workspace_words"):
-        getattr(lib, name).restype = ctypes.c_size_t
+    lib.net_apply_words.restype = ctypes.c_size_t
 
     def at(array: np.ndarray) -> ctypes.c_void_p:
         return array.ctypes.data_as(ctypes.c_void_p)
 
-    buffers: dict[tuple[int, ...], list[np.ndarray]] = {}
+    workspaces: dict[tuple[int, ...], np.ndarray] = {}
 
     def run(image: np.ndarray) -> np.ndarray:
         size = ctypes.c_size_t(image.shape[1]), ctypes.c_size_t(image.shape[0])
-        if image.shape not in buffers:
-            counts = [lib.net_plane_words(*size)] * 2 + [lib.net_workspace_words(*size)]
-            buffers[image.shape] = [np.zeros(count, np.uint64) for count in counts]
-        words, out, workspace = buffers[image.shape]
+        if image.shape not in workspaces:
+            workspaces[image.shape] = np.zeros(lib.net_apply_words(*size), np.uint64)
         answer = np.empty(image.shape, np.uint8)
-        lib.net_pack(at(image), *size, at(words))
-        lib.net_run(at(words), at(out), *size, at(workspace))
-        lib.net_unpack(at(out), *size, at(answer))
+        lib.net_apply(at(image), *size, at(answer), at(workspaces[image.shape]))
         return answer.view(bool)
 
     return run

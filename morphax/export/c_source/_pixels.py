@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from morphax import _checks
+from morphax.export.c_source import _bytes, _bytes_templates, _tables, _text, _votes
 from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as text
-from morphax.export.c_source import _tables, _text, _votes
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 from morphax.program.bands import row_reach
@@ -107,7 +107,9 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
         inner.insert(0, f"typedef {kind} index_type;")
     outer = [text.PACK, text.RUN, *([ends.READ_PBM, ends.MAIN] if main else [])]
     body = [fill(text.PRELUDE, **names), *inner, *(fill(part, **names) for part in outer)]
-    return fill(text.HEADER, **names), "\n\n".join(body)
+    body.insert(len(body) - (2 if main else 0), _bytes.source(program, names))
+    head = [fill(part, **names) for part in (text.HEADER, _bytes_templates.HEADER)]
+    return "\n\n".join(head), "\n\n".join(body)
 
 
 def usage(program: Program, name: str) -> str:

@@ -5,7 +5,9 @@
 | "batch" | one pixel of 64 images | all networks; classifiers |
 | "pixels" | 64 pixels of a row | operators that keep the size of images, of any size |
 
-The comment at the top of the header documents the functions. Using the files needs no morphax.
+In the pixel layout, `..._run` works on words, `..._apply` from bytes to bytes, which is faster than
+to pack, run and unpack. The comment at the top of the header documents the functions. Using the
+files needs no morphax.
 Compilers for C99 and later, for C++, and for C89 with `stdint.h` accept both.
 """
 
