@@ -11,7 +11,7 @@ from morphax.program import Program
 from morphax.program.resize import resized
 from morphax.recipes import MenuEntry, load_model, save_entry
 
-_GRAY = ("archive", "python")  # formats that hold what is done to gray values
+_GRAY = ("archive", "python", "c")  # formats that hold what is done to gray values
 
 
 def export(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def export(options: argparse.Namespace) -> int:
     if entry.planes is not None and to not in _GRAY:
         raise ValueError(
             f"{options.model}: this operator reads gray images, and {to} takes bits only; "
-            "use --to python or --to archive"
+            "use --to python, --to c or --to archive"
         )
     if to == "archive":
         save_entry(out, entry)
@@ -49,7 +49,9 @@ def export(options: argparse.Namespace) -> int:
     elif to == "c":
         name = re.sub(r"\W", "_", out.resolve().name, flags=re.ASCII)
         name = name if name[:1].isalpha() else f"operator_{name}"
-        formats.c(entry.program, out, name=name, layout="pixels", main=True)
+        gray = {"planes": entry.planes, "channels": entry.channels}
+        gray = gray if entry.planes is not None else {}
+        formats.c(entry.program, out, name=name, layout="pixels", main=True, **gray)
     elif to == "verilog":
         height, width = _size(options.size) or (None, None)
         formats.verilog_stream(entry.program, out, width=width, height=height)

@@ -45,8 +45,10 @@ def test_gray_images_are_applied_and_exported(entry, place, capsys) -> None:
         mask = load_image(place / "out" / path.name)
         assert (mask == entry(image)).all()
         assert (operator(image) == mask).all()
-    assert main(["export", model, "--to", "c", "-o", str(place / "c")]) == 2
+    assert main(["export", model, "--to", "verilog", "-o", str(place / "v")]) == 2
     assert "--to python" in capsys.readouterr().err
+    assert main(["export", model, "--to", "c", "-o", str(place / "c")]) == 0
+    assert "read_pgm" in (place / "c" / "c.c").read_text()
 
 
 def test_ctrl_c_keeps_what_is_finished(place, monkeypatch) -> None:

@@ -11,11 +11,12 @@ log2(n) shifted joins, by doubling.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from morphax import _checks
-from morphax.export.c_source import _bytes, _bytes_templates, _tables, _text, _votes
+from morphax.export.c_source import _bytes, _bytes_templates, _gray, _tables, _text, _votes
 from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as text
 from morphax.export.c_source._text import fill
@@ -51,13 +52,17 @@ def check(program: Program) -> None:
             _checks.require(is_plain, "layout", expected, got)
 
 
-def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
+def source(
+    program: Program, name: str, *, main: bool, planes: Any = None, channels: int = 1
+) -> tuple[str, str]:
     """Write the declarations of the header and the definitions of the source.
 
     Args:
         program: a program that passes `check_program` and `check`.
         name: prefix of the functions.
-        main: True to add a program for PBM images.
+        main: True to add a program for PBM images, or for PGM images.
+        planes: which planes are made of gray images; None where the input is bits.
+        channels: channels of a gray image.
 
     Returns:
         `(declarations, definitions)`.
@@ -76,8 +81,8 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
         reads = [f"workspace + {place_of[i]} * words" if i else "in" for i in op.inputs]
         # Op 0 lies in the caller's input, the last one in the caller's output.
         writes = "out" if op is last else f"workspace + {place_of[number]} * words"
-        planes = [ops[i].shape[0] for i in op.inputs]
-        defined, called = _emit(op, number, reads, planes, writes, room, helpers)
+        counts = [ops[i].shape[0] for i in op.inputs]
+        defined, called = _emit(op, number, reads, counts, writes, room, helpers)
         calls += [f"    /* op {number}: {op.kind} */", *called]
         parts += [f"{_text.noted(number, op)}\n{defined}"] if defined else []
     names = {
@@ -105,11 +110,29 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
         # Indices of planes are as narrow as they can be: tables are read more often than words.
         kind = "uint16_t" if max(op.shape[0] for op in ops) < 2**16 else "uint32_t"
         inner.insert(0, f"typedef {kind} index_type;")
-    outer = [text.PACK, text.RUN, *([ends.READ_PBM, ends.MAIN] if main else [])]
-    body = [fill(text.PRELUDE, **names), *inner, *(fill(part, **names) for part in outer)]
-    body.insert(len(body) - (2 if main else 0), _bytes.source(program, names))
+    body = [fill(text.PRELUDE, **names), *inner, fill(text.PACK, **names), fill(text.RUN, **names)]
+    body.append(_bytes.source(program, names))
     head = [fill(part, **names) for part in (text.HEADER, _bytes_templates.HEADER)]
+    if planes is not None:
+        head.append(_gray.header(channels, names))
+        body.append(_gray.source(planes, channels, names))
+    if main:
+        is_gray = planes is not None
+        names["kind"] = "PGM" if is_gray else "PBM"
+        names["header"] = "width, height and largest value" if is_gray else "width and height"
+        reader = _gray.reader(channels, names) if is_gray else fill(ends.READ_PBM, **names)
+        body += [fill(ends.READ, **names), reader, fill(ends.MAIN, **names)]
     return "\n\n".join(head), "\n\n".join(body)
+
+
+def usage_gray(program: Program, name: str, channels: int) -> str:
+    """Describe how to use the program for gray images that `main` adds."""
+    one = "each PGM image of stdin" if channels == 1 else f"{channels} PGM images of stdin"
+    return (
+        f"The program makes {program.ops[-1].shape[0]} PBM image (P4) of {one} (P5 or P2, 8 or 16 "
+        f"bits), of any size; a pixel that is set is black:\n    cc -O3 {name}.c -o {name} && "
+        f"./{name} < image.pgm > result.pbm"
+    )
 
 
 def usage(program: Program, name: str) -> str:

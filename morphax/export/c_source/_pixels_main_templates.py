@@ -7,8 +7,8 @@ the highest bit; `reversed` turns each byte, as the leftmost pixel is the lowest
 
 # Functions that fail return the reason, a text, or NULL. `read_size` refuses what does
 # not fit in an int, as Netpbm does, `read_pbm` what has more words than `size_t` counts.
-READ_PBM = r"""
-static const char ENDS[] = "the input ends within a PBM image";
+READ = r"""
+static const char ENDS[] = "the input ends within a $kind image";
 static const char TOO_LARGE[] = "the image is too large";
 
 /* A character of the input. A comment, from # to the end of the line, is read as that end. */
@@ -31,22 +31,25 @@ static int after_blanks(void)
     return c;
 }
 
-/* A width or height, and the one character that ends it. */
-static const char *read_size(size_t *size)
+/* A width or height, or a value of a plain image, and the one character that ends it. */
+static const char *read_size(size_t *size, int value)
 {
     size_t n = 0;
     int c = after_blanks();
-    if (c != EOF && (c < '0' || c > '9'))
-        return "the header of a PBM image holds something else than its width and height";
+    if (c == EOF)
+        return ENDS;
+    if (c < '0' || c > '9')
+        return value ? "a $kind image holds something else than numbers"
+                     : "the header of a $kind image holds something else than its $header";
     for (; c >= '0' && c <= '9'; c = character()) {
         if (n > (2147483647 - 9) / 10)
             return TOO_LARGE;
         n = 10 * n + (size_t)(c - '0');
     }
     *size = n;
-    if (c == EOF)
+    if (c == EOF && !value)
         return ENDS;
-    return n == 0 ? "the width or height of an image is 0" : NULL;
+    return n == 0 && !value ? "the width or height of an image is 0" : NULL;
 }
 
 /* The order of the bits of a byte, reversed. */
@@ -57,6 +60,19 @@ static uint64_t reversed(uint64_t b)
     return (b & 0xAA) >> 1 | (b & 0x55) << 1;
 }
 
+/* Whether there is another image. */
+static int more(void)
+{
+    int c;
+    do
+        c = getchar();
+    while (c == ' ' || (c >= '\t' && c <= '\r'));
+    return c != EOF && ungetc(c, stdin) != EOF;
+}
+"""
+
+# Reads one image for each input plane.
+READ_PBM = r"""
 /* The pixels of a row; `words` are 0 before. */
 static const char *read_row(uint64_t *words, size_t width, int plain)
 {
@@ -82,7 +98,7 @@ static const char *read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *
     const int p = getchar(), kind = getchar();
     if (p != 'P' || (kind != '1' && kind != '4'))
         return "expected a PBM image, which begins with P4 or P1";
-    if ((error = read_size(&w)) != NULL || (error = read_size(&h)) != NULL)
+    if ((error = read_size(&w, 0)) != NULL || (error = read_size(&h, 0)) != NULL)
         return error;
     if (plane > 0 && (w != *width || h != *height))
         return "the $planes_in images of one result differ in size";
@@ -101,18 +117,18 @@ static const char *read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *
     return NULL;
 }
 
-/* Whether there is another image. */
-static int more(void)
+static const char *read_input(uint64_t **in, size_t *width, size_t *height)
 {
-    int c;
-    do
-        c = getchar();
-    while (c == ' ' || (c >= '\t' && c <= '\r'));
-    return c != EOF && ungetc(c, stdin) != EOF;
+    const char *error = NULL;
+    size_t plane;
+    for (plane = 0; plane < $planes_in && !error; ++plane)
+        error = more() ? read_pbm(in, plane, width, height)
+                       : "expected $planes_in PBM images for each result";
+    return error;
 }
 """
 
-# Reads one image for each input plane, runs the network, writes one image for each output plane.
+# Runs the network on what `read_input` reads, writes one image for each output plane.
 MAIN = r"""
 static void write_pbm(const uint64_t *plane, size_t width, size_t height)
 {
@@ -130,10 +146,7 @@ static const char *filter(void)
     while (more()) {
         uint64_t *in = NULL, *out = NULL, *workspace = NULL;
         size_t width = 0, height = 0, plane, words;
-        const char *error = NULL;
-        for (plane = 0; plane < $planes_in && !error; ++plane)
-            error = more() ? read_pbm(&in, plane, &width, &height)
-                           : "expected $planes_in PBM images for each result";
+        const char *error = read_input(&in, &width, &height);
         words = ${name}_plane_words(width, height);
         if (!error) {
             out = (uint64_t *)malloc($planes_out * words * sizeof *out);

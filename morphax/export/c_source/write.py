@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from morphax import _checks, _files
-from morphax.export.c_source import _batch, _pixels, _text
+from morphax.export.c_source import _batch, _gray, _pixels, _text
 from morphax.program import Program, build, simplify
 from morphax.program.validate import check_program
 
@@ -43,6 +43,8 @@ def c(
     name: str = "model",
     layout: str = "batch",
     main: bool = False,
+    planes: Any = None,
+    channels: int = 1,
 ) -> CFiles:
     """Write a binary network as C: `name.c`, with tables and functions, and `name.h`.
 
@@ -55,14 +57,19 @@ def c(
         name: prefix of the files, functions and (in capitals) macros.
         layout: "batch" or "pixels"; the module docstring defines them.
         main: True to add a `main` function. In the batch layout it reads raw images and writes
-            labels or raw images; in the pixel layout it reads and writes PBM images.
+            labels or raw images; in the pixel layout it reads and writes PBM images, or reads PGM
+            images where `planes` are given.
+        planes: how planes are made of gray images, such as the `planes` of a menu entry; None for
+            an input of bits. In the pixel layout only.
+        channels: channels of a gray image.
 
     Returns:
         The texts of the two files.
 
     Raises:
         ValueError: if `name` is no identifier of C, the layout is unknown, the program cannot run,
-            or, for the pixel layout, it is no operator on images of any size.
+            or, for the pixel layout, it is no operator on images of any size; or `planes` are not
+            those that the program reads.
         OSError: if a file cannot be written; existing files are restored.
 
     Example:
@@ -81,10 +88,14 @@ def c(
     check_program(program)
     if layout == "pixels":
         _pixels.check(program)
-    emit = LAYOUTS[layout]
-    declared, defined = emit.source(program, name, main=main)
+    emit, gray = LAYOUTS[layout], {}
+    if planes is not None:
+        _gray.check(program, planes, channels, layout)
+        gray = {"planes": planes, "channels": channels}
+    declared, defined = emit.source(program, name, main=main, **gray)
     # Only `main` makes a program, so only then does the header say how to use one.
     usage = emit.usage(program, name) if main else ""
+    usage = _pixels.usage_gray(program, name, channels) if main and gray else usage
     files = CFiles(
         _text.header(program, name, layout, usage, declared),
         f"/* Written by morphax; {name}.h says what it is. */\n{defined}\n",
