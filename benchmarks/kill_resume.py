@@ -201,7 +201,7 @@ def one(kind: str, root: Path, steps: int, kills: int, rng: random.Random) -> di
 
 def main() -> int:
     """Kill, compare, write."""
-    parser = common.options_parser(__doc__, smoke="two kills of the training run")
+    parser = common.options_parser(__doc__, smoke="one kill of the training run")
     parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--steps", type=int, default=1000)
@@ -212,7 +212,7 @@ def main() -> int:
         return 0
     kinds, kills, steps = KINDS, options.kills, options.steps
     if options.smoke:
-        kinds, kills, steps = KINDS[:1], 2, 300
+        kinds, kills, steps = KINDS[:1], 1, 300
     about = common.metadata("kill_resume", unit="", reference="", smoke=options.smoke)
     rng = random.Random(options.seed)
     rows: list[dict] = []

@@ -16,7 +16,10 @@ import pytest
 
 # Compile two to four times faster; what is compiled runs slower. CI runs what is about rounding,
 # and about equal bits, without them too (--optimized).
-QUICK = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+QUICK = (
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+    " --xla_cpu_parallel_codegen_split_count=1"
+)
 
 # Needs eight devices in float64, which it sets up when it is imported.
 collect_ignore = ["helpers/on_devices.py"]
@@ -28,11 +31,6 @@ def pytest_addoption(parser):
     )
     parser.addoption(
         "--optimized", action="store_true", help="let XLA optimize, as it does for users"
-    )
-    parser.addoption(
-        "--strict-promotion",
-        action="store_true",
-        help="raise where JAX would promote two dtypes silently",
     )
 
 
@@ -53,8 +51,6 @@ def pytest_configure(config):
             os.environ[name.upper()] = str(value)
             jax.config.update(name, value)
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    if config.getoption("--strict-promotion"):
-        jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def compile_quickly():
@@ -99,6 +95,13 @@ def pytest_collection_modifyitems(config, items):
 def rng() -> np.random.Generator:
     """A seeded numpy generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _strict_promotion():
+    """Raise where JAX would promote two dtypes silently; nothing else differs."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture

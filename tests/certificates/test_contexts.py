@@ -38,6 +38,7 @@ def verdict(apply, params, shape=SHAPE):
     return bool(morphax.certify_network(apply, params, shape).exact)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("kind", AXES)
 def test_under_a_mesh_the_verdicts_are_those_without(kind):
     deep = Deep().init(jax.random.key(0), jnp.zeros((1, 4)))
@@ -92,8 +93,9 @@ class Logged(nn.Module):
         return linen.BiSEL(1, kernel_size=3)(x)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
-    "log", ["sow", "print", "callback", "unused head", "inside jit", "nested jit", "cond"]
+    "log", ["sow", "unused head", "print", "callback", "inside jit", "nested jit", "cond"]
 )
 def test_what_never_reaches_the_output_is_no_part_of_the_wiring(log):
     net = Logged(log)
@@ -177,6 +179,7 @@ def test_a_dead_end_that_comes_back_is_refused():
         morphax.certify_network(apply, good(), SHAPE)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("is_good", [True, False])
 def test_without_jit(is_good):
     """Under `jax.disable_jit()` calls have no names; the wiring is read all the same."""
@@ -218,7 +221,7 @@ def _forward_program(side, params):
     return jax.jit(models.bimonn).lower(params, x)
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(2)
 @pytest.mark.parametrize("make", [_verdict_program, _evaluate_program, _forward_program])
 @pytest.mark.parametrize("border", ["ignore", "constant"])
 def test_programs_hold_no_constants_of_the_size_of_the_image(make, border, capfd):

@@ -7,17 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import (
-    agree,
-    binarize,
-    built,
-    built_bimonn,
-    random_images,
-    spec_for,
-)
+from helpers.networks import agree, built, built_bimonn, random_images, spec_for
 from helpers.program_models import scanned
 
 import morphax
+from morphax import binarize
 from morphax.neurons.forward import apply, complement, concatenate, flatten, union_pool
 from morphax.neurons.models import bimonn, bisel
 from morphax.neurons.nodes import BiSE
@@ -41,7 +35,7 @@ def check_network(model, params, shape, *, symmetric=False, zone=(0.0, 1.0), tri
     return verdict
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     "channels, border, symmetric",
     [
@@ -65,6 +59,7 @@ def test_certified_bimonns_equal_their_binary_twins(channels, border, symmetric)
     assert ((low < 0.5) & (high > 0.5)).all()
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_almost_binary_images(symmetric):
     """A dead zone on the input: fewer networks pass, those that do agree on its edges."""

@@ -7,13 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import (
-    almost_binary,
-    binarize,
-    spec_for,
-)
+from helpers.networks import almost_binary, spec_for
 
 import morphax
+from morphax import binarize
 from morphax.neurons.forward import apply, complement, concatenate
 from morphax.neurons.nodes import BiSE, Spec
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neuron_oracle
-from helpers.networks import DENSE, binarize
+from helpers.networks import DENSE
 from helpers.neuron_oracle import DILATION, EROSION
 
 import morphax
+from morphax import binarize
 from morphax.certificates.neuron import certify_node
 from morphax.neurons.nodes import BiSE, Spec, unbank
 

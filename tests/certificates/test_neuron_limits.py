@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import neuron_oracle
-from helpers.networks import binarize, dense_bank
+from helpers.networks import dense_bank
 from helpers.neuron_oracle import DILATION, EROSION
 
 import morphax
+from morphax import binarize
 from morphax.neurons.nodes import BiSE, Spec
 
 certify = jax.jit(morphax.certify)

@@ -209,6 +209,7 @@ def test_target_works_on_every_image_and_channel(operation, rng):
         np.testing.assert_array_equal(result[i, :, :, c], expected)
 
 
+@pytest.mark.slow
 def test_target_means_on_diskorect():
     """Table of the reference: means of the targets by disk, stick and cross, replicate border."""
     images = data.diskorect(jax.random.key(0), 300)

@@ -17,7 +17,7 @@ def outputs(operation, images, selems):
     return np.stack([np.asarray(operator(planes, jnp.asarray(s))) for s in selems])
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(2)
 @pytest.mark.parametrize("operation", ["erosion", "dilation"])
 @pytest.mark.parametrize("density", [0.05, 0.5, 0.95])
 def test_single_layers_agree_with_brute_force(rng, operation, density):

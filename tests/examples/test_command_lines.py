@@ -48,6 +48,7 @@ def test_smoke(name, tmp_path, monkeypatch, capsys):
     assert "it/s" not in capsys.readouterr().err, "a progress bar without a terminal"
 
 
+@pytest.mark.slow
 def test_learn_operator(tmp_path):
     done = run_python(LEARN, "--smoke", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -10,14 +10,14 @@ import sys
 import numpy as np
 import pytest
 from helpers.c_compiler import need
-from helpers.networks import binarize, built_bimonn
+from helpers.networks import built_bimonn
 from helpers.repository import load_example
 from helpers.user_errors import refused
 from PIL import Image
 from scipy import ndimage
 
 import morphax
-from morphax import data
+from morphax import binarize, data
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.program import Op, Program

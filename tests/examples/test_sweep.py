@@ -77,6 +77,7 @@ class Bar:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path):
     whole, _ = train(digits)
     with pytest.raises(KeyboardInterrupt):
@@ -125,6 +126,7 @@ def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
     json.dumps(rows, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_all_members_at_once_or_alone(digits, monkeypatch):
     """A member does not depend on its company."""
     monkeypatch.setattr(training, "AT_ONCE", 2)
@@ -151,6 +153,7 @@ def test_searches_are_equal_and_in_the_ranges_of_the_papers():
     np.testing.assert_array_equal(short, drawn["positive", "L_uni"]["delay"] // 10)
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("weight_map", sweep.WEIGHT_MAPS)
 @pytest.mark.parametrize("bias_map", [0, 1])
 def test_the_network_is_the_papers_classifier(weight_map, bias_map, rng):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.explanations import compute
-from helpers.networks import binarize, built_bimonn, random_images
+from helpers.networks import built_bimonn, random_images
 from helpers.operator_chains import (
     BORDERS,
     DISK,
@@ -24,6 +24,7 @@ from helpers.operator_chains import (
 from helpers.random_programs import classifier, image_operator
 
 import morphax
+from morphax import binarize
 from morphax.explain import explain, layer_lines
 from morphax.morphology import elements
 from morphax.neurons import models

@@ -55,6 +55,7 @@ def test_random_programs(tmp_path_factory, seed, length):
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize("border", ["ignore", "constant", "replicate"])
 @pytest.mark.parametrize(
     "channels, symmetric", [((1, 1), False), ((2, 3, 1), False), ((3, 2), True)]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from helpers import random_programs
 from helpers.c_compiler import guarded, library, pointer, resized
-from helpers.networks import binarize, built_bimonn, random_images
+from helpers.networks import built_bimonn, random_images
 from helpers.random_programs import bits, classifier, combine, image_operator, shown, spatial
 
+from morphax import binarize
 from morphax.export.c_source.write import c
 from morphax.neurons import models
 from morphax.program import Op, Program, run
@@ -238,6 +239,7 @@ def test_comments_cannot_be_ended_from_outside(tmp_path):
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("border", BORDERS)
 def test_empty_images_and_empty_batches(form, border, tmp_path):
     """No pixel is read or written for images without rows or columns, and for no images."""
@@ -279,6 +281,7 @@ def test_votes_of_every_size(votes, tmp_path):
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("border", BORDERS)
 def test_bands_of_rows(form, border, tmp_path):
     """Images around one, two and three bands; memory that does not grow with the height."""

@@ -51,6 +51,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_form_compiles_silently(command, folder):
     assert {op.kind for op in OPERATOR.ops} >= {"spatial", "combine", "complement", "select"}

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
+from helpers.networks import built, built_bimonn, random_images, spec_for
 
 import morphax
+from morphax import binarize
 from morphax.export._stablehlo import load_stablehlo, stablehlo
 from morphax.neurons.models import bimonn
 from morphax.program import build, run

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import simulators as hdl
-from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
+from helpers.networks import built, built_bimonn, random_images, spec_for
 from helpers.random_programs import (
     bits,
     classifier,
@@ -18,6 +18,7 @@ from helpers.random_programs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphax import binarize
 from morphax.export.hdl.combinational import verilog
 from morphax.neurons.forward import apply, flatten, union_pool
 from morphax.neurons.heads import group_sum

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import simulators as hdl
-from helpers.networks import binarize, built_bimonn, random_images
+from helpers.networks import built_bimonn, random_images
 from helpers.random_programs import (
     bits,
     classifier,
@@ -19,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from morphax import binarize
 from morphax.export.hdl.stream import verilog_stream
 from morphax.morphology import elements
 from morphax.neurons.models import bimonn

@@ -36,6 +36,7 @@ def operator(request):
     return levels, build(net.apply, morphax.binarize(net.params), (1, 7, 9, 1)), request.param
 
 
+@pytest.mark.first(1)
 def test_c_on_images_of_any_size(operator, tmp_path):
     levels, program, border = operator
     c(program, tmp_path, name="net", layout="pixels", main=True)

@@ -1,21 +1,15 @@
 """Networks that are certified by construction, and others that are not, for the tests."""
 
-from functools import partial
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import morphax
 from morphax import data
 from morphax.neurons.nodes import ROLES, BiSE, Spec, bank, unbank
 
 DENSE = Spec("dense", "identity", "raw")
-
-
-# What happens to certified neurons does not depend on the method; this one compiles quickly.
-binarize = jax.jit(partial(morphax.binarize, method="constant-exact"))
 
 
 def spec_for(role, *, symmetric=False, border="ignore", threshold="tanh"):

@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
+from helpers.networks import built, built_bimonn, random_images, spec_for
 from helpers.scanned import Deep
 
 import morphax
+from morphax import binarize
 from morphax.layers import linen
 from morphax.layers import nnx as layers
 from morphax.neurons import models
@@ -80,6 +81,7 @@ def test_linen_init_and_options():
     ]
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("make", [linen.BiSE, linen.DenseLUI, linen.BiSEL])
 def test_single_linen_layers(make, images):
     layer = make(kernel_size=3) if make is linen.BiSE else make(4)

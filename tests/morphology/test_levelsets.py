@@ -97,6 +97,7 @@ STACKS = [
 ]
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("dtype, values", STACKS, ids=[d.__name__ for d, _ in STACKS])
 def test_invertible_exactly_when_all_values_are_there(dtype, values):
     @settings(deadline=None, max_examples=40)

@@ -160,6 +160,7 @@ def test_images_smaller_than_the_window(shape, border, rng):
             np.testing.assert_array_equal(result, getattr(oracle, name)(image, selem, border))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("name", [*NAMES, "hit_or_miss"])
 def test_jit_and_vmap(name, rng):
     operator = getattr(operators, name)

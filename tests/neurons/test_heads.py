@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
+from helpers.networks import built, built_bimonn, random_images, spec_for
 
 import morphax
-from morphax import group_sum, linear_head, pack, predict
+from morphax import binarize, group_sum, linear_head, pack, predict
 from morphax.neurons.forward import apply, complement, concatenate, flatten
 from morphax.packed import counters
 
@@ -49,6 +49,7 @@ def test_greater_exhaustively():
     np.testing.assert_array_equal(morphax.unpack(found, count=64), a > b)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("classes", [1, 2, 3, 5, 8])
 def test_argmax_with_ties(classes, rng):
     """Of equals the first, as `jnp.argmax`: small scores, so that ties abound."""
@@ -58,6 +59,7 @@ def test_argmax_with_ties(classes, rng):
     np.testing.assert_array_equal(numbers(planes)[:200], scores.argmax(-1))
 
 
+@pytest.mark.first(6)
 @pytest.mark.parametrize("images", [1, 32, 45])
 @pytest.mark.parametrize("shape, classes", [((30,), 10), ((2, 12), 3), ((7,), 1), ((5,), 5)])
 def test_heads_on_every_carrier(shape, classes, images, rng):

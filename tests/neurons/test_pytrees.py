@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from helpers.networks import binarize, built_bimonn, random_images
+from helpers.networks import built_bimonn, random_images
 
 import morphax
+from morphax import binarize
 from morphax.neurons import models
 from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, is_node
 
@@ -60,6 +61,7 @@ def test_gradients_are_nodes_and_right(params, x):
         assert float(loss(wide, z)) == pytest.approx(float(value), rel=1e-5)
 
 
+@pytest.mark.first(6)
 @pytest.mark.parametrize("weight_map", ["identity", "positive", "dual"])
 @pytest.mark.parametrize("bias_map", ["raw", "centred", "positive", "interval_reparametrised"])
 def test_gradients_are_finite_from_the_start(weight_map, bias_map):

@@ -24,7 +24,7 @@ def dense(rng, n=6, neurons=5, spec=SPEC, dtype=jnp.float32):
     )
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(2)
 @pytest.mark.parametrize("options", [{}, {"bias_weight": 0.1}, {"margin": 0.05}])
 @pytest.mark.parametrize("maps", MAPS[1:3])
 def test_gradient_of_exact_equals_finite_differences(rng, maps, options):
@@ -81,6 +81,7 @@ def test_exact_is_zero_exactly_on_activable_neurons_and_skips_nan():
     assert np.isfinite(gradient.weight).all()
 
 
+@pytest.mark.slow
 def test_rotating_blocks_add_up_to_the_whole(rng):
     node = dense(rng, neurons=6)
     whole = jax.grad(lambda n: regularizers.exact([n]))(node)
@@ -135,7 +136,7 @@ def test_add_regularizer_descends_in_a_chain(rng):
     assert float(regularizers.exact(params)) < 0.05 * before
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @pytest.mark.parametrize("maps", MAPS)
 def test_keep_activable_certifies_every_neuron(rng, maps):
     key = jax.random.key(0)

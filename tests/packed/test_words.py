@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers.networks import binarize, built, built_bimonn, random_images, spec_for
+from helpers.networks import built, built_bimonn, random_images, spec_for
 from helpers.scanned import Deep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import morphax
-from morphax import pack, unpack
+from morphax import binarize, pack, unpack
 from morphax.layers import linen
 from morphax.layers import nnx as layers
 from morphax.morphology import operators
@@ -34,6 +34,7 @@ def check_words(model, params, images):
     return expected
 
 
+@pytest.mark.first(8)
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("shape", [(), (3, 5), (2, 1, 4)])
 def test_layout(shape, count, rng):
@@ -184,6 +185,7 @@ def test_unions_and_intersections(role, n, rng):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.data())
 def test_bimonns(data):

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.networks import binarize
 from helpers.random_programs import classifier
 
 import morphax
-from morphax import program
+from morphax import binarize, program
 from morphax.export.c_source.write import c
 from morphax.morphology import operators
 from morphax.morphology.shift import BORDERS
@@ -64,7 +63,7 @@ def test_operators_on_words_of_pixels(shape, border):
 SHAPES = [(0, 8, 8, 1), (2, 0, 8, 1), (2, 8, 0, 1), (1, 0, 0, 1)]
 
 
-@pytest.mark.first(4)
+@pytest.mark.first(2)
 @each_border
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_networks_programs_and_compiled_programs(shape, border):

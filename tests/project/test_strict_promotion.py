@@ -1,6 +1,7 @@
 """Public functions under strict dtype promotion give the same, with x64 and without.
 
-CI also runs the tests of whole rooms with the option --strict-promotion of conftest.py.
+All other tests run under strict promotion too, but for those that ask for `standard_promotion`
+(tests/conftest.py).
 """
 
 import jax

@@ -38,7 +38,7 @@ def check_feasible(projection, margin=0.0):
         assert violation <= 1e-13
 
 
-@pytest.mark.first(6)
+@pytest.mark.first(4)
 @pytest.mark.parametrize("nonnegative", [True, False])
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("metric", [{}, {"bias_weight": 0.3, "margin": 0.05}])
@@ -66,7 +66,7 @@ def test_all_structuring_elements_not_only_level_sets(rng):
     np.testing.assert_allclose(result.distance**2, best, rtol=2e-6, atol=1e-9)
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "n, count, metric",
     [

@@ -101,7 +101,7 @@ def compare(rng, count, n, operation, nonnegative, every, **metric):
     return worst
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @pytest.mark.parametrize("operation, nonnegative", oracle.SETTINGS)
 def test_against_clarabel(rng, operation, nonnegative):
     worst = np.zeros(3)
@@ -114,6 +114,7 @@ def test_against_clarabel(rng, operation, nonnegative):
     assert worst[2] < ROUNDING
 
 
+@pytest.mark.slow
 def test_against_clarabel_larger(rng):
     """Every level set of a kernel of 5 x 5, and those around the best of a long one."""
     w, b = problems(rng, 3, 25)
@@ -205,6 +206,7 @@ def test_certified_with_margin(rng, n, dtype, nonnegative):
             assert all(right_on_every_input(*neuron[:4]) for neuron in zip(*near, strict=True))
 
 
+@pytest.mark.slow
 def test_single_precision_and_chunks(rng, monkeypatch):
     w, b = problems(rng, 23, 12)
     single = project_symmetric(jnp.asarray(w, jnp.float32), jnp.asarray(b, jnp.float32))
@@ -220,6 +222,7 @@ def test_single_precision_and_chunks(rng, monkeypatch):
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap(rng):
     w, b = problems(rng, 12, 7)
     w, b = jnp.asarray(w.reshape(3, 4, 7), jnp.float32), jnp.asarray(b.reshape(3, 4), jnp.float32)

@@ -39,7 +39,7 @@ def check(case, net, rng, count):
     return x, expected
 
 
-@pytest.mark.first(5)
+@pytest.mark.first(3)
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_model(name, rng):
     """On bool and on words, in batches that fill their words and that do not."""
@@ -71,6 +71,7 @@ def test_turns_equal_the_model(name, rng, monkeypatch):
     check(case, net, rng, 32 * 7 + 5)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("name", IMAGES)
 def test_pixels_equal_the_model(name, rng):
     case = CASES[name]
@@ -133,6 +134,7 @@ def test_classifiers_of_chance(seed):
     assert np.array_equal(specialize_program(program)(x), run(program, x))
 
 
+@pytest.mark.first(3)
 @pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize("border", ["ignore", "constant", "replicate"])
 @pytest.mark.parametrize("layout", ["batch", "pixels"])

@@ -77,6 +77,7 @@ def test_masks_of_arrays_are_refused_where_a_neuron_counts_as_a_whole(name, para
             step(optimizer, params, gradients)
 
 
+@pytest.mark.first(6)
 @pytest.mark.parametrize("form", ["nodes", "arrays", "advice"])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_masks_of_nodes(name, form, params, gradients):
@@ -136,6 +137,7 @@ def test_injected_schedules_are_followed(params, gradients):
             np.testing.assert_allclose(abs(node.scale), size, rtol=1e-6, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_whole_number_that_is_injected_is_refused_with_the_way_out(params, gradients):
     options = dict(penalty="exact", coefficient=0.1, neurons=1)
     with pytest.raises(ValueError, match=r'neurons: .*static_args=\("neurons",\)'):

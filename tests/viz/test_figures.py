@@ -15,7 +15,7 @@ from morphax.neurons import models
 from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec
 
 DISK = elements.disk(5)
-binarize = jax.jit(morphax.binarize)
+binarize = morphax.binarize
 
 
 def exact_node(selem, operation, scale=20.0):

@@ -4,12 +4,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from helpers.networks import binarize as built_binary
 from helpers.networks import built_bimonn
 from helpers.random_programs import classifier, counted_operator, image_operator
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 
+from morphax import binarize as built_binary
 from morphax import viz
 from morphax.morphology import elements
 from morphax.neurons import models
@@ -103,6 +103,7 @@ def test_network_figure_of_branches(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_network_figures_of_all_kinds_of_ops(seed):
     rng = np.random.default_rng(seed)

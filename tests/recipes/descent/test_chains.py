@@ -55,7 +55,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.first(6)
+@pytest.mark.first(3)
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("flips", [0.0, 0.05])
 def test_operators_come_out_exactly(images, rng, name, flips):
@@ -112,6 +112,7 @@ def test_images_of_different_sizes(images):
     assert (np.asarray(models.bimonn(found.binary, unseen)) == operate(unseen)).all()
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("loss", ["f1", "iou", (5.0, 1.0)])
 def test_what_is_minimised(images, rng, loss):
     """Of the networks that a search judged, the best one by its own measure is returned."""

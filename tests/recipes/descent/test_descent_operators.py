@@ -46,7 +46,7 @@ def learn(images, operation, channels, *, flips=0.0, seed=0, element=None, **opt
     return learned, [int((output != targets[2]).sum()) for output in outputs]
 
 
-@pytest.mark.first(5)
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("operation", "channels"),
     [
@@ -99,6 +99,7 @@ def test_targets_along_the_frame_are_not_read(images):
     assert (np.asarray(models.bimonn(learned.binary, images[2])) == targets[2]).all()
 
 
+@pytest.mark.slow
 def test_what_a_descent_cannot_make_is_trained(images):
     few = [part[:8] for part in images]
     learned, _ = learn(few, "erosion", (1, 1), border="constant", steps=50, restarts=1)
@@ -119,6 +120,7 @@ def test_symmetric_neurons_are_made_of_the_bits(images, operation, channels):
     np.testing.assert_array_equal(np.asarray(signed) > 0, bits)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("trained_error", [0.0, 0.5])
 def test_the_better_one_by_held_out_pairs_is_returned(images, monkeypatch, trained_error):
     """Where a descent is not right, gradients are tried too."""
@@ -161,6 +163,7 @@ def test_a_descent_begins_with_given_layers(images):
         recipes.learn_chain(KEY, (images[0], targets), kernel_size=5, start=spoiled)
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("channels", [(1, 1), (1, 1, 1), (2, 2, 1), (1, 3, 1), (3, 1)])
 def test_layers_and_networks_of_bits_are_inverse(channels):
     rng = np.random.default_rng(0)

@@ -130,6 +130,7 @@ def test_orbits_are_those_of_the_turns_and_mirrors(side):
         np.testing.assert_array_equal(np.any(turns, 0), part)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_realize_is_certified_and_binarize_goes_back(rng, symmetric):
     layers = network(rng, channels=3, maps=3, size=5)
