@@ -177,15 +177,17 @@ def effective_bias(
     _checks.one_of("bias_map", bias_map, BIAS_MAPS)
     if bias_map == "raw":
         return latent
-    if bias_map == "centred":
-        return latent + weights.sum(-1) / 2
-    positive = softplus(latent)
-    if bias_map == "positive":
-        return positive + offset
-    low, high = bias_interval(weights)
-    if bias_map == "interval_projected":
-        low, high = jax.lax.stop_gradient((low, high))
-    return jnp.clip(positive, low, high)
+    # Weights and biases of two dtypes are promoted on purpose.
+    with jax.numpy_dtype_promotion("standard"):
+        if bias_map == "centred":
+            return latent + weights.sum(-1) / 2
+        positive = softplus(latent)
+        if bias_map == "positive":
+            return positive + offset
+        low, high = bias_interval(weights)
+        if bias_map == "interval_projected":
+            low, high = jax.lax.stop_gradient((low, high))
+        return jnp.clip(positive, low, high)
 
 
 def latent_bias(

@@ -93,6 +93,7 @@ class Logged(nn.Module):
         return linen.BiSEL(1, kernel_size=3)(x)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.first(3)
 @pytest.mark.parametrize(
     "log", ["sow", "unused head", "print", "callback", "inside jit", "nested jit", "cond"]

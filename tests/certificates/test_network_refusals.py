@@ -34,6 +34,7 @@ def with_constant(value):
     )
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize(
     "model",
     [

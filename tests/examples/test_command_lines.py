@@ -37,6 +37,7 @@ SMOKE = [
 ]
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("name", SMOKE)
 def test_smoke(name, tmp_path, monkeypatch, capsys):
     writes = ["--out", str(tmp_path / "out")] if name != "own_model" else []  # it prints only

@@ -25,7 +25,12 @@ def load_example(name: str) -> ModuleType:
 
 
 def run_python(*command, timeout=600, **env) -> subprocess.CompletedProcess:
-    """Run `python COMMAND...` in a process of its own, which imports this checkout."""
+    """Run `python COMMAND...` in a process of its own, which imports this checkout.
+
+    Flags of XLA are added to those that the tests set.
+    """
+    if "XLA_FLAGS" in env:
+        env["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {env['XLA_FLAGS']}".strip()
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.run(
         [sys.executable, *map(str, command)],

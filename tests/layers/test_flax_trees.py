@@ -58,6 +58,7 @@ def test_bytes_and_back(make, binary):
     assert same(flax.serialization.from_state_dict(target, state), tree)
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_a_train_state_with_moments_and_masks_comes_back():
     """Moments of Adam are nodes; under a mask of arrays some of their fields are empty."""
     mask = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 2, tree)  # noqa: E731
@@ -121,6 +122,7 @@ def test_pure_dicts_and_back():
     np.testing.assert_array_equal(model(x), other(x))
 
 
+@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("jitted", [False, True])
 def test_the_nnx_optimizer_equals_optax_by_hand(jitted):
     def loss(model, x):

@@ -114,19 +114,17 @@ def test_injected_numbers(factory, options, params, gradients):
     numbers = {name: value for name, value in options.items() if isinstance(value, float)}
     expected = step(factory(**options), params, gradients)
     schedules = options | {name: lambda count, v=v: jnp.float32(v) for name, v in numbers.items()}
-    for given in (options, schedules):
+    for given, compiled in ((options, lambda update: update), (schedules, jax.jit)):
         optimizer = optax.inject_hyperparams(factory)(**given)
         state = optimizer.init(params)
         assert set(numbers) <= set(state.hyperparams)
-        for update in (optimizer.update, jax.jit(optimizer.update)):
-            updates, _ = update(gradients, state, params)
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-                updates,
-                expected,
-            )
+        updates, _ = compiled(optimizer.update)(gradients, state, params)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), updates, expected
+        )
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_injected_schedules_are_followed(params, gradients):
     schedule = optax.piecewise_constant_schedule(2.0, {1: 4.0})
     optimizer = optax.inject_hyperparams(transforms.set_scale)(schedule)

@@ -89,7 +89,7 @@ def test_slopes_are_the_first_order_of_a_change_of_one_output(rng):
                     sign > 0
                 ) != erosion  # a larger set raises a dilation and lowers an erosion
                 part = up if raised else down
-                made = sign * (part.weight[r, c, 0, 0] + erosion * part.bias[0, 0])
+                made = sign * (part.weight[r, c, 0, 0] + float(erosion) * part.bias[0, 0])
                 assert float(made) == pytest.approx(wanted, rel=0.02, abs=2e-5)
 
 

@@ -42,6 +42,7 @@ def test_the_loss_is_that_of_the_recipe(step):
     assert float(loss) == pytest.approx(float(expected))
 
 
+@pytest.mark.usefixtures("standard_promotion")
 def test_a_plain_loop_learns_an_erosion_to_the_last_pixel():
     """By the four functions and Optax alone."""
     x = data.diskorect(jax.random.key(0), 160, size=(20, 20), n_shapes=6, n_holes=4)
