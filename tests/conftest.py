@@ -21,6 +21,9 @@ QUICK = (
     " --xla_cpu_parallel_codegen_split_count=1"
 )
 
+# Examples in docstrings that compile for seconds are left out with the tests marked slow.
+SLOW_EXAMPLES = {"morphax.recipes.gradients.unions.learn_union"}
+
 # Needs eight devices in float64, which it sets up when it is imported.
 collect_ignore = ["helpers/on_devices.py"]
 
@@ -77,7 +80,7 @@ def lower_quickly():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests marked slow, and members beyond the first n of those marked first(n)."""
+    """Leave out what is slow, and members beyond the first n of tests marked first(n)."""
     if config.getoption("--runslow"):
         return
     kept, left_out, seen = [], [], Counter()
@@ -86,7 +89,8 @@ def pytest_collection_modifyitems(config, items):
         name = (item.path, getattr(item, "originalname", item.name))
         seen[name] += 1
         is_beyond = mark is not None and seen[name] > mark.args[0]
-        (left_out if "slow" in item.keywords or is_beyond else kept).append(item)
+        is_slow = "slow" in item.keywords or item.name in SLOW_EXAMPLES
+        (left_out if is_slow or is_beyond else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
 

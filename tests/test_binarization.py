@@ -193,6 +193,7 @@ def test_summary_counts(rng):
     assert "%" not in str(twin)
 
 
+@pytest.mark.first(6)
 @pytest.mark.parametrize("erosion", [False, True])
 @pytest.mark.parametrize("pixel", range(9))
 def test_a_translation_is_realized_with_its_frame(erosion, pixel):

@@ -93,8 +93,8 @@ class Logged(nn.Module):
         return linen.BiSEL(1, kernel_size=3)(x)
 
 
+@pytest.mark.first(2)
 @pytest.mark.usefixtures("standard_promotion")
-@pytest.mark.first(3)
 @pytest.mark.parametrize(
     "log", ["sow", "unused head", "print", "callback", "inside jit", "nested jit", "cond"]
 )
@@ -180,7 +180,7 @@ def test_a_dead_end_that_comes_back_is_refused():
         morphax.certify_network(apply, good(), SHAPE)
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("is_good", [True, False])
 def test_without_jit(is_good):
     """Under `jax.disable_jit()` calls have no names; the wiring is read all the same."""
@@ -222,7 +222,7 @@ def _forward_program(side, params):
     return jax.jit(models.bimonn).lower(params, x)
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @pytest.mark.parametrize("make", [_verdict_program, _evaluate_program, _forward_program])
 @pytest.mark.parametrize("border", ["ignore", "constant"])
 def test_programs_hold_no_constants_of_the_size_of_the_image(make, border, capfd):

@@ -95,8 +95,9 @@ def test_certificates_agree_with_the_float_forward_pass(exhausted):
     assert exact[scale < 0].sum() > 300
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.first(3)
 @pytest.mark.parametrize("border", ["ignore", "constant", "replicate"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_spatial_neurons_agree_on_all_512_windows(border, dtype):
     weights, bias = neuron_oracle.draw(np.random.default_rng(4), 600, 9, dtype=dtype)
     spec = Spec("spatial", "identity", "raw", border=border)

@@ -25,6 +25,7 @@ def gray():
     return load_example("gray_operator")
 
 
+@pytest.mark.slow
 def test_the_start_is_one_threshold_and_certified(nuclei, rng):
     """Whatever the seed, the start says `image >= 1.15`, with idle maps inside it."""
     grays = rng.uniform(0, 4, (3, 20, 20, 2)).astype(np.float32)
@@ -68,6 +69,7 @@ def test_hand_made_rules_are_fitted_on_the_images_given(nuclei):
     assert scores[factor] >= plain - 1e-6  # a factor of 1 is among those tried
 
 
+@pytest.mark.slow
 def test_the_cnn_has_the_parameters_it_counts(nuclei):
     for inputs, widths in ((2, (3, 4, 4)), (15, (2, 2, 3))):
         params = nuclei.small_cnn.CNN(widths).init(jax.random.key(0), jnp.zeros((1, 8, 8, inputs)))

@@ -193,6 +193,7 @@ def test_image_operators_of_any_size(form, seed, tmp_path):
         np.testing.assert_array_equal(found, expected, err_msg=str(x.shape))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("sides", [(1, 141), (5, 261), (131, 3)])
 def test_long_windows(border, sides, tmp_path):

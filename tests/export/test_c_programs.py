@@ -106,6 +106,7 @@ def sanitizers(tmp_path):
     return SANITIZE
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     "lanes, size",
     [
@@ -138,6 +139,7 @@ def test_sanitizers_are_silent_on_batches_of_images(sanitizers, seed, size, tmp_
         assert execute(made, x.tobytes()) == (0, run(program, x).tobytes(), b"")
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
 def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp_path):
     rng = np.random.default_rng(7 + seed)

@@ -100,7 +100,7 @@ STACKS = [
 @pytest.mark.first(2)
 @pytest.mark.parametrize("dtype, values", STACKS, ids=[d.__name__ for d, _ in STACKS])
 def test_invertible_exactly_when_all_values_are_there(dtype, values):
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     @given(arrays(dtype, (1, 2, 3, 1), elements=values), st.data())
     def check(images, data):
         distinct = np.unique(images)

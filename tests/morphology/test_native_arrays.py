@@ -63,6 +63,7 @@ BOOLS = {
 }  # fmt: skip
 
 
+@pytest.mark.first(10)
 @pytest.mark.parametrize("name", BOOLS)
 def test_bools_of_other_bytes_are_bools(name):
     found, expected = (np.asarray(BOOLS[name](x)) for x in (odd_bools(GOOD), GOOD))

@@ -169,6 +169,7 @@ def spread_of(node, *, symmetric=False, samples=4000):
     return potential.std(0).mean() / (1.0 if symmetric else 0.5)
 
 
+@pytest.mark.first(8)
 @pytest.mark.parametrize("weights", ["uniform", "constant"])
 @pytest.mark.parametrize("threshold", thresholds.THRESHOLDS)
 @pytest.mark.parametrize("weight_map", reparam.WEIGHT_MAPS)

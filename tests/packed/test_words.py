@@ -168,6 +168,7 @@ def random_binary(rng, shape, role, border="ignore"):
     return BinaryBiSE(jnp.asarray(selem), *bits, spec_for(role, border=border))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("window", [(3, 5), (13, 11)])  # the second one is looped over rows
 def test_windows_of_neurons(window, border, rng):
@@ -175,6 +176,7 @@ def test_windows_of_neurons(window, border, rng):
     check_words(apply, node, random_images(rng, (35, 9, 8, 2)))
 
 
+@pytest.mark.first(4)
 @pytest.mark.parametrize("n", [1, 5, 16, 17, 50])
 @pytest.mark.parametrize("role", ["lui", "dense"])
 def test_unions_and_intersections(role, n, rng):

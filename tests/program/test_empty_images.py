@@ -63,7 +63,7 @@ def test_operators_on_words_of_pixels(shape, border):
 SHAPES = [(0, 8, 8, 1), (2, 0, 8, 1), (2, 8, 0, 1), (1, 0, 0, 1)]
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @each_border
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_networks_programs_and_compiled_programs(shape, border):

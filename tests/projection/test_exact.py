@@ -86,7 +86,7 @@ def regimes(rng, n, count):
     yield np.round(2 * w) / 2, w.max(-1), False
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [True, False])
 def test_pruning_loses_nothing(rng, sign, monkeypatch):
     """Branch and bound finds what solving every candidate finds."""
@@ -179,6 +179,7 @@ def test_certified_with_margin(seed, case, dtype):
                 assert min(gap(x, beta, near[2][i], bool(near[3][i]))) > allowance
 
 
+@pytest.mark.slow
 def test_float32_agrees_with_float64(rng):
     for w, b, nonnegative in regimes(rng, 40, 8):
         w, b = w.astype(np.float32), b.astype(np.float32)

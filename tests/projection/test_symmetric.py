@@ -175,7 +175,7 @@ def test_properties(neuron, choice, bias_weight):
         assert min(two) == pytest.approx(near.distance, rel=1e-9, abs=1e-12 * size)
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, nonnegative", [(np.float32, False), (np.float64, True)])
 @pytest.mark.parametrize("n", [2, 8])
 def test_certified_with_margin(rng, n, dtype, nonnegative):

@@ -158,6 +158,7 @@ def test_what_cannot_be_learned_says_so():
     assert learned.runs == 1
 
 
+@pytest.mark.slow
 def test_a_repeated_run_does_not_use_up_the_next_start(monkeypatch):
     """The first run is nearly right and repeated; the known starts are still gone through twice."""
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (64, 6, 6, 1))

@@ -44,6 +44,7 @@ def steps_of(log):
     return [json.loads(line)["step"] for line in log.read_text().splitlines()]
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("every", [1, 3])
 def test_a_run_goes_on_and_its_log_has_every_step_once(tmp_path, every):
     log = tmp_path / "log.jsonl"
@@ -218,6 +219,7 @@ def test_the_members_of_a_sweep_are_one_state(tmp_path):
     assert run.history[0]["norm"] == [1.5, 3.0, 4.5]
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_moment(tmp_path):
     """A SIGKILL of a real run; the benchmark makes forty."""
     script = ROOT / "benchmarks" / "kill_resume.py"

@@ -79,6 +79,7 @@ def test_operators_come_out_exactly(images, rng, name, flips):
         assert any("contradict" in remark for remark in found.remarks)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_network(images, rng):
     seen, _ = images
     targets = rng.random(seen.shape) < 0.3 * seen
@@ -112,7 +113,7 @@ def test_images_of_different_sizes(images):
     assert (np.asarray(models.bimonn(found.binary, unseen)) == operate(unseen)).all()
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["f1", "iou", (5.0, 1.0)])
 def test_what_is_minimised(images, rng, loss):
     """Of the networks that a search judged, the best one by its own measure is returned."""

@@ -73,6 +73,7 @@ def test_the_network_has_the_channels_that_were_asked_for(images, operation, cha
     assert any("% of the target pixels contradict" in r for r in learned.remarks) == (flips > 0)
 
 
+@pytest.mark.slow
 def test_a_network_that_needs_more_channels_says_so(images):
     learned, wrong = learn(images, "white_top_hat", (1, 1, 1))
     assert wrong == [0, 0, 0]

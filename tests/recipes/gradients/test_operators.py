@@ -163,6 +163,7 @@ def test_chunk_mines_as_often_as_asked():
     assert len(seen) == len(set(seen)) == 4  # a new key each time
 
 
+@pytest.mark.slow
 def test_symmetric_networks_are_trained_and_judged_on_the_same_bits():
     """A SyBiSE and the BiSE that it is give one prediction, one loss and one metric."""
     images = jax.random.bernoulli(jax.random.key(0), 0.5, (8, 6, 6, 1))

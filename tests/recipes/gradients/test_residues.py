@@ -81,7 +81,7 @@ def test_what_is_right_but_not_certified_is_settled(symmetric):
     assert bool(((prediction > 0.5) == models.bimonn(binarize(settled), images)).all())
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong_images", [0, 3])
 def test_the_best_run_is_settled_where_that_costs_nothing(wrong_images, monkeypatch):
     """A search whose runs are not certified; also one that cannot be right, as some targets are

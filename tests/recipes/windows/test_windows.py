@@ -129,6 +129,7 @@ def test_what_the_mask_leaves_out_does_not_count() -> None:
         assert (found(image) == target).all()
 
 
+@pytest.mark.slow
 def test_a_second_level_sees_further_than_the_first() -> None:
     """A run of 5 pixels ends here: more than a window that reaches 2 pixels shows."""
     rng = np.random.default_rng(0)
