@@ -93,7 +93,7 @@ class Logged(nn.Module):
         return linen.BiSEL(1, kernel_size=3)(x)
 
 
-@pytest.mark.first(2)
+@pytest.mark.first(1)
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize(
     "log", ["sow", "unused head", "print", "callback", "inside jit", "nested jit", "cond"]

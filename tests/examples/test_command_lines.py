@@ -19,7 +19,7 @@ LEARN = EXAMPLES / "learn_operator.py"
 # Long, or what they do is tested piece by piece beside this file.
 SLOW = {
     *("classify", "denoise", "export_operator", "gray_operator", "segment_nuclei", "selem_size"),
-    *("sweep_mnist", "where_neurons_fail", "apply_many", "dense_mnist", "learn_menu"),
+    *("sweep_mnist", "where_neurons_fail", "apply_many", "dense_mnist", "learn_menu", "own_model"),
 }
 OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
 

@@ -88,6 +88,7 @@ def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path):
     assert_same(whole, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_a_diverging_member_is_recorded_and_poisons_no_other(digits):
     group = ("positive", "L_uni")
@@ -251,6 +252,7 @@ def test_dense_counts_are_integer_votes(rng):
     np.testing.assert_array_equal(counts - counts[:, :1], expected - expected[:, :1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)

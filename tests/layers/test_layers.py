@@ -163,6 +163,7 @@ def by_hand(node, x):
     return jax.lax.scan(lambda x, n: (morphax.apply(n, x), None), x, node)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_optimizer_steps_in_nnx(images):
     """Optax on the state of a model."""

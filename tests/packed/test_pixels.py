@@ -106,6 +106,7 @@ def test_large_elements(selem, rng):
 WINDOWS = [random_selem(np.random.default_rng(seed), (5, 37), 0.03) for seed in range(20)]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(WINDOWS),

@@ -93,6 +93,7 @@ def test_slopes_are_the_first_order_of_a_change_of_one_output(rng):
                 assert float(made) == pytest.approx(wanted, rel=0.02, abs=2e-5)
 
 
+@pytest.mark.slow
 def test_ranked_goes_with_what_the_changes_do(rng):
     layers = network(rng)
     x = rng.random((8, 20, 20, 2)) < 0.6

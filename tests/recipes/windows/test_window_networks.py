@@ -42,7 +42,7 @@ CASES = {
 }
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(1)
 @pytest.mark.parametrize("border", ["constant", "replicate"])
 @pytest.mark.parametrize("name", CASES)
 def test_networks_are_certified_and_equal_the_levels(name: str, border: str) -> None:
