@@ -86,6 +86,39 @@ def _goals(document: dict[str, Any]) -> str:
     return table(goals, GOALS) if goals else "No goal could be judged."
 
 
+@reads("c_bytes")
+def in_c(document: dict[str, Any]) -> str:
+    """Write the section on exported C from bytes to bytes."""
+    parts = []
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in timings(document):
+        if row["contender"] != document["metadata"]["reference"]:
+            form = f"{row['contender']}, {row['compiler']} {row['flags']}"
+            column = f"{row['operation']}, {row['element']}"
+            groups.setdefault(row["side"], []).append({**row, "form": form, "column": column})
+    for side, rows in groups.items():
+        times = pivot(rows, "form", "column", lambda r: number(r["ratio"]), "form")
+        parts.append(f"One image of {side} x {side}:\n\n{times}")
+    tables = "\n\n".join(parts)
+    heads = {
+        "compiler": "compiler",
+        "required": "required",
+        "wanted": "wanted",
+        "found": "measured",
+    }
+    return f"""{heading("Exported C from bytes to bytes", document)}
+
+CPU time relative to {document["metadata"]["reference"]} (smaller is faster), a byte a pixel in and
+out, one core. "apply" is the function of that name in the pixel layout, "words" packs, runs on
+words and unpacks.
+
+{tables}
+
+Goals, for the erosion by the disk of side 7 on 4096 x 4096:
+
+{table(document["metadata"]["goals"], heads)}"""
+
+
 @reads("correlate")
 def correlation(document: dict[str, Any]) -> str:
     """Write the section on correlating few-channel images."""
@@ -100,6 +133,6 @@ PAGE = Page(
     "operators",
     "Speed of operators",
     (conclusion,),
-    (operators, correlation),
+    (operators, in_c, correlation),
     {"operators": lambda: timings(load("operators"))},
 )

@@ -18,10 +18,11 @@ _LINES = 20000  # literals that are written as lines at most: it takes 20 s to c
 _REACH = 256  # rows or columns that a tile sees around it at most
 _MEMORY = 1 << 26  # bytes of the planes of a tile at most
 _PAIRS = 16  # pairs of literals that are shared at most, so that they stay in the cache
-_ROWS, _COLUMNS = 32, 1024  # of a tile at least
+_ROWS, _COLUMNS = 32, 2048  # of a tile at least; half the columns where there are many planes
 _TERMS = 64  # literals in a loop: many more take registers and time to compile
 _MAPS = 8  # joins that are computed in one loop and then counted
 _VOTES = 128  # bytes that are counted together
+_APART = 1344  # of the distance of two planes, modulo the size of a page
 
 Region = tuple[int, int, int, int]  # rows above and below a tile, columns left and right of it
 
@@ -47,10 +48,12 @@ def source(program: Program, names: dict[str, object]) -> str:
     regions = _regions(planes, order, results)
     top, bottom, left, right = (max(r[side] for r in regions.values()) for side in range(4))
     slot, count = _slots(planes, order, results)
-    rows, columns = max(_ROWS, 4 * (top + bottom)), max(_COLUMNS, 4 * (left + right))
+    wide = _COLUMNS if count <= 8 else _COLUMNS // 2
+    rows, columns = max(_ROWS, 4 * (top + bottom)), max(wide, 4 * (left + right))
     stride = -(-(left + columns + right) // 64) * 64 + 64
-    # Blocks may end behind the last row.
+    # Blocks may end behind the last row; places that are 4096 bytes apart get in each other's way.
     area = (top + rows + bottom) * stride + 2 * _VOTES
+    area += (_APART - area) % 4096
     if max(top, bottom, left, right) > _REACH or count * area > _MEMORY:
         return by_words
     parts, calls, scratch = [], [], 0
@@ -213,7 +216,9 @@ def _moved(literal: Literal) -> str:
 
 
 def _literal(literal: Literal, slot: dict[int, int]) -> str:
-    return f"P({slot[literal.plane]}, {literal.down}, {literal.right})"
+    return (
+        f"P({slot[literal.plane]},{literal.down},{literal.right})"  # no blanks: it is not wrapped
+    )
 
 
 def _expression(term: Term, slot: dict[int, int]) -> str:
