@@ -18,7 +18,7 @@ _LINES = 20000  # literals that are written as lines at most: it takes 20 s to c
 _REACH = 256  # rows or columns that a tile sees around it at most
 _MEMORY = 1 << 26  # bytes of the planes of a tile at most
 _PAIRS = 16  # pairs of literals that are shared at most, so that they stay in the cache
-_ROWS, _COLUMNS = 32, 2048  # of a tile at least; half the columns where there are many planes
+_ROWS, _COLUMNS = 16, 4096  # of a tile at least; a quarter of the columns for many planes
 _TERMS = 64  # literals in a loop: many more take registers and time to compile
 _MAPS = 8  # joins that are computed in one loop and then counted
 _VOTES = 128  # bytes that are counted together
@@ -48,7 +48,7 @@ def source(program: Program, names: dict[str, object]) -> str:
     regions = _regions(planes, order, results)
     top, bottom, left, right = (max(r[side] for r in regions.values()) for side in range(4))
     slot, count = _slots(planes, order, results)
-    wide = _COLUMNS if count <= 8 else _COLUMNS // 2
+    wide = _COLUMNS if count <= 8 else _COLUMNS // 4
     rows, columns = max(_ROWS, 4 * (top + bottom)), max(wide, 4 * (left + right))
     stride = -(-(left + columns + right) // 64) * 64 + 64
     # Blocks may end behind the last row; places that are 4096 bytes apart get in each other's way.
