@@ -119,7 +119,7 @@ def compare(name: str, entry: MenuEntry, place: Path, options: Any) -> list[dict
     rows, ours = [], place / name
     first = count if name == "opening" else options.first
     contenders = {"morphax apply": (None, count)}
-    contenders |= {f"scipy, {n} process(es)": (n, first) for n in sorted({1, cores})}
+    contenders |= {f"scipy, {n} process{'es' * (n > 1)}": (n, first) for n in sorted({1, cores})}
     for contender, (processes, images) in contenders.items():
         folder = ours if processes is None else place / f"{name}-{processes}"
         script = [str(SCRIPT), str(code), str(place / "images"), str(folder)]

@@ -23,9 +23,9 @@ FOLDER = {
     "images": "images",
     "timed": "timed",
     "seconds": "seconds",
-    "cpu": "of processors",
+    "cpu": "CPU seconds",
     "ratio": "times as long",
-    "cpu_ratio": "of processors",
+    "cpu_ratio": "times the CPU",
     "memory": "memory, MiB",
     "different": "pixels that differ",
 }
