@@ -72,12 +72,14 @@ def door(document: dict[str, Any]) -> str:
         for name, text in about["screens"].items()
     ]
     rows = [{**row, "f1": f"{row['f1']:.3f}"} for row in document["results"]]
+    loads = sorted(row["load"] for row in rows)
     return f"""{heading("From an empty folder", document)}
 
 A new virtual environment and `pip install` took {number(about["install_seconds"])} s. `learn` with
 its defaults stops after about five minutes. Error and F1 are those of the test pairs, which `learn`
 does not read. The last columns count the pixels of all test images in which the exported Python
-and the compiled C differ from the masks of `apply`; "-" where C takes no such operator.
+and the compiled C differ from the masks of `apply`; "-" where C took no such operator at this
+commit. Others worked on the machine (load {loads[0]} to {loads[-1]}), so times are long.
 
 {table(rows, DOOR, error=percent)}
 
