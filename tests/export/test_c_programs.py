@@ -84,6 +84,28 @@ def test_raw_images_in_labels_out(tmp_path):
     assert b"not complete" in error
 
 
+@pytest.mark.parametrize("per, lanes", [(64, 1), (75, 8), (200, 2)])
+def test_counts_of_many_words(per, lanes, tmp_path):
+    """Sixty-four words at once, eight at once, and one by one."""
+    rng = np.random.default_rng(per)
+    program = classifier(rng, (6, 8), per=per)
+    c(program, tmp_path, name="net", main=True)
+    made = compile_c(tmp_path / "net.c", f"-DNET_LANES={lanes}")
+    x = random_images(rng, (150, 6, 8, 2))
+    labels = "".join(f"{label}\n" for label in np.argmax(run(program, x), -1))
+    assert execute(made, x.tobytes()) == (0, labels.encode(), b"")
+
+
+def test_results_of_many_pixels(tmp_path):
+    """More than 64 bytes for an image, and more images than a lane holds."""
+    rng = np.random.default_rng(7)
+    program = image_operator(rng, (9, 13), depth=4)
+    c(program, tmp_path, name="net", main=True)
+    made = compile_c(tmp_path / "net.c", "-DNET_LANES=2")
+    x = random_images(rng, (150, 9, 13, 2))
+    assert execute(made, x.tobytes()) == (0, run(program, x).tobytes(), b"")
+
+
 def test_raw_images_in_raw_images_out(tmp_path):
     rng = np.random.default_rng(2)
     program = image_operator(rng, (5, 7), depth=6)

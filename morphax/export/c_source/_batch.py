@@ -71,6 +71,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     # Helpers stand before the ops that call them, and the type of the indices before both.
     counts = last.kind == "group_sum"
     helpers |= {"ADD": _votes.ADD.strip("\n")} if counts and last.options["per"] >= 8 else {}
+    helpers |= {"ADD8": fill(text.ADD_EIGHT)} if counts and last.options["per"] >= 64 else {}
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
         inner.insert(0, fill(text.INDEX, kind=_index_kind(program)))
@@ -320,10 +321,8 @@ def _moves(op: Op, place: _Place) -> tuple[str, list[str]]:
 def _group_sum(op: Op, number: int) -> str:
     """Return the function of a "group_sum": counts of `per` words each, by carry-save adders.
 
-    s0, s1, ... are the bits of the counts in one word each. Eight words are added at once by seven
-    full adders, whose carry c has weight 8; the words that are left are added one by one. In both
-    cases c then ripples through the bits from its weight on. This takes about five operations for
-    each word.
+    It takes about five operations for each word: sixty-four words are added at once where there are
+    so many, then eight (s0, s1, ... are the bits of the counts), then one.
     """
     per = op.options["per"]
     bits = per.bit_length()
@@ -336,13 +335,16 @@ def _group_sum(op: Op, number: int) -> str:
         "classes": op.shape[0],
         "per": per,
         "bits": bits,
+        "sixty_fours": per // 64 * 64,
         "eights": per // 8 * 8,
         "load": indent.join(f"s{b} = n[{b} * L + i];" for b in range(bits)),
         "store": indent.join(f"n[{b} * L + i] = s{b};" for b in range(bits)),
         "ripple": indent.join(carry),
         "ripple_eights": indent.join(carry[3:]),
+        "ripple_sixty_fours": indent.join(carry[6:]),
         "names": ", ".join(f"s{b}" for b in range(bits)),
     }
-    eight = [fill(text.COUNT_EIGHT, **names)] if per >= 8 else []
+    many = [fill(text.COUNT_SIXTY_FOUR, **names)] if per >= 64 else []
+    eight = [fill(text.COUNT_EIGHT, **names)] if per % 64 >= 8 else []
     one = [fill(text.COUNT_ONE, **names)] if per % 8 else []
-    return fill(text.COUNT, lines="\n".join([*eight, *one]), **names)
+    return fill(text.COUNT, lines="\n".join([*many, *eight, *one]), **names)

@@ -182,9 +182,49 @@ $lines
 }
 """
 
+# Helper of counts of many words.
+ADD_EIGHT = """
+/* The three bits s0, s1, s2 += eight numbers; what has eight times the weight becomes `carry`. */
+#define ADD_EIGHT(s0, s1, s2, a, b, c, d, e, f, g, h, carry) \\
+    { \\
+        uint64_t a0, a1, a2, a3, b0, b1; \\
+        ADD(s0, a, b, a0) \\
+        ADD(s0, c, d, a1) \\
+        ADD(s0, e, f, a2) \\
+        ADD(s0, g, h, a3) \\
+        ADD(s1, a0, a1, b0) \\
+        ADD(s1, a2, a3, b1) \\
+        ADD(s2, b0, b1, carry) \\
+    }
+#define ADD_WORDS(y, carry) \\
+    ADD_EIGHT(s0, s1, s2, (y)[i], (y)[L + i], (y)[2 * L + i], (y)[3 * L + i], (y)[4 * L + i], \\
+              (y)[5 * L + i], (y)[6 * L + i], (y)[7 * L + i], carry)
+"""
+
+# Sixty-four words at once: eight carries of weight 8 are added in the same way, and only their one
+# carry of weight 64 ripples through the bits above.
+COUNT_SIXTY_FOUR = """
+        for (j = 0; j < $sixty_fours; j += 64, x += 64 * L)
+            for (i = 0; i < L; ++i) {
+                uint64_t c, c0, c1, c2, c3, c4, c5, c6, c7, $names;
+                $load
+                ADD_WORDS(x, c0)
+                ADD_WORDS(x + 8 * L, c1)
+                ADD_WORDS(x + 16 * L, c2)
+                ADD_WORDS(x + 24 * L, c3)
+                ADD_WORDS(x + 32 * L, c4)
+                ADD_WORDS(x + 40 * L, c5)
+                ADD_WORDS(x + 48 * L, c6)
+                ADD_WORDS(x + 56 * L, c7)
+                ADD_EIGHT(s3, s4, s5, c0, c1, c2, c3, c4, c5, c6, c7, c)
+                $ripple_sixty_fours
+                $store
+            }
+"""
+
 # Seven full adders make one carry of weight 8 from eight words and the three lowest bits.
 COUNT_EIGHT = """
-        for (j = 0; j < $eights; j += 8, x += 8 * L)
+        for (j = $sixty_fours; j < $eights; j += 8, x += 8 * L)
             for (i = 0; i < L; ++i) {
                 uint64_t c, a0, a1, a2, a3, b0, b1, $names;
                 $load

@@ -106,14 +106,33 @@ void ${name}_pack(const uint8_t *images, size_t count, uint64_t *in)
 }
 """
 
-# Words to bytes, channels last.
+# Words to bytes, channels last: 64 pixels of 64 images at a time, as in `pack`.
 UNPACK = """
 void ${name}_unpack(const uint64_t *out, size_t count, uint8_t *results)
 {
-    size_t image, j;
-    for (image = 0; image < count; ++image)
-        for (j = 0; j < $words_out; ++j)
-            *results++ = (uint8_t)(out[$place_out * L + image / 64] >> (image % 64) & 1);
+    uint8_t part[8][64]; /* part[g][j]: pixel start + j of images 8 g (lowest bit) to 8 g + 7 */
+    size_t lane, start, image, g, j;
+    for (lane = 0; lane < L && lane * 64 < count; ++lane)
+        for (start = 0; start < $words_out; start += 64) {
+            const size_t n = $words_out - start < 64 ? $words_out - start : 64;
+            const size_t last = count - lane * 64 < 64 ? count - lane * 64 : 64;
+            memset(part, 0, sizeof part);
+            for (j = start; j < start + n; ++j) {
+                const uint64_t word = out[$place_out * L + lane];
+                for (g = 0; g < 8; ++g)
+                    part[g][j - start] = (uint8_t)(word >> (8 * g) & 255);
+            }
+            for (image = 0; image < last; ++image) {
+                const uint8_t *p = part[image / 8], bit = (uint8_t)(1u << image % 8);
+                uint8_t *to = results + (lane * 64 + image) * $words_out + start;
+                if (n == 64)
+                    for (j = 0; j < 64; ++j)
+                        to[j] = (uint8_t)((p[j] & bit) != 0);
+                else
+                    for (j = 0; j < n; ++j)
+                        to[j] = (uint8_t)((p[j] & bit) != 0);
+            }
+        }
 }
 """
 
