@@ -49,13 +49,11 @@ def same_bits(document: dict[str, Any]) -> str:
 def speed(document: dict[str, Any]) -> str:
     """Return a sentence on a folder of images."""
     rows = document["results"]
-    one, more = ([r for r in rows if f"scipy, {n} " in r["contender"]] for n in (1, 2))
-    parts = [f"{number(row['ratio'])} ({row['operator']})" for row in one]
-    others = [number(row["ratio"]) for row in more]
+    one = [row for row in rows if "scipy, 1 " in row["contender"]]
+    parts = [f"{number(row['cpu_ratio'])} ({row['operator']})" for row in one]
     return (
-        f"A script with Pillow and scipy.ndimage takes {' and '.join(parts)} times as long as "
-        f"`morphax apply` on {number(rows[0]['images'])} images; in two processes "
-        f"{' and '.join(others)} times."
+        f"A script with Pillow and scipy.ndimage takes {' and '.join(parts)} times the CPU time of "
+        f"`morphax apply` on {number(rows[0]['images'])} images."
     )
 
 
@@ -89,13 +87,15 @@ commit. Others worked on the machine (load {loads[0]} to {loads[-1]}), so times 
 @reads("apply_folder")
 def folder(document: dict[str, Any]) -> str:
     """Write the section on a folder of many images."""
-    side = document["metadata"]["side"]
+    about = document["metadata"]
+    side = about["side"]
     return f"""{heading("A folder of many images", document)}
 
 {side} x {side} pixels, 8-bit PNG. Whole processes, start and compilation included: `morphax
 apply` on all cores, and a loop of Pillow and the exported Python, in one process and in two.
 "timed" is how many images a contender did; its time for all is in proportion. Memory is that of the
-first process.
+first process. Others worked on the machine (load {about["load_start"]:.1f} at the start,
+{about["load_end"]:.1f} at the end), so only the CPU times can be compared.
 
 {table(document["results"], FOLDER)}"""
 
