@@ -15,6 +15,8 @@ import morphax
 from morphax import BinaryBiSE, Spec, data
 from morphax.morphology import elements
 
+# Examples are code of users, and Optax's Adam mixes dtypes.
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 LEARN = EXAMPLES / "learn_operator.py"
 # Long, or what they do is tested piece by piece beside this file.
 SLOW = {
@@ -37,7 +39,6 @@ SMOKE = [
 ]
 
 
-@pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("name", SMOKE)
 def test_smoke(name, tmp_path, monkeypatch, capsys):
     writes = ["--out", str(tmp_path / "out")] if name != "own_model" else []  # it prints only

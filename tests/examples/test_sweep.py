@@ -19,6 +19,8 @@ from morphax.neurons import models, reparam
 sweep, dense = load_example("sweep_mnist"), load_example("dense_mnist")
 networks, training = sys.modules["_sweep_networks"], sys.modules["_sweep_training"]
 dense_training = sys.modules["_dense_training"]
+# Optax's Adam mixes dtypes.
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 SMALL = networks.Protocol(hidden=5, searches=3, epochs=2, batch=10, every=2)
 
 
@@ -89,7 +91,6 @@ def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("standard_promotion")
 def test_a_diverging_member_is_recorded_and_poisons_no_other(digits):
     group = ("positive", "L_uni")
     hypers = sweep.draw(group, SMALL, 0, 16)
@@ -253,7 +254,6 @@ def test_dense_counts_are_integer_votes(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("standard_promotion")
 def test_an_interrupted_dense_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 5, 5, 1)).astype(np.uint8)

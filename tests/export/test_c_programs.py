@@ -167,9 +167,9 @@ def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp
     rng = np.random.default_rng(7 + seed)
     ops = list(image_operator(rng, (5, 7), depth=6).ops)
     ops.append(
-        spatial(rng, len(ops) - 1, ops[-1].shape, planes=3, sides=(5, 141), border=BORDERS[seed])
+        spatial(rng, len(ops) - 1, ops[-1].shape, planes=1, sides=(3, 141), border=BORDERS[seed])
     )
-    program = Program(tuple(ops), (5, 7, 2), (5, 7, 3))
+    program = Program(tuple(ops), (5, 7, 2), (5, 7, 1))
     stream, expected = b"", b""
     for size in [
         (1, 1),
@@ -188,9 +188,9 @@ def test_sanitizers_are_silent_on_images_of_any_size(form, sanitizers, seed, tmp
         x = rng.random((1, *size, 2)) < 0.5
         y = run(resized(program, size), x)[0]
         stream += b"".join(pbm(x[0, :, :, k]) for k in range(2))
-        expected += b"".join(pbm(y[:, :, k]) for k in range(3))
+        expected += pbm(y[:, :, 0])
     c(program, tmp_path, name="net", layout="pixels", main=True)
-    made = compile_c(tmp_path / "net.c", *sanitizers)
+    made = compile_c(tmp_path / "net.c", *sanitizers, level="-O0")
     assert execute(made, stream) == (0, expected, b"")
     for cut in (1, len(stream) // 2, len(stream) - 1):  # hostile input ends in an error of ours
         status, _, error = execute(made, stream[:cut])

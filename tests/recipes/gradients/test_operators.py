@@ -243,7 +243,6 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     [
         ("dilation", (1, 1), False),
         ("opening", (1, 1, 1), False),
-        pytest.param("black_top_hat", (1, 2, 1), False, marks=pytest.mark.slow),
         pytest.param("white_top_hat", (1, 2, 1), True, marks=pytest.mark.slow),
     ],
 )

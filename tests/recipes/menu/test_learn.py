@@ -260,7 +260,7 @@ def test_bad_input_is_refused_in_one_line(change, options, words) -> None:
 
 @pytest.mark.slow
 def test_life_is_learned_without_error() -> None:
-    menu = learn(KEY, _life(), window=3, minutes=3)
+    menu = learn(KEY, _life(), window=3, minutes=20)
     assert menu.best.scores.error == 0
     images, targets = _life(3, 40)
     assert (menu.best(images) == targets).all()
