@@ -3,6 +3,7 @@ loudly."""
 
 import contextlib
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -54,6 +55,9 @@ def pytest_configure(config):
             os.environ[name.upper()] = str(value)
             jax.config.update(name, value)
     jax.config.update("jax_numpy_rank_promotion", "raise")
+    # Traces are full of short-lived objects: by default a tenth of the time goes into looking for
+    # cycles among them.
+    gc.set_threshold(100_000, 20, 50)
 
 
 def compile_quickly():
@@ -77,6 +81,12 @@ def lower_quickly():
         from jax._src.interpreters import mlir
 
         mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+
+def pytest_collection_finish():
+    """Leave what was imported out of all further garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):

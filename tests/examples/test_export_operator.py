@@ -83,6 +83,7 @@ def test_from_pairs_to_a_compiled_program(tmp_path, rng, capsys):
     assert np.array_equal(wanted, right)
 
 
+@pytest.mark.slow
 def test_archive_is_exported_as_it_is(tmp_path, capsys):
     need("cc", "gcc", "clang")
     archived(tmp_path / "net.npz", metadata={"exact": True})
@@ -106,6 +107,7 @@ def test_archive_is_exported_as_it_is(tmp_path, capsys):
     assert set(result["bytes"]) <= set(example().FILES)
 
 
+@pytest.mark.slow
 def test_planes_of_several_channels(tmp_path):
     need("cc", "gcc", "clang")
     archived(tmp_path / "net.npz", (2, 3, 2), (1, 5, 9, 2))

@@ -240,7 +240,7 @@ def test_comments_cannot_be_ended_from_outside(tmp_path):
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(1)
 @pytest.mark.parametrize("border", BORDERS)
 def test_empty_images_and_empty_batches(form, border, tmp_path):
     """No pixel is read or written for images without rows or columns, and for no images."""

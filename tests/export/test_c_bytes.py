@@ -82,6 +82,7 @@ def test_random_operators(seed, tmp_path, monkeypatch):
         np.testing.assert_array_equal(apply(image), expected, err_msg=str(size))
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("border", ["constant", "replicate"])
 def test_votes_of_two_levels(border, tmp_path):
     """Weights of both signs and of many bits, cuts below, in and above what sums reach."""

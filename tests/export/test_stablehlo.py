@@ -43,6 +43,7 @@ def test_float(tmp_path, net):
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("any_batch", [True, False])
 @pytest.mark.parametrize("words", [True, False])
 def test_binary(tmp_path, net, any_batch, words):

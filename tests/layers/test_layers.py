@@ -138,6 +138,7 @@ def test_linen_certify_network(params):
     assert "layers_1/lui" in verdict.neurons
 
 
+@pytest.mark.slow
 def test_scanned_linen_layers():
     model = Deep()
     params = model.init(jax.random.key(0), jnp.zeros((1, 5)))["params"]

@@ -109,6 +109,7 @@ def test_the_slope_is_that_of_a_logistic():
     np.testing.assert_allclose(mirrored(2 * x - 1), hard(x), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_strict_promotion_and_double_precision():
     with jax.numpy_dtype_promotion("strict"), jax.enable_x64(True):
         for dtype in (jnp.float16, jnp.float32, jnp.float64):

@@ -90,6 +90,7 @@ def test_hit_or_miss(border, rng):
     np.testing.assert_array_equal(alone, operators.erosion(image, selem == 1, border=border))
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     "selem",
     [elements.disk(29), elements.square(41), elements.stick(41, 60), elements.stick(201, 0)],

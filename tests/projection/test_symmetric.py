@@ -236,6 +236,7 @@ def test_jit_and_vmap(rng):
     np.testing.assert_array_equal(margins.weights[2], alone.weights)
 
 
+@pytest.mark.slow
 def test_not_finite_poisons_nobody_else(rng):
     w, b = problems(rng, 6, 5)
     clean = solve(w, b)

@@ -138,6 +138,7 @@ def test_what_is_warned_of(error, trivial, name):
     assert cut.endswith("The search was cut short; this is the best network so far.")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_learned_says_so():
     """Targets that have nothing to do with the images: nothing beats the empty image."""
     images, targets = (

@@ -85,6 +85,7 @@ def test_two_processes_and_one(tmp_path):
     assert two["binary"] == one["binary"]
 
 
+@pytest.mark.slow
 def test_on_one_device():
     """Everything here runs on a mesh of one device too, in this process."""
     grid = distributed.mesh(devices=jax.devices()[:1], data=1)

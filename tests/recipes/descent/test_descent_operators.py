@@ -121,7 +121,7 @@ def test_symmetric_neurons_are_made_of_the_bits(images, operation, channels):
     np.testing.assert_array_equal(np.asarray(signed) > 0, bits)
 
 
-@pytest.mark.first(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("trained_error", [0.0, 0.5])
 def test_the_better_one_by_held_out_pairs_is_returned(images, monkeypatch, trained_error):
     """Where a descent is not right, gradients are tried too."""

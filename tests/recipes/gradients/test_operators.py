@@ -141,6 +141,7 @@ def test_reach_is_how_far_a_network_looks(channels, sizes):
     assert [int(jnp.abs(places - 12).max()) for places in jnp.nonzero(seen)] == [rows, columns]
 
 
+@pytest.mark.slow
 def test_chunk_mines_as_often_as_asked():
     seen = []
 

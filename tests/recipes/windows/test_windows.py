@@ -158,6 +158,7 @@ def test_votes_learn_binary_and_gray_pairs() -> None:
     assert wrong / sum(y.size for y in targets) < 0.02
 
 
+@pytest.mark.slow
 def test_levels_that_do_not_help_are_left_out() -> None:
     found = learn_window_votes(KEY, _pairs(), clauses=(8, 8), window=3, steps=600)
     errors = [record["error"] for record in found.tried]
