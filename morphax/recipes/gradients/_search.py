@@ -18,13 +18,14 @@ import optax
 
 from morphax.neurons import models
 from morphax.recipes._judging import BestBinary, best_binary
+from morphax.recipes._pairs import Data
 from morphax.recipes.gradients._hard_examples import emphasise
 from morphax.recipes.gradients._starts import initialise, nth_start
 from morphax.training import transforms
 from morphax.training.fitting import fit
 from morphax.training.options import Record, RunOptions
 from morphax.training.progress import write
-from morphax.training.steps import Chunk, Data, Evaluate
+from morphax.training.steps import Chunk, Evaluate
 
 GIVE_UP_BELOW = 0.5
 """A run whose float Dice is below this share of the goal at half of its steps is given up."""

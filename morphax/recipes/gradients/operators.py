@@ -36,7 +36,7 @@ from morphax import _checks
 from morphax.neurons import models
 from morphax.objectives import regularizers
 from morphax.recipes._judging import learned_from
-from morphax.recipes._pairs import require_pairs
+from morphax.recipes._pairs import Data, require_pairs
 from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.descent.operators import (
     PATIENCE,
@@ -51,7 +51,7 @@ from morphax.recipes.gradients._search import RunConfig, ScoredRun, rescore, sea
 from morphax.recipes.results import Learned
 from morphax.training import transforms
 from morphax.training.options import RunOptions
-from morphax.training.steps import Data, Loss, crop_border, make_chunk, make_evaluate, make_step
+from morphax.training.steps import Loss, crop_border, make_chunk, make_evaluate, make_step
 
 SCALES = (2.0, 20.0)
 """|p| at the start and at the end of a run."""
