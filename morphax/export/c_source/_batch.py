@@ -70,8 +70,8 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     names = _names(program, name, room, calls, main=main)
     # Helpers stand before the ops that call them, and the type of the indices before both.
     counts = last.kind == "group_sum"
-    helpers |= {"ADD": _votes.ADD.strip("\n")} if counts and last.options["per"] >= 8 else {}
-    helpers |= {"ADD8": fill(text.ADD_EIGHT)} if counts and last.options["per"] >= 64 else {}
+    if counts and last.options["per"] >= 8:
+        helpers |= {"ADD": _votes.ADD.strip("\n"), "ADD_WORDS": text.ADD_WORDS.strip("\n")}
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
         inner.insert(0, fill(text.INDEX, kind=_index_kind(program)))

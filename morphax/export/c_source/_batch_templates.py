@@ -183,22 +183,11 @@ $lines
 """
 
 # Helper of counts of many words.
-ADD_EIGHT = """
-/* The three bits s0, s1, s2 += eight numbers; what has eight times the weight becomes `carry`. */
-#define ADD_EIGHT(s0, s1, s2, a, b, c, d, e, f, g, h, carry) \\
-    { \\
-        uint64_t a0, a1, a2, a3, b0, b1; \\
-        ADD(s0, a, b, a0) \\
-        ADD(s0, c, d, a1) \\
-        ADD(s0, e, f, a2) \\
-        ADD(s0, g, h, a3) \\
-        ADD(s1, a0, a1, b0) \\
-        ADD(s1, a2, a3, b1) \\
-        ADD(s2, b0, b1, carry) \\
-    }
+ADD_WORDS = """
+/* The bits s0, s1, s2 of a count += word i of eight planes; see ADD_EIGHT. */
 #define ADD_WORDS(y, carry) \\
-    ADD_EIGHT(s0, s1, s2, (y)[i], (y)[L + i], (y)[2 * L + i], (y)[3 * L + i], (y)[4 * L + i], \\
-              (y)[5 * L + i], (y)[6 * L + i], (y)[7 * L + i], carry)
+    ADD_EIGHT(uint64_t, s0, s1, s2, (y)[i], (y)[L + i], (y)[2 * L + i], (y)[3 * L + i], \\
+              (y)[4 * L + i], (y)[5 * L + i], (y)[6 * L + i], (y)[7 * L + i], carry)
 """
 
 # Sixty-four words at once: eight carries of weight 8 are added in the same way, and only their one
@@ -216,7 +205,7 @@ COUNT_SIXTY_FOUR = """
                 ADD_WORDS(x + 40 * L, c5)
                 ADD_WORDS(x + 48 * L, c6)
                 ADD_WORDS(x + 56 * L, c7)
-                ADD_EIGHT(s3, s4, s5, c0, c1, c2, c3, c4, c5, c6, c7, c)
+                ADD_EIGHT(uint64_t, s3, s4, s5, c0, c1, c2, c3, c4, c5, c6, c7, c)
                 $ripple_sixty_fours
                 $store
             }
@@ -226,15 +215,9 @@ COUNT_SIXTY_FOUR = """
 COUNT_EIGHT = """
         for (j = $sixty_fours; j < $eights; j += 8, x += 8 * L)
             for (i = 0; i < L; ++i) {
-                uint64_t c, a0, a1, a2, a3, b0, b1, $names;
+                uint64_t c, $names;
                 $load
-                ADD(s0, x[i], x[L + i], a0)
-                ADD(s0, x[2 * L + i], x[3 * L + i], a1)
-                ADD(s0, x[4 * L + i], x[5 * L + i], a2)
-                ADD(s0, x[6 * L + i], x[7 * L + i], a3)
-                ADD(s1, a0, a1, b0)
-                ADD(s1, a2, a3, b1)
-                ADD(s2, b0, b1, c)
+                ADD_WORDS(x, c)
                 $ripple_eights
                 $store
             }

@@ -21,7 +21,6 @@ _PAIRS = 16  # pairs of literals that are shared at most, so that they stay in t
 _ROWS, _COLUMNS = 16, 4096  # of a tile at least; a quarter of the columns for many planes
 _TERMS = 64  # literals in a loop: many more take registers and time to compile
 _MAPS = 8  # joins that are computed in one loop and then counted
-_VOTES = 128  # bytes that are counted together
 _APART = 1344  # of the distance of two planes, modulo the size of a page
 
 Region = tuple[int, int, int, int]  # rows above and below a tile, columns left and right of it
@@ -52,7 +51,7 @@ def source(program: Program, names: dict[str, object]) -> str:
     rows, columns = max(_ROWS, 4 * (top + bottom)), max(wide, 4 * (left + right))
     stride = -(-(left + columns + right) // 64) * 64 + 64
     # Blocks may end behind the last row; places that are 4096 bytes apart get in each other's way.
-    area = (top + rows + bottom) * stride + 2 * _VOTES
+    area = (top + rows + bottom) * stride + 2 * _votes.WIDTH
     area += (_APART - area) % 4096
     if max(top, bottom, left, right) > _REACH or count * area > _MEMORY:
         return by_words
@@ -74,12 +73,12 @@ def source(program: Program, names: dict[str, object]) -> str:
     sizes |= {"stride": stride, "area": area, "planes": count, "calls": "\n".join(calls)}
     sizes |= {"each": each["in"], "each_out": each["out"]}
     # Before the planes, between them and the scratch memory, and behind it, a row is to spare.
-    sizes["words"] = -(-(count * area + 3 * stride + scratch * _VOTES) // 8)
+    sizes["words"] = -(-(count * area + 3 * stride + scratch * _votes.WIDTH) // 8)
     kinds = {planes[number].kind for number in order}
     # Compilers warn of functions that nothing calls.
     parts_of = {"input": text.PACK, "frame": text.FRAME, "votes": text.VOTES}
     head = [text.TILES, text.UNPACK, *(part for kind, part in parts_of.items() if kind in kinds)]
-    named = names | sizes | {"votes": _VOTES}
+    named = names | sizes
     return "\n\n".join([*(fill(part, **named) for part in head), *parts, fill(text.APPLY, **named)])
 
 
@@ -206,7 +205,7 @@ def _emit(
         call = f"    EACH({slot[number]}, {top}, {bottom}, BYTES, plane{number}(p, d))"
         return [_join(number, plane.term, slot)], [call], 0
     parts, slots = _counted(plane, number, slot)
-    call = f"    EACH({slot[number]}, {top}, {bottom}, LANES, plane{number}(p, d, scratch))"
+    call = f"    EACH({slot[number]}, {top}, {bottom}, VOTES, plane{number}(p, d, scratch))"
     return parts, [call], slots
 
 
@@ -297,8 +296,8 @@ def _counted(plane: Plane, number: int, slot: dict[int, int]) -> tuple[list[str]
         eight, waiting[bit] = waiting[bit][:8], waiting[bit][8:]
         carry = 1 if bit + 3 >= bits else take()
         slots = [*eight, *[0] * (8 - len(eight))]
-        places = ", ".join(f"t + {k} * LANES" for k in slots)
-        call = f"add_eight(n + {bit} * LANES, {places}, t + {carry} * LANES);"
+        places = ", ".join(f"t + {k} * VOTES" for k in slots)
+        call = f"add_eight(n + {bit} * VOTES, {places}, t + {carry} * VOTES);"
         calls.append(_text.statement(call, 4))
         for k in eight:
             uses[k] -= 1

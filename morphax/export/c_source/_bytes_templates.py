@@ -211,17 +211,11 @@ LOOP = """
 $line
 """
 
-# Votes are counted LANES bytes at a time. t(k) is slot k of the scratch memory, slot 0 is zero.
+# Votes are counted VOTES bytes at a time, by the adders and the width of `_votes`: the words of the
+# same file bring them. T(k) is slot k of the scratch memory, slot 0 is zero.
 VOTES = """
-/* Votes: n[b * LANES + i] is bit b of the counts of the pixels of byte i. */
-#define LANES $votes
-#define T(k) t[(k) * LANES + i]
-#define ADD8(s, a, b, carry) \\
-    { \\
-        const uint8_t p_ = (uint8_t)(a), q_ = (uint8_t)(b), r_ = (uint8_t)(s ^ p_); \\
-        carry = (uint8_t)((s & p_) | (r_ & q_)); \\
-        s = (uint8_t)(r_ ^ q_); \\
-    }
+/* Votes: n[b * VOTES + i] is bit b of the counts of the pixels of byte i. */
+#define T(k) t[(k) * VOTES + i]
 
 /* n += eight planes of one weight; what has eight times that weight becomes the plane `carry`. */
 static void add_eight(uint8_t *RESTRICT n, const uint8_t *RESTRICT a, const uint8_t *RESTRICT b,
@@ -231,19 +225,12 @@ static void add_eight(uint8_t *RESTRICT n, const uint8_t *RESTRICT a, const uint
                       uint8_t *RESTRICT carry)
 {
     int i;
-    for (i = 0; i < LANES; ++i) {
-        uint8_t s = n[i], t = n[LANES + i], u = n[2 * LANES + i];
-        uint8_t p, q, r, v, w;
-        ADD8(s, a[i], b[i], p)
-        ADD8(s, c[i], d[i], q)
-        ADD8(s, e[i], f[i], r)
-        ADD8(s, g[i], h[i], v)
-        ADD8(t, p, q, w)
-        ADD8(t, r, v, p)
-        ADD8(u, w, p, carry[i])
+    for (i = 0; i < VOTES; ++i) {
+        uint8_t s = n[i], t = n[VOTES + i], u = n[2 * VOTES + i];
+        ADD_EIGHT(uint8_t, s, t, u, a[i], b[i], c[i], d[i], e[i], f[i], g[i], h[i], carry[i])
         n[i] = s;
-        n[LANES + i] = t;
-        n[2 * LANES + i] = u;
+        n[VOTES + i] = t;
+        n[2 * VOTES + i] = u;
     }
 }
 """
@@ -252,7 +239,7 @@ MAPS = """
 static void plane${k}_maps$part(const uint8_t *RESTRICT p, uint8_t *RESTRICT t)
 {
     int i;
-    for (i = 0; i < LANES; ++i) {
+    for (i = 0; i < VOTES; ++i) {
 $lines
     }
     (void)p;
@@ -263,7 +250,7 @@ COUNTED = """
 static void plane${k}_cuts(const uint8_t *RESTRICT n, uint8_t *RESTRICT d)
 {
     int i;
-    for (i = 0; i < LANES; ++i) {
+    for (i = 0; i < VOTES; ++i) {
 $cuts
     }
     (void)n;
@@ -271,9 +258,9 @@ $cuts
 
 static void plane$k(const uint8_t *p, uint8_t *d, uint8_t *t)
 {
-    uint8_t n[$bits * LANES];
+    uint8_t n[$bits * VOTES];
     memset(n, 0, sizeof n);
-    memset(t, 0, LANES);
+    memset(t, 0, VOTES);
 $calls
     plane${k}_cuts(n, d);
 }

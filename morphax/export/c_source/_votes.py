@@ -13,7 +13,8 @@ from morphax.export.c_source._text import fill
 from morphax.packed import counters
 from morphax.program import Op
 
-_WIDTH = 128  # VOTES: ten bits of as many counts are 10 KB
+WIDTH = 128
+"""VOTES, what is counted at a time: ten bits of the counts of as many words are 10 KB."""
 
 
 def at_least(op: Op, number: int, *, unit: str, extra: str, helpers: dict[str, str]) -> str:
@@ -27,7 +28,7 @@ def at_least(op: Op, number: int, *, unit: str, extra: str, helpers: dict[str, s
         helpers: functions that several ops share, by name; grows.
     """
     helpers.setdefault("ADD", ADD.strip("\n"))
-    helpers.setdefault("add_planes", fill(_ADD_PLANES, votes=_WIDTH))
+    helpers.setdefault("add_planes", fill(_ADD_PLANES, votes=WIDTH))
     votes, cuts = op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
     columns = counters.columns([abs(vote) for vote in votes])
     # A negative vote counts where its plane is not set, which adds its size to the sum.
@@ -77,14 +78,27 @@ def reached(cut: int, bits: int) -> str:
     return value
 
 
-# A macro, so that it can assign to both results.
+# Macros, so that they can assign to all results, and serve words and bytes.
 ADD = """
-/* A full adder: s becomes the sum of s, a and b, carry their carry. */
-#define ADD(s, a, b, carry) \\
+/* A full adder: s becomes the sum of s, a and b, carry their carry. `type` is that of all. */
+#define ADD(type, s, a, b, carry) \\
     { \\
-        const uint64_t p_ = (a), q_ = (b), r_ = s ^ p_; \\
-        carry = (s & p_) | (r_ & q_); \\
-        s = r_ ^ q_; \\
+        const type p_ = (type)(a), q_ = (type)(b), r_ = (type)(s ^ p_); \\
+        carry = (type)((s & p_) | (r_ & q_)); \\
+        s = (type)(r_ ^ q_); \\
+    }
+
+/* The three bits s0, s1, s2 += eight numbers; what has eight times the weight becomes `carry`. */
+#define ADD_EIGHT(type, s0, s1, s2, a, b, c, d, e, f, g, h, carry) \\
+    { \\
+        type a0, a1, a2, a3, b0, b1; \\
+        ADD(type, s0, a, b, a0) \\
+        ADD(type, s0, c, d, a1) \\
+        ADD(type, s0, e, f, a2) \\
+        ADD(type, s0, g, h, a3) \\
+        ADD(type, s1, a0, a1, b0) \\
+        ADD(type, s1, a2, a3, b1) \\
+        ADD(type, s2, b0, b1, carry) \\
     }
 """
 
@@ -112,14 +126,9 @@ static void add_planes(const uint64_t *RESTRICT x, uint64_t *RESTRICT n, const u
         else
             for (i = 0; i < size; ++i) {
                 uint64_t s = n[i], t = n[VOTES + i], u = n[2 * VOTES + i];
-                uint64_t p, q, r, v, w;
-                ADD(s, a[0][i] ^ f[0], a[1][i] ^ f[1], p)
-                ADD(s, a[2][i] ^ f[2], a[3][i] ^ f[3], q)
-                ADD(s, a[4][i] ^ f[4], a[5][i] ^ f[5], r)
-                ADD(s, a[6][i] ^ f[6], a[7][i] ^ f[7], v)
-                ADD(t, p, q, w)
-                ADD(t, r, v, p)
-                ADD(u, w, p, c[i])
+                ADD_EIGHT(uint64_t, s, t, u, a[0][i] ^ f[0], a[1][i] ^ f[1], a[2][i] ^ f[2],
+                          a[3][i] ^ f[3], a[4][i] ^ f[4], a[5][i] ^ f[5], a[6][i] ^ f[6],
+                          a[7][i] ^ f[7], c[i])
                 n[i] = s;
                 n[VOTES + i] = t;
                 n[2 * VOTES + i] = u;
