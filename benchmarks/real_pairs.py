@@ -30,9 +30,9 @@ from _lib.pair_rivals import Learned
 from PIL import Image
 
 from morphax import recipes
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Example, read_pairs, score_answers
 from morphax.recipes import learn_window_union, learn_window_votes
-from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.training import json_text
 
 GRAY = ("dibco", "drive")

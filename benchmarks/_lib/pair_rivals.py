@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Example, score_answers
 from morphax.data.window_patterns import count_patterns, sample_patterns, see, square_window
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 
 Learned = tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]
 """What answers an image, and what is to be said about it."""

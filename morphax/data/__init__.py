@@ -5,6 +5,7 @@ from morphax.data._noisti import noisti as noisti
 from morphax.data._ruled import ruled_pages as ruled_pages
 from morphax.data.bounds import WindowBounds as WindowBounds
 from morphax.data.bounds import window_bounds as window_bounds
+from morphax.data.gray_planes import GrayPlanes as GrayPlanes
 from morphax.data.images import find_images as find_images
 from morphax.data.images import load_image as load_image
 from morphax.data.images import save_mask as save_mask

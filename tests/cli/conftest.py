@@ -6,10 +6,10 @@ from helpers.image_files import write_images
 from PIL import Image
 
 from morphax.cli.main import main
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.window_patterns import square_window
 from morphax.recipes import menu_entry, save_entry
 from morphax.recipes.menu._networks import LevelsNetwork
-from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.recipes.windows._levels import Level
 
 PLANES = GrayPlanes((0.5,), (), (), 3, 3)

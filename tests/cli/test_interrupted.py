@@ -9,8 +9,8 @@ import pytest
 from morphax.cli import applying, learning
 from morphax.cli.main import main
 from morphax.data import find_images, load_image, save_mask
+from morphax.data.gray_planes import GrayPlanes
 from morphax.recipes import load_entry, save_entry
-from morphax.recipes.windows._gray_planes import GrayPlanes
 
 
 def _apply(place, *more) -> int:

@@ -7,10 +7,10 @@ import pytest
 from helpers.c_compiler import compile_c, execute, pbm
 from helpers.random_programs import counted_operator
 
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.export.c_source.write import c
 from morphax.program import run
 from morphax.program.resize import resized
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 
 KINDS = [
     GrayPlanes((0.0, 0.1, 0.33, 0.5, 0.9, 1.0), (-40, -3, 0, 4), (-30, 0, 25), 5, 7),

@@ -8,10 +8,10 @@ from helpers.random_programs import counted_operator, image_operator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.export import python
 from morphax.program import Op, Program, run
 from morphax.program.resize import resized
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 
 SIZE = (6, 9)
 

@@ -1,16 +1,13 @@
 """C that makes the planes of a gray image, for operators that were learned from gray images."""
 
-from typing import Any
-
 from morphax import _checks
+from morphax.data.gray_planes import FLOOR, UNIT, GrayPlanes
 from morphax.export.c_source import _gray_templates as text
 from morphax.export.c_source._text import fill
 from morphax.program import Program
 
-_FLOOR = 6  # gray levels added to the spread of a contrast, as where the planes were learned
 
-
-def check(program: Program, planes: Any, channels: int, layout: str) -> None:
+def check(program: Program, planes: GrayPlanes, channels: int, layout: str) -> None:
     """Check that a program reads the planes of gray images.
 
     Raises:
@@ -23,11 +20,11 @@ def check(program: Program, planes: Any, channels: int, layout: str) -> None:
     _checks.require(made == read, "planes", f"{read} planes, as the program reads", made)
 
 
-def source(planes: Any, channels: int, names: dict[str, object]) -> str:
+def source(planes: GrayPlanes, channels: int, names: dict[str, object]) -> str:
     """Write `..._pack_gray`, and the functions that it needs.
 
     Args:
-        planes: which planes are made of gray values, as `morphax.recipes` describes it.
+        planes: which planes are made of gray values, as `morphax.data.gray_planes` does.
         channels: channels of an image.
         names: `$names` of the templates of the pixel layout.
 
@@ -60,7 +57,7 @@ def source(planes: Any, channels: int, names: dict[str, object]) -> str:
     if planes.contrasts:
         side = planes.contrast_side
         cuts = ", ".join(str(int(cut)) for cut in planes.contrasts)
-        more = {"contrasts": cuts, "floor": side * side * _FLOOR}
+        more = {"contrasts": cuts, "floor": side * side * FLOOR, "unit": UNIT}
         part(text.CONTRASTS, "pack_contrasts", len(planes.contrasts), side, **more)
         rows = max(rows, 2 * (side // 2) + 2 + 5)
     names = {**names, "rows": rows, "calls": "\n".join(calls)}

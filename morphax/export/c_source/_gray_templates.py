@@ -1,9 +1,9 @@
 """Templates of the planes that are made of gray images, and of a program that reads PGM images.
 
-They compute what `morphax.recipes` computes: level sets at quantiles, of the distance from a local
-mean, and of a local contrast, in whole numbers. Sums over windows are updated from row to row, so
-the memory grows with the width of an image, not with its height. Beyond the frame lies the nearest
-pixel.
+They compute what `morphax.data.gray_planes` computes: level sets at quantiles, of the distance from
+a local mean, and of a local contrast, in whole numbers. Sums over windows are updated from row to
+row, so the memory grows with the width of an image, not with its height. Beyond the frame lies the
+nearest pixel.
 """
 
 HEADER = """
@@ -142,7 +142,7 @@ static void add_sizes(int64_t *columns, const int64_t *away, size_t width, int64
         columns[x] += sign * (away[x] < 0 ? -away[x] : away[x]);
 }
 
-/* Planes of the contrasts that reach a cut: 64 times the distance from the mean, over the mean
+/* Planes of the contrasts that reach a cut: $unit times the distance from the mean, over the mean
    distance in the window. The rows of distances that a window sees are kept in `ring`. */
 static void pack_contrasts(const uint16_t *image, size_t width, size_t height, uint64_t *in,
                            int64_t *columns)
@@ -163,7 +163,7 @@ static void pack_contrasts(const uint16_t *image, size_t width, size_t height, u
         add_columns(sizes, spread, width, $half);
         for (x = 0; x < width; ++x) {
             spread[x] = spread[x] / $area + $floor;
-            ring[kept * width + x] = 64 * away[x];
+            ring[kept * width + x] = $unit * away[x];
         }
         for (k = 0; k < $many; ++k) {
             for (x = 0; x < width; ++x)

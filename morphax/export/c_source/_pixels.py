@@ -11,11 +11,11 @@ log2(n) shifted joins, by doubling.
 """
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from morphax import _checks
+from morphax.data.gray_planes import GrayPlanes
 from morphax.export.c_source import _bytes, _bytes_templates, _gray, _tables, _text, _votes
 from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as text
@@ -53,7 +53,7 @@ def check(program: Program) -> None:
 
 
 def source(
-    program: Program, name: str, *, main: bool, planes: Any = None, channels: int = 1
+    program: Program, name: str, *, main: bool, planes: GrayPlanes | None = None, channels: int = 1
 ) -> tuple[str, str]:
     """Write the declarations of the header and the definitions of the source.
 

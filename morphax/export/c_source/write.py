@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from morphax import _checks, _files
+from morphax.data.gray_planes import GrayPlanes
 from morphax.export.c_source import _batch, _gray, _pixels, _text
 from morphax.program import Program, build, simplify
 from morphax.program.validate import check_program
@@ -43,7 +44,7 @@ def c(
     name: str = "model",
     layout: str = "batch",
     main: bool = False,
-    planes: Any = None,
+    planes: GrayPlanes | None = None,
     channels: int = 1,
 ) -> CFiles:
     """Write a binary network as C: `name.c`, with tables and functions, and `name.h`.

@@ -1,5 +1,7 @@
 """Helper functions that the written files bring along, as text; a file has those that it uses."""
 
+from morphax.data.gray_planes import FLOOR, UNIT
+
 PATTERN = '''
 def pattern(rows):
     """Return a pattern from its rows: # must be set, . must be unset, - does not matter."""
@@ -66,7 +68,7 @@ def intersection(*planes):
     return np.logical_and.reduce(planes)
 '''
 
-GRAY_PLANES = '''
+GRAY_PLANES = f'''
 def gray_planes(channel):
     """Return level sets of gray values and of local contrasts; whole numbers throughout."""
     channel = channel.astype(np.int64)
@@ -79,7 +81,7 @@ def gray_planes(channel):
         n = CONTRAST_SIDE**2
         away = n * channel - box(channel, CONTRAST_SIDE)
         spread = box(np.abs(away), CONTRAST_SIDE) // n
-        planes += [64 * away // (spread + 6 * n) >= contrast for contrast in CONTRASTS]
+        planes += [{UNIT} * away // (spread + {FLOOR} * n) >= contrast for contrast in CONTRASTS]
     return planes
 
 

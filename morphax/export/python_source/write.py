@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from morphax import _checks, _files
+from morphax.data.gray_planes import UNIT, GrayPlanes
 from morphax.export.python_source import _texts
 from morphax.export.python_source.terms import Term, read_terms, terms_of
 from morphax.program import Program
@@ -36,7 +37,7 @@ def python(
     program: Program,
     path: str | os.PathLike[str] | None = None,
     *,
-    planes: Any = None,
+    planes: GrayPlanes | None = None,
     channels: int = 1,
     threshold: float | None = None,
     about: str = "Apply a binary morphological operator.",
@@ -203,21 +204,23 @@ def _laid_out(start: str, text: Any, indent: str = "    ", end: str = "") -> lis
     return [*lines, f"{indent}){end}"]
 
 
-def _gray_constants(planes: Any) -> list[str]:
+def _gray_constants(planes: GrayPlanes | None) -> list[str]:
     """Return the numbers of the gray planes as assignments."""
     if planes is None:
         return []
     values = {
         "SHARES": (tuple(map(float, planes.shares)), "quantiles"),
         "OFFSETS": (tuple(map(int, planes.offsets)), "gray levels from the local mean"),
-        "CONTRASTS": (tuple(map(int, planes.contrasts)), "64ths of the local spread"),
+        "CONTRASTS": (tuple(map(int, planes.contrasts)), f"{UNIT}ths of the local spread"),
         "OFFSET_SIDE": (int(planes.offset_side), "of the windows, in pixels"),
         "CONTRAST_SIDE": (int(planes.contrast_side), "of the windows, in pixels"),
     }
     return [f"{name} = {value}  # {text}" for name, (value, text) in values.items()]
 
 
-def _operator(body: _Body, planes: Any, channels: int, threshold: float | None) -> str:
+def _operator(
+    body: _Body, planes: GrayPlanes | None, channels: int, threshold: float | None
+) -> str:
     """Return the function `operator`."""
     shape = "(H, W)" if channels == 1 else f"(H, W, {channels})"
     kind = "whole numbers" if planes is not None else "bool"

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from morphax.binarization import realize
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Example, score_answers
 from morphax.data.window_patterns import Patterns, count_patterns, sample_patterns
 from morphax.neurons import models
 from morphax.recipes.descent.chains import learn_chain
 from morphax.recipes.menu._networks import LevelsNetwork, chain_has
 from morphax.recipes.windows._choice import choose
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, run_levels
 from morphax.recipes.windows.properties import Properties
 from morphax.recipes.windows.unions import UnionPlan, union_levels

@@ -19,13 +19,13 @@ import numpy as np
 from morphax import _checks
 from morphax.binarization import binarize
 from morphax.certificates.network import NetworkCertificate, certify_network
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Example, Scores, read_pairs, score_answers
 from morphax.explain import explain
 from morphax.program import Program, build, count, run, simplify
 from morphax.program.bands import row_reach, run_in_bands
 from morphax.program.resize import resized
 from morphax.recipes.menu._networks import SIDE
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.specialized import Specialized, specialize_program
 
 _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for

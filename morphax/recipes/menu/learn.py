@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from morphax import _checks
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Example, hold_out, read_pairs
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.menu._search import Search
@@ -18,7 +19,6 @@ from morphax.recipes.menu._shelf import Shelf, fingerprint
 from morphax.recipes.menu._steps import Setting
 from morphax.recipes.menu.menu import Menu, front
 from morphax.recipes.possible import look_at
-from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.recipes.windows.properties import Properties, check_properties
 from morphax.training.options import RunOptions
 from morphax.training.progress import write

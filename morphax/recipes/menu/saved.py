@@ -20,13 +20,13 @@ import numpy as np
 from morphax import _checks, _files
 from morphax._version import __version__
 from morphax.certificates.network import NetworkCertificate
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Scores
 from morphax.export.archive import load, save
 from morphax.program import simplify
 from morphax.recipes.menu._networks import SIDE
 from morphax.recipes.menu.entries import MenuEntry
 from morphax.recipes.menu.menu import Menu
-from morphax.recipes.windows._gray_planes import GrayPlanes
 
 MENU_FILE = "menu.json"
 """Name of the file that makes a folder a saved menu."""

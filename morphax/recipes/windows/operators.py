@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax import _checks
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Example, Scores
 from morphax.recipes._judging import warning_of
 from morphax.recipes.possible import trivial_errors
 from morphax.recipes.results import Verdict
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, run_levels
 from morphax.training.loop import append_jsonl
 from morphax.training.options import RunOptions

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
 from morphax.data.window_patterns import (
     Example,
@@ -28,7 +29,6 @@ from morphax.data.window_patterns import (
 )
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.windows._choice import choose
-from morphax.recipes.windows._gray_planes import GrayPlanes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._union_search import search_union
 from morphax.recipes.windows.operators import WindowOperator, handed_out

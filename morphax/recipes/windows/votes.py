@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
 from morphax.data.window_patterns import (
     Example,
@@ -27,7 +28,6 @@ from morphax.data.window_patterns import (
 )
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.windows._choice import choose
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._vote_training import train_votes
 from morphax.recipes.windows.operators import WindowOperator, handed_out
@@ -95,7 +95,7 @@ def learn_window_votes(
         window: odd side of the window of the first level; chosen on held-out pairs where it is
             None.
         further_window: odd side of the window of the level before in further levels.
-        planes: how planes are made of gray images.
+        planes: how planes are made of gray images, a `morphax.data.GrayPlanes`.
         border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default
             "constant" for binary images and "replicate" for gray ones.
         flip: share of the pixels of a window that are flipped at random in training.

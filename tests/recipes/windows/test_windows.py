@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import read_pairs, score_answers
 from morphax.data.pairs import Pairs
 from morphax.data.window_patterns import Patterns, square_window
 from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
-from morphax.recipes.windows._gray_planes import GrayPlanes, gray_planes
 from morphax.recipes.windows._levels import Level, add_planes, count_votes, run_levels
 from morphax.recipes.windows._vote_training import score, train_votes
 from morphax.training import RunOptions

@@ -17,8 +17,10 @@ import numpy as np
 
 from morphax import _checks
 
-_FLOOR = 6  # gray levels added to the spread, so that noise on flat ground stays small
-_UNIT = 64  # a contrast of one spread
+FLOOR = 6
+"""Gray levels added to the spread, so that noise on flat ground stays small."""
+UNIT = 64
+"""A contrast of one spread."""
 
 
 class GrayPlanes(NamedTuple):
@@ -67,7 +69,7 @@ def gray_planes(image: np.ndarray, kinds: GrayPlanes) -> np.ndarray:
         if kinds.contrasts:
             away, n = _away(channel, kinds.contrast_side)
             spread = _box(np.abs(away), kinds.contrast_side) // n
-            contrast = _UNIT * away // (spread + n * _FLOOR)
+            contrast = UNIT * away // (spread + n * FLOOR)
             planes += [contrast >= cut for cut in kinds.contrasts]
     _checks.require(len(planes) > 0, "kinds", "one plane or more", kinds)
     return np.stack(planes, -1)
