@@ -32,6 +32,7 @@ _EXPLAINED = 300  # joins for each pixel up to which an expression is looked for
 _SHORT = 60  # letters of a name
 _COMPILED = 64  # compiled programs that are kept
 _BAND = 1 << 20  # pixels of a band of a large image
+_PLAIN = 1 << 26  # bytes of the planes that numpy holds at a time, about
 # Compiling takes about so many seconds, and so many for each plane, but not more than the last.
 _LEAST, _EACH, _MOST = 0.2, 0.01, 12.0
 
@@ -197,9 +198,23 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
             use.is_compiling = False
         return answers
     start = time.thread_time()
-    answers = run(use.own, x)
+    answers = _run_plainly(use.own, x)
     use.seconds += time.thread_time() - start
     return answers
+
+
+def _run_plainly(program: Program, x: np.ndarray) -> np.ndarray:
+    """Run a program by numpy, in bands where the planes, a byte a pixel, would be too large."""
+    row = planes_of(program) * len(x) * x.shape[2]  # bytes of a row of all planes
+    if row * x.shape[1] <= _PLAIN:
+        return run(program, x)
+
+    def on_band(band: np.ndarray) -> np.ndarray:
+        return run(resized(program, band.shape[1:3]), band)
+
+    # Bands overlap by the reach of the program: lower ones would repeat more than they save.
+    rows = max(_PLAIN // row, 2 * row_reach(program), 1)
+    return run_in_bands(program, x, on_band, rows=rows)
 
 
 def planes_of(program: Program) -> int:

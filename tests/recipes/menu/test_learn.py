@@ -1,6 +1,7 @@
 """Menus from pairs: found operators, the front, resuming, interruption, bad input."""
 
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -12,6 +13,8 @@ from morphax import models, realize
 from morphax.data.window_patterns import square_window
 from morphax.morphology import elements
 from morphax.neurons.nodes import BinaryBiSE, Spec
+from morphax.program import run
+from morphax.program.resize import resized
 from morphax.recipes import learn, menu_entry
 from morphax.recipes.menu import _search as module
 from morphax.recipes.menu import entries
@@ -182,6 +185,23 @@ def test_two_levels_of_votes_are_an_entry() -> None:
     assert (again(images[:, :7]) == entry(images[:, :7])).all()
     for one, other in zip(*map(jax.tree.leaves, (entry.binary, network.binary())), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_numpy_holds_the_planes_of_a_band(monkeypatch) -> None:
+    """Images are run by numpy before anything is compiled: memory must not grow with them."""
+    image = np.random.default_rng(0).random((1, 1500, 40, 1)) < 0.6
+    network = _union(5)
+    entry = menu_entry("union", network, network.params(), _dilated())
+    program = resized(entry.program, image.shape[1:3])
+    peaks = []
+    for most in (1 << 30, 1 << 12):
+        monkeypatch.setattr(entries, "_PLAIN", most)
+        tracemalloc.start()
+        answer = entries._run_plainly(program, image)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        np.testing.assert_array_equal(answer, run(program, image))
+    assert peaks[1] < peaks[0] / 3
 
 
 def test_a_killed_search_goes_on(steps, tmp_path, monkeypatch) -> None:
