@@ -45,7 +45,9 @@ def apply(options: argparse.Namespace) -> int:
     threads = options.threads or os.cpu_count() or 1
     _checks.at_least("--threads", threads, 1)
     start, pixels, failed = time.perf_counter(), 0, {}
-    work = _results(entry, todo, threads, threshold_for(entry, options.input_threshold))
+    threshold = options.input_threshold
+    threshold = entry.options.get("input_threshold") if threshold is None else threshold
+    work = _results(entry, todo, threads, threshold)
     with reporter(len(todo), show=True, unit="image") as report:
         for number, (path, size, error) in enumerate(work, 1):
             pixels += size
@@ -66,11 +68,6 @@ def apply(options: argparse.Namespace) -> int:
     parts += [f"{len(failed)} skipped ({listed} says why)"] if failed else []
     print(f"{out}: {', '.join(parts)}; {pixels / seconds / 1e6:.3g} Mpixel/s")
     return 2 if failed else 0
-
-
-def threshold_for(entry: MenuEntry, given: float | None) -> float | None:
-    """Return the threshold of inputs: the one that is given, or that of learning."""
-    return entry.options.get("input_threshold") if given is None else given
 
 
 def require_useful(model: str) -> None:

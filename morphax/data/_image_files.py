@@ -27,7 +27,8 @@ SUFFIXES = {
     ".jpeg": "JPEG",
 }
 _FORMATS = ("PNG", "TIFF", "BMP", "PPM", "JPEG")
-_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAGIC = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of a PNG."""
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG colour type -> samples a pixel
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF_BITS = 258  # the TIFF tag BitsPerSample
@@ -100,10 +101,11 @@ def _opened(path: Path) -> tuple[Any, int, int]:
     try:
         with open(path, "rb") as file:
             start = file.read(33)
-            content = start + file.read() if start[:8] == _MAGIC else b""
+            content = start + file.read() if start[:8] == MAGIC else b""
+        chunks = []
         if content:
             _require_possible_size(path, start)
-            _require_checksums(content)  # reading alone lets damaged pixels pass
+            chunks = _chunks(content)  # reading alone lets damaged pixels pass
         with Image.open(io.BytesIO(content) if content else path, formats=_FORMATS) as image:
             pages = getattr(image, "n_frames", 1)
             image.load()
@@ -111,7 +113,7 @@ def _opened(path: Path) -> tuple[Any, int, int]:
             # unpacked once more, to count them.
             last = image.crop((0, image.height - 1, image.width, image.height))
             unsure = start[28:29] != b"\0" or last.getbbox() is None  # byte 28: interlaced
-            if content and unsure and not _whole(content):
+            if chunks and unsure and not _whole(start, chunks):
                 raise ValueError("its pixels end early")
             # Pillow turns TIFF images itself.
             turned = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
@@ -256,9 +258,13 @@ ADAM7 = (
 )
 
 
-def _require_checksums(content: bytes) -> None:
-    """Refuse a PNG of which a part is missing, or whose checksums do not fit."""
-    at, kind, view = 8, b"", memoryview(content)
+def _chunks(content: bytes) -> list[tuple[bytes, memoryview]]:
+    """Return the kind and the content of each chunk of a PNG.
+
+    Raises:
+        ValueError: a part is missing, or a checksum does not fit.
+    """
+    at, kind, view, chunks = 8, b"", memoryview(content), []
     while kind != b"IEND":
         size, kind = int.from_bytes(view[at : at + 4]), bytes(view[at + 4 : at + 8])
         end = at + 8 + size
@@ -266,20 +272,17 @@ def _require_checksums(content: bytes) -> None:
             raise ValueError("it ends early")
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise ValueError("a checksum does not fit: it is damaged")
+        chunks.append((kind, view[at + 8 : end]))
         at = end + 4
+    return chunks
 
 
-def _whole(content: bytes) -> bool:
+def _whole(start: bytes, chunks: list[tuple[bytes, memoryview]]) -> bool:
     """Tell whether a PNG holds all rows that its header announces; Pillow makes up missing ones."""
-    at, kind, packed = 8, b"", []
-    while at < len(content) and kind != b"IEND":
-        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
-        if kind == b"IDAT":
-            packed.append(content[at + 8 : at + 8 + size])
-        at += 12 + size
-    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", content[16:29])
+    packed = b"".join(part for kind, part in chunks if kind == b"IDAT")
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", start[16:29])
     bits = depth * _SAMPLES[colour]
     passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
     wanted = sum(rows * (-(-columns * bits // 8) + 1) for columns, rows in sizes if columns > 0)
-    return len(zlib.decompressobj().decompress(b"".join(packed), wanted)) == wanted
+    return len(zlib.decompressobj().decompress(packed, wanted)) == wanted

@@ -14,7 +14,6 @@ from morphax import _checks, _files
 from morphax.data import _image_files, _names
 from morphax.data._bits import Threshold, bits, gray_levels, rule_of, thresholds_of
 
-_MAGIC = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, and its checksum
 
 
@@ -106,7 +105,7 @@ def _png(mask: np.ndarray) -> bytes:
     deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
     pixels = deflate.compress(rows.data) + deflate.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, gray
-    parts = [_MAGIC]
+    parts = [_image_files.MAGIC]
     for kind, content in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
         checksum = zlib.crc32(kind + content)
         parts += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)]
@@ -130,6 +129,6 @@ def is_whole_png(path: str | os.PathLike[str]) -> bool:
         with open(path, "rb") as file:
             start = file.read(8)
             file.seek(-12, os.SEEK_END)
-            return start == _MAGIC and file.read() == _END
+            return start == _image_files.MAGIC and file.read() == _END
     except OSError:
         return False

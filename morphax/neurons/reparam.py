@@ -214,5 +214,6 @@ def latent_bias(
     if bias_map == "raw":
         return bias
     if bias_map == "centred":
-        return bias - weights.sum(-1) / 2
+        with jax.numpy_dtype_promotion("standard"):  # as in `effective_bias`
+            return bias - weights.sum(-1) / 2
     return softplus_inverse(bias - offset if bias_map == "positive" else bias)

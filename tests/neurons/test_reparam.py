@@ -90,6 +90,16 @@ def test_bias_maps_round_trip(bias_map, rng):
     np.testing.assert_allclose(back, bias, rtol=1e-5)
 
 
+@pytest.mark.parametrize("bias_map", reparam.BIAS_MAPS)
+def test_biases_and_weights_may_be_of_two_dtypes(bias_map):
+    """Under strict promotion, too, as all tests are."""
+    weights = jnp.array([[1.0, 0.5, 2.0]], jnp.float32)
+    bias = jnp.array([1.5], jnp.float16)
+    latent = reparam.latent_bias(bias, bias_map, weights)
+    back = reparam.effective_bias(latent, bias_map, weights)
+    np.testing.assert_allclose(back, bias, rtol=2e-3)
+
+
 def test_what_the_bias_maps_are(rng):
     weights = jnp.array([[0.5, 0.2, 2.0], [1.0, 1.0, 1.0]])
     latent = jnp.array([-2.0, 7.0])
