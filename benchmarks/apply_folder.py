@@ -77,9 +77,9 @@ def run(command: list[str]) -> dict[str, float]:
     process = subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    memory, ended = 0.0, 0
+    memory, ended = float("nan"), 0
     while not ended:
-        memory = max(memory, peak_memory(process.pid))
+        memory = np.fmax(memory, common.peak_memory(process.pid))
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         time.sleep(0 if ended else 0.02)
     if status:
@@ -89,16 +89,6 @@ def run(command: list[str]) -> dict[str, float]:
         "cpu": usage.ru_utime + usage.ru_stime,
         "memory": memory,
     }
-
-
-def peak_memory(process: int) -> float:
-    """Return the largest resident size of a process so far, in MiB; 0 where Linux does not say."""
-    # Not `ru_maxrss`: that of a new process begins with the size of its parent.
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def different(first: Path, second: Path) -> int:

@@ -14,14 +14,13 @@ process, results and workspaces kept between calls, calls of C and of OpenCV by 
 import ctypes
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from _lib import common
+from _lib.c_library import at, load
 
 from morphax.export import c
 from morphax.morphology import elements
@@ -54,16 +53,13 @@ def compiled(
     result = np.zeros_like(image)
     with tempfile.TemporaryDirectory() as folder:
         c(program, folder, name="net", layout="pixels")
-        made, start = Path(folder) / "net.so", time.perf_counter()
-        words = [compiler, "-std=c99", *flags.split(), "-shared", "-fPIC"]
-        subprocess.run([*words, str(Path(folder) / "net.c"), "-o", str(made)], check=True)
-        build, lib = time.perf_counter() - start, ctypes.CDLL(str(made))
-    for name in ("apply_words", "plane_words", "workspace_words"):
-        getattr(lib, f"net_{name}").restype = ctypes.c_size_t
+        start = time.perf_counter()
+        lib = load(folder, compiler=compiler, flags=flags.split())
+        build = time.perf_counter() - start
     sizes = [lib.net_apply_words(*size), *[lib.net_plane_words(*size)] * 2]
     arrays = [np.zeros(n, np.uint64) for n in (*sizes, lib.net_workspace_words(*size))]
-    memory, packed, out, workspace = (a.ctypes.data_as(ctypes.c_void_p) for a in arrays)
-    source, target = (a.ctypes.data_as(ctypes.c_void_p) for a in (image, result))
+    memory, packed, out, workspace = map(at, arrays)
+    source, target = at(image), at(result)
 
     def by_words() -> None:
         lib.net_pack(source, *size, packed)

@@ -81,26 +81,6 @@ def current() -> Path:
     return Path(sys.executable).parent
 
 
-def write_portable(image: np.ndarray, path: Path) -> None:
-    """Write bits as PBM, set pixels as 1, and gray levels as PGM."""
-    height, width = image.shape
-    if image.dtype == bool:
-        path.write_bytes(f"P4\n{width} {height}\n".encode() + np.packbits(image, axis=1).tobytes())
-    else:
-        high = 255 if image.dtype == np.uint8 else 65535
-        levels = image.astype(">u2") if high > 255 else image
-        path.write_bytes(f"P5\n{width} {height}\n{high}\n".encode() + levels.tobytes())
-
-
-def read_bits(content: bytes) -> np.ndarray:
-    """Return the bits of a PBM of the kind P4."""
-    kind, size, rest = content.split(b"\n", 2)
-    assert kind == b"P4"
-    width, height = map(int, size.split())
-    rows = np.frombuffer(rest, np.uint8).reshape(height, -1)
-    return np.unpackbits(rows, axis=1, count=width).astype(bool)
-
-
 def try_set(name: str, terminal: Terminal, minutes: float | None) -> dict[str, Any]:
     """Type the commands for one set, and compare every pixel; return the row."""
     place, more = terminal.place, "" if minutes is None else f" --minutes {minutes:g}"
@@ -134,9 +114,10 @@ def try_set(name: str, terminal: Terminal, minutes: float | None) -> dict[str, A
         terminal.type(f"cc -O2 -o {name}-program {name}-c/*.c", shown=False)
         row["c_different"] = 0
         for stem, image in inputs.items():
-            write_portable(image if gray else image > 127, place / "in.pnm")
+            # A bit that is set in a PBM is black.
+            Image.fromarray(image if gray else image <= 127).save(place / "in.pnm")
             terminal.type(f"./{name}-program < in.pnm > out.pbm", shown=False)
-            answer = read_bits((place / "out.pbm").read_bytes())
+            answer = ~np.asarray(Image.open(place / "out.pbm"))
             row["c_different"] += int((answer != masks[stem]).sum())
     return row
 

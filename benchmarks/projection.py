@@ -23,6 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _lib import common
 from _lib.common import add_ratios, measure, metadata, options_parser, result, skip, table, write
 
 from morphax.projection._exact import project_exact
@@ -153,17 +154,13 @@ def batched(regime: str, w: np.ndarray, b: np.ndarray, truth) -> dict:
 
 
 def peak_mib(reset: bool = False) -> float:
-    """Peak resident memory of this process, from now on after a reset (Linux; NaN elsewhere).
-
-    `ru_maxrss` will not do: a child starts with the peak of its parent.
-    """
+    """Peak resident memory of this process, from now on after a reset (Linux; NaN elsewhere)."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
-        lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return float("nan")
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return common.peak_memory()
 
 
 def layer(regime: str, count: int, n: int) -> dict:

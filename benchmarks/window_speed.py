@@ -18,7 +18,6 @@ and `.md`. Needs scikit-learn and a C compiler.
 import ctypes
 import os
 import resource
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,12 +27,12 @@ from typing import Any
 import jax
 import numpy as np
 from _lib import common
+from _lib.c_library import at, library
 from PIL import Image
 
 from morphax import data
 from morphax.data.image_lists import Example, read_pairs
 from morphax.data.window_patterns import count_patterns, see, square_window
-from morphax.export import c
 from morphax.recipes import learn_window_votes, menu_entry, window_network
 from morphax.recipes.menu.entries import MenuEntry
 
@@ -60,16 +59,7 @@ def read_set(folder: Path) -> list[Example]:
 
 def in_c(entry: MenuEntry, folder: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return the exported C, which works in bands of rows, as a function of bool `(H, W)`."""
-    c(entry.program, folder, name="net", layout="pixels")
-    made = Path(folder) / "net.so"
-    flags = ["-O3", "-march=native", "-shared", "-fPIC"]
-    subprocess.run(["cc", *flags, str(Path(folder) / "net.c"), "-o", str(made)], check=True)
-    lib = ctypes.CDLL(str(made))
-    lib.net_apply_words.restype = ctypes.c_size_t
-
-    def at(array: np.ndarray) -> ctypes.c_void_p:
-        return array.ctypes.data_as(ctypes.c_void_p)
-
+    lib, _ = library(entry.program, folder, layout="pixels")
     workspaces: dict[tuple[int, ...], np.ndarray] = {}
 
     def run(image: np.ndarray) -> np.ndarray:

@@ -149,6 +149,19 @@ def row_metadata(about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def peak_memory(process: int | str = "self") -> float:
+    """Return the largest resident size of a process so far, in MiB; NaN where Linux does not say.
+
+    `ru_maxrss` will not do: that of a new process begins with the peak of its parent.
+    """
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    found = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    return found[0] if found else float("nan")
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 

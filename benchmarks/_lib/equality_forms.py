@@ -10,7 +10,6 @@ import ctypes
 import math
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
+from _lib.c_library import at, library
 from morphax import export, program
 
 FLOATS, TURN = 50, 500  # images at a time, of floats and of bits
@@ -169,21 +169,12 @@ def simple(net: Net, model: Any, x: np.ndarray) -> program.Program:
     return program.simplify(program.build(model, net.binary, (1, *x.shape[1:])))
 
 
-def library(net: program.Program, folder: str, layout: str) -> tuple[ctypes.CDLL, str]:
+def compiled(net: program.Program, folder: str, layout: str) -> tuple[ctypes.CDLL, str]:
     """A network in C, compiled and loaded, and its header."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise Absent(f"no C compiler: none of {', '.join(COMPILERS)}")
-    files = export.c(net, folder, name="net", layout=layout)
-    made = Path(folder) / "net.so"
-    command = [compiler, "-std=c99", "-O1", "-shared", "-fPIC", str(Path(folder) / "net.c")]
-    subprocess.run([*command, "-o", str(made)], check=True)
-    return ctypes.CDLL(str(made)), files.header
-
-
-def at(array: np.ndarray) -> ctypes.c_void_p:
-    """An array as an argument."""
-    return array.ctypes.data_as(ctypes.c_void_p)
+    return library(net, folder, layout=layout, compiler=compiler, flags=["-O1"])
 
 
 def in_c(net: Net, x: np.ndarray) -> Output:
@@ -194,8 +185,7 @@ def in_c(net: Net, x: np.ndarray) -> Output:
     def made(model: Any) -> tuple[ctypes.CDLL, str, program.Program, np.ndarray]:
         found = simple(net, model, x)
         with tempfile.TemporaryDirectory() as folder:
-            lib, header = library(found, folder, "batch")
-        lib.net_workspace_words.restype = ctypes.c_size_t
+            lib, header = compiled(found, folder, "batch")
         return lib, header, found, np.zeros(lib.net_workspace_words(), np.uint64)
 
     lib, _, found, room = made(net.bits)
@@ -223,10 +213,9 @@ def in_c_rows(net: Net, x: np.ndarray) -> Output:
     """C, a word for 64 pixels of a row; made once for images of any size."""
     built = program.build(net.bits, net.binary, (1, 9, 9, x.shape[-1]))
     with tempfile.TemporaryDirectory() as folder:
-        lib, _ = library(built, folder, "pixels")
+        lib, _ = compiled(built, folder, "pixels")
     height, width, planes = *x.shape[1:3], built.output_shape[-1]
     sizes = ctypes.c_size_t(width), ctypes.c_size_t(height)
-    lib.net_plane_words.restype = lib.net_workspace_words.restype = ctypes.c_size_t
     area = lib.net_plane_words(*sizes)
     inner, outer, room = (
         np.zeros(n, np.uint64)

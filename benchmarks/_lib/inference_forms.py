@@ -3,9 +3,7 @@
 import ctypes
 import math
 import re
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
+from _lib.c_library import at, library
 from _lib.inference_networks import Net
 from morphax import program
-from morphax.export import c
 
 REFERENCE, TORCH = "float JAX", "float PyTorch"
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 Timed = tuple[
     Callable[[], Any], Callable[[Any], np.ndarray]
 ]  # what is timed; its result, for `wanted`
@@ -88,12 +85,9 @@ def pytorch(net: Net) -> dict[str, Timed]:
 
 def in_c(net: Net, simple: program.Program, compiler: str, folder: str) -> dict[str, Timed]:
     """Generated C, called through ctypes."""
-    files = c(simple, folder, name="net", layout="batch")
-    source, made = Path(folder) / "net.c", Path(folder) / "net.so"
-    subprocess.run([compiler, *FLAGS, str(source), "-o", str(made)], check=True)
-    lib, counts = ctypes.CDLL(str(made)), simple.ops[-1].kind == "group_sum"
-    lib.net_workspace_words.restype = ctypes.c_size_t
-    lanes = int(re.search(r"_LANES (\d+)", files.header).group(1))  # type: ignore[union-attr]
+    lib, header = library(simple, folder, layout="batch", compiler=compiler)
+    counts = simple.ops[-1].kind == "group_sum"
+    lanes = int(re.search(r"_LANES (\d+)", header).group(1))  # type: ignore[union-attr]
     bits = simple.ops[-1].options["per"].bit_length() if counts else 1
     count, images = len(net.x), 64 * lanes
     turns = -(-count // images)
@@ -104,9 +98,6 @@ def in_c(net: Net, simple: program.Program, compiler: str, folder: str) -> dict[
     kind, size = (np.int32, 1) if counts else (np.uint8, math.prod(simple.output_shape))
     result = np.empty((count, size), kind)
     sizes = [min(images, count - i * images) for i in range(turns)]
-
-    def at(array: np.ndarray) -> ctypes.c_void_p:
-        return array.ctypes.data_as(ctypes.c_void_p)  # which keeps the array
 
     for i, n in enumerate(sizes):
         lib.net_pack(at(pixels[i * images :]), ctypes.c_size_t(n), at(words[i]))
