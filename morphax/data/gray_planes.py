@@ -5,7 +5,7 @@ Three kinds of planes, of each channel:
 - `value >= q`, q a quantile of the values of the same image;
 - `value - mean >= d`, with the mean of a square window around the pixel, and d in gray levels;
 - `contrast >= c`, the contrast of `morphax.morphology.contrast.local_contrast` in units of a
-spread.
+  spread.
 
 Whole numbers throughout, so that the planes are the same on every machine. Beyond the frame lies
 the nearest pixel. A bool image is its own plane.

@@ -170,7 +170,7 @@ def banks(grid: Mesh, tree: Any) -> Any:
 
 
 def shardings(grid: Mesh, tree: Any) -> Any:
-    """Return the layout of `banks`: the same tree of `NamedSharding`s.
+    """Return the layout of `banks`: the same tree, with a `NamedSharding` for each array.
 
     Args:
         grid: Mesh of `mesh`.

@@ -7,6 +7,7 @@ reader does not need to see: `<!-- setup` CODE `-->` runs with the blocks, and a
 
 import re
 
+import jax
 import pytest
 from helpers.repository import ROOT, tracked
 
@@ -15,8 +16,8 @@ PAGES = {
     for page in tracked("*.md")
     if "```python" in page.read_text()
 }
-# These pages train an operator to the last pixel.
-SLOW = {"README.md", "docs/guides/learn.md"}
+# These pages train an operator to the last pixel, or compile for seconds.
+SLOW = {"README.md", "docs/guides/learn.md", "docs/guides/regularise.md"}
 BLOCK = re.compile(
     r"^<!-- setup\n(?P<setup>.*?)-->$|"
     r"(?P<idle>^<!-- not run: [^\n]+ -->\n+)?^```python\n(?P<code>.*?)```$",
@@ -51,7 +52,8 @@ def test_blocks_run(name, tmp_path, monkeypatch):
     namespace = {"__name__": "page"}
     for code, run in blocks(name):
         if run:
-            exec(compile(code, name, "exec"), namespace)  # asserts what it claims
+            with jax.numpy_dtype_promotion("standard"):  # as readers have it; Optax needs it
+                exec(compile(code, name, "exec"), namespace)  # asserts what it claims
 
 
 def test_the_commands_of_the_readme_name_what_is_there():
