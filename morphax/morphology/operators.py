@@ -23,22 +23,25 @@ array is data: one program serves every `selem` of that shape, under `jit` and `
 operators are jitted.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.core
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from morphax import _checks
-from morphax.morphology import bit_arrays
-from morphax.morphology.shift import BORDERS, PLANES, Layout
+from morphax.morphology import bit_arrays, formulas
+from morphax.morphology.shift import BORDERS as BORDERS
 
 
-def erosion(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def erosion(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Erode an image: 1 where the structuring element, moved there, fits in the image.
 
     Source: Serra, Image Analysis and Mathematical Morphology (1982).
@@ -64,10 +67,17 @@ def erosion(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
         >>> erosion(image, np.ones((1, 3), bool)).astype(int).tolist()
         [[0, 0, 1, 0, 0]]
     """
-    return _operate(_erosion, image, selem, border)
+    return _operate(formulas.erosion, image, selem, border, origin, iterations)
 
 
-def dilation(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def dilation(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Dilate an image: the union of the structuring element moved to every pixel of the image.
 
     For "ignore" and "constant" it equals `scipy.ndimage.binary_dilation(image, selem)`.
@@ -80,10 +90,17 @@ def dilation(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> j
         >>> dilation(image, np.array([[0, 1, 1]])).astype(int).tolist()
         [[0, 0, 1, 1, 0]]
     """
-    return _operate(_dilation, image, selem, border)
+    return _operate(formulas.dilation, image, selem, border, origin, iterations)
 
 
-def opening(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def opening(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Open an image: erode, then dilate, each with its own frame.
 
     With "ignore" the opening is anti-extensive (it only removes) and idempotent; with "constant" it
@@ -97,10 +114,17 @@ def opening(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
         >>> opening(image, np.ones((1, 3), bool)).astype(int).tolist()
         [[1, 1, 0, 1, 1, 1, 0, 0]]
     """
-    return _operate(_opening, image, selem, border)
+    return _operate(formulas.opening, image, selem, border, origin, iterations)
 
 
-def closing(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def closing(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Close an image: dilate, then erode, each with its own frame.
 
     With "ignore" the closing is extensive (it only adds) and idempotent; with "constant" it equals
@@ -114,10 +138,17 @@ def closing(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> ja
         >>> closing(image, np.ones((1, 3), bool)).astype(int).tolist()
         [[0, 0, 1, 1, 1, 0, 0, 0, 0]]
     """
-    return _operate(_closing, image, selem, border)
+    return _operate(formulas.closing, image, selem, border, origin, iterations)
 
 
-def white_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def white_top_hat(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Compute the white top-hat, the pixels that the opening removes: `image & ~opening(image)`.
 
     Arguments, result and errors are those of `erosion`.
@@ -128,10 +159,17 @@ def white_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore")
         >>> white_top_hat(image, np.ones((1, 3), bool)).astype(int).tolist()
         [[0, 1, 0, 0, 0, 0]]
     """
-    return _operate(_white_top_hat, image, selem, border)
+    return _operate(formulas.white_top_hat, image, selem, border, origin, iterations)
 
 
-def black_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def black_top_hat(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Compute the black top-hat, the pixels that the closing adds: `closing(image) & ~image`.
 
     Arguments, result and errors are those of `erosion`.
@@ -142,10 +180,16 @@ def black_top_hat(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore")
         >>> black_top_hat(image, np.ones((1, 3), bool)).astype(int).tolist()
         [[0, 0, 0, 1, 0, 0, 0]]
     """
-    return _operate(_black_top_hat, image, selem, border)
+    return _operate(formulas.black_top_hat, image, selem, border, origin, iterations)
 
 
-def hit_or_miss(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -> jax.Array:
+def hit_or_miss(
+    image: ArrayLike,
+    selem: ArrayLike,
+    *,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+) -> jax.Array:
     """Match a pattern: 1 where every hit pixel lies on the image and every miss pixel beside it.
 
     Args:
@@ -168,128 +212,21 @@ def hit_or_miss(image: ArrayLike, selem: ArrayLike, *, border: str = "ignore") -
         >>> hit_or_miss(image, np.array([[-1, 1, -1]])).astype(int).tolist()
         [[0, 1, 0, 0, 0, 0]]
     """
-    return _operate(_hit_or_miss, image, selem, border)
+    return _operate(formulas.hit_or_miss, image, selem, border, origin)
 
 
-# Each operator takes (image, window, border, layout) and runs on every layout of the pixels.
-
-
-def _erosion(image, window, border, layout):
-    # The erosion is the complement of an OR over the complement; a dilation looks at the reflected
-    # window.
-    padded = layout.pad(image, window.shape, border, fill=border == "ignore")
-    return ~layout.shift_or(~padded, window)
-
-
-def _dilation(image, window, border, layout):
-    padded = layout.pad(image, window.shape, border, fill=False)
-    return layout.shift_or(padded, window[::-1, ::-1])
-
-
-def _opening(image, window, border, layout):
-    return _dilation(_erosion(image, window, border, layout), window, border, layout)
-
-
-def _closing(image, window, border, layout):
-    return _erosion(_dilation(image, window, border, layout), window, border, layout)
-
-
-def _white_top_hat(image, window, border, layout):
-    return image & ~_opening(image, window, border, layout)
-
-
-def _black_top_hat(image, window, border, layout):
-    return _closing(image, window, border, layout) & ~image
-
-
-def _hit_or_miss(image, window, border, layout):
-    hit = _erosion(image, window > 0, border, layout)
-    # Beyond a constant frame the image is 0, so its complement is 1, as an erosion has it with
-    # "ignore".
-    miss = _erosion(~image, window < 0, "ignore" if border == "constant" else border, layout)
-    return hit & miss
-
-
-class _Constant:
-    """Hold a numpy window as a static argument of `jit`: hashed and compared by its content."""
-
-    def __init__(self, window: np.ndarray):
-        self.window = window
-        self.content = (window.shape, window.dtype.str, window.tobytes())
-
-    def __hash__(self) -> int:
-        return hash(self.content)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constant) and self.content == other.content
-
-
-@partial(jax.jit, static_argnums=(0, 2, 3, 4))
-def _with_constant_window(operator, image, constant, border, layout):
-    return layout.trim(operator(image, constant.window, border, layout))
-
-
-@partial(jax.jit, static_argnums=(0, 3, 4))
-def _with_window_as_data(operator, image, window, border, layout):
-    return layout.trim(operator(image, window, border, layout))
-
-
-def _operate(operator: Callable, image: Any, selem: Any, border: str) -> jax.Array:
-    """Check an image and run one operator on it."""
+def _operate(
+    formula: Callable,
+    image: Any,
+    selem: Any,
+    border: str,
+    origin: int | Sequence[int],
+    iterations: int = 1,
+) -> jax.Array:
+    """Check an image and run one formula on it."""
     image = image if isinstance(image, jax.Array) else bit_arrays.native(np.asarray(image))
-    bit_arrays.check_bits("image", image)
-    _checks.require(image.ndim >= 2, "image", "at least two axes (..., H, W)", image.shape)
-    return operate(PLANES, operator, image, selem, border)
-
-
-def operate(layout: Layout, operator: Callable, image: Any, selem: Any, border: str) -> jax.Array:
-    """Run one operator of this module on an image in any layout.
-
-    The window is a constant or data, depending on the type of `selem`.
-
-    Args:
-        layout: arrangement of the pixels in `image`; hashable.
-        operator: one of the functions of this module that take `(image, window, border, layout)`.
-        image: image that the caller has checked.
-        selem: structuring element, as for the operators of this module.
-        border: border, as for the operators of this module.
-
-    Returns:
-        An array of the shape and dtype of `image`.
-
-    Raises:
-        ValueError: if `selem` or `border` is not as described.
-    """
-    _checks.one_of("border", border, BORDERS)
-    window = _window(selem, signed=operator is _hit_or_miss)
-    if image.size == 0:  # no pixel, so none beyond the frame either
-        return jnp.asarray(image)
-    if isinstance(window, np.ndarray):
-        return _with_constant_window(operator, image, _Constant(window), border, layout)
-    return _with_window_as_data(operator, image, window, border, layout)
-
-
-def _window(selem: Any, signed: bool) -> np.ndarray | jax.Array:
-    """Check a window; return it as bool, or as int8 with 1 = hit, -1 = miss for the hit-or-miss."""
-    data = isinstance(selem, jax.Array)
-    xp = jnp if data else np
-    selem = selem if data else bit_arrays.native(np.asarray(selem))
-    _checks.require(selem.ndim == 2, "selem", "two axes (kh, kw)", f"shape {selem.shape}")
-    odd = selem.shape[0] % 2 == 1 and selem.shape[1] % 2 == 1
-    _checks.require(odd, "selem", "odd sides (the origin is the centre)", f"shape {selem.shape}")
-    is_bool = selem.dtype == bool
-    integer = xp.issubdtype(selem.dtype, xp.integer)
-    _checks.require(is_bool or integer, "selem", "bool or integers", f"dtype {selem.dtype}")
-    if not isinstance(selem, jax.core.Tracer):  # values are known
-        values = np.asarray(selem)
-        allowed = (-1, 0, 1) if signed else (0, 1)
-        _checks.require(
-            bool(np.isin(values, allowed).all()),
-            "selem",
-            f"bool or integers among {allowed}",
-            np.setdiff1d(values, allowed)[:4].tolist(),
-        )
-        _checks.require(bool(values.any()), "selem", "at least one pixel", "an empty selem")
-    if not signed:
-        return selem if is_bool else selem != 0
-    return (2 * selem.astype(np.int8) - 1 if is_bool else selem).astype(np.int8)
+    if image.dtype != bool:
+        bit_arrays.check_bits("image", image)
+    return formulas.operate(
+        formula, image, selem, border=border, origin=origin, iterations=iterations
+    )

@@ -10,6 +10,7 @@ funnel shift between neighbouring words, and a shift along a column is a slice. 
 words of images (`morphax.pack`), not on these words.
 """
 
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax.morphology import bit_arrays, operators
-from morphax.morphology.shift import Layout, shift_or
+from morphax.morphology import bit_arrays, formulas
+from morphax.morphology.shift import Element, Layout, same, shift_or
 
 BITS = 32
 """Number of pixels in a word."""
@@ -100,7 +101,15 @@ def unpack_pixels(words: jax.Array, *, width: int) -> jax.Array:
     return _unpack(words, width=int(width))
 
 
-def erosion(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+def erosion(
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Erode images whose rows are packed, as `morphax.erosion` does.
 
     Args:
@@ -123,11 +132,17 @@ def erosion(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ig
         >>> unpack_pixels(eroded, width=5).astype(int).tolist()
         [[0, 0, 1, 0, 0]]
     """
-    return _operate(operators._erosion, words, selem, width, border)
+    return _operate(formulas.erosion, words, selem, width, border, origin, iterations)
 
 
 def dilation(
-    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
 ) -> jax.Array:
     """Dilate images whose rows are packed, as `morphax.dilation` does.
 
@@ -138,10 +153,18 @@ def dilation(
         >>> dilation(words, np.array([[0, 1, 1]]), width=5).tolist()
         [[12]]
     """
-    return _operate(operators._dilation, words, selem, width, border)
+    return _operate(formulas.dilation, words, selem, width, border, origin, iterations)
 
 
-def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+def opening(
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Open images whose rows are packed, as `morphax.opening` does.
 
     Arguments, result and errors are those of `erosion`.
@@ -151,10 +174,18 @@ def opening(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ig
         >>> opening(words, np.ones((1, 3), bool), width=5).tolist()
         [[28]]
     """
-    return _operate(operators._opening, words, selem, width, border)
+    return _operate(formulas.opening, words, selem, width, border, origin, iterations)
 
 
-def closing(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore") -> jax.Array:
+def closing(
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+) -> jax.Array:
     """Close images whose rows are packed, as `morphax.closing` does.
 
     Arguments, result and errors are those of `erosion`.
@@ -164,11 +195,17 @@ def closing(words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ig
         >>> closing(words, np.ones((1, 3), bool), width=7).tolist()
         [[28]]
     """
-    return _operate(operators._closing, words, selem, width, border)
+    return _operate(formulas.closing, words, selem, width, border, origin, iterations)
 
 
 def white_top_hat(
-    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
 ) -> jax.Array:
     """Compute `morphax.white_top_hat` of images whose rows are packed.
 
@@ -179,11 +216,17 @@ def white_top_hat(
         >>> white_top_hat(words, np.ones((1, 3), bool), width=5).tolist()
         [[1]]
     """
-    return _operate(operators._white_top_hat, words, selem, width, border)
+    return _operate(formulas.white_top_hat, words, selem, width, border, origin, iterations)
 
 
 def black_top_hat(
-    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
 ) -> jax.Array:
     """Compute `morphax.black_top_hat` of images whose rows are packed.
 
@@ -194,11 +237,16 @@ def black_top_hat(
         >>> black_top_hat(words, np.ones((1, 3), bool), width=7).tolist()
         [[8]]
     """
-    return _operate(operators._black_top_hat, words, selem, width, border)
+    return _operate(formulas.black_top_hat, words, selem, width, border, origin, iterations)
 
 
 def hit_or_miss(
-    words: ArrayLike, selem: ArrayLike, *, width: int, border: str = "ignore"
+    words: ArrayLike,
+    selem: ArrayLike,
+    *,
+    width: int,
+    border: str = "ignore",
+    origin: int | Sequence[int] = 0,
 ) -> jax.Array:
     """Match a pattern in images whose rows are packed, as `morphax.hit_or_miss` does.
 
@@ -219,12 +267,28 @@ def hit_or_miss(
         >>> hit_or_miss(words, np.array([[-1, 1, -1]]), width=5).tolist()
         [[2]]
     """
-    return _operate(operators._hit_or_miss, words, selem, width, border)
+    return _operate(formulas.hit_or_miss, words, selem, width, border, origin)
 
 
-def _operate(operator: Any, words: Any, selem: Any, width: int, border: str) -> jax.Array:
-    """Check words and run an operator of `morphax.operators` on them."""
-    return operators.operate(_layout(int(width)), operator, _checked(words, width), selem, border)
+def _operate(
+    formula: Any,
+    words: Any,
+    selem: Any,
+    width: int,
+    border: str,
+    origin: int | Sequence[int],
+    iterations: int = 1,
+) -> jax.Array:
+    """Check words and run a formula of `morphax.morphology.formulas` on them."""
+    return formulas.operate(
+        formula,
+        _checked(words, width),
+        selem,
+        border=border,
+        origin=origin,
+        iterations=iterations,
+        layout=_layout(int(width)),
+    )
 
 
 def _checked(words: Any, width: int) -> Any:
@@ -233,7 +297,7 @@ def _checked(words: Any, width: int) -> Any:
     _checks.require(
         words.dtype == np.uint32, "words", "uint32 words from pack_pixels", f"dtype {words.dtype}"
     )
-    _checks.require(words.ndim >= 2, "words", "shape (..., H, words a row)", words.shape)
+    _checks.require(words.ndim >= 1, "words", "shape (..., words a row)", words.shape)
     whole = isinstance(width, (int, np.integer)) and width >= min(1, words.shape[-1])
     _checks.require(whole, "width", "the number of pixels of a row", width)
     row = -(-int(width) // BITS)
@@ -268,16 +332,26 @@ def _unpack(words: jax.Array, *, width: int) -> jax.Array:
 @cache
 def _layout(width: int) -> Layout:
     """Return the layout of rows of `width` pixels in words."""
-    row = -(-width // BITS)
 
-    def shift_or_pixels(padded: jax.Array, window: Any) -> jax.Array:
-        origin = -(window.shape[1] // 2) % BITS
-        return shift_or(padded, window, width=row, origin=origin, shift=_funnel)
-
-    def trim(words: jax.Array) -> jax.Array:
+    def leave(words: jax.Array) -> jax.Array:
         return _with_tail(words, width, jnp.zeros((), jnp.uint32))
 
-    return Layout(partial(_pad, width=width), shift_or_pixels, trim)
+    return Layout(same, partial(_match, width), leave)
+
+
+def _match(
+    width: int, words: jax.Array, element: Element, border: str, erosion: bool
+) -> jax.Array:
+    """Match an element in words of pixels, as `Layout` says."""
+    padded = _pad(words, element, border, fill=erosion and border == "ignore", width=width)
+    return shift_or(
+        padded,
+        element.window,
+        width=words.shape[-1],
+        origin=-element.centre[-1] % BITS,
+        shift=_funnel,
+        erosion=erosion,
+    )
 
 
 def _funnel(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
@@ -291,12 +365,10 @@ def _funnel(x: jax.Array, start: int, count: int | None = None) -> jax.Array:
     return (here >> np.uint32(bit)) | (after << np.uint32(BITS - bit))
 
 
-def _pad(
-    words: jax.Array, shape: tuple[int, ...], border: str, *, fill: bool, width: int
-) -> jax.Array:
+def _pad(words: jax.Array, element: Element, border: str, *, fill: bool, width: int) -> jax.Array:
     """Pad words as `shift.pad` does: whole words on either side, and spare ones for the funnel."""
     # Words to the left and to the right, all zeros or all ones.
-    rows, side = shape[0] // 2, -(-(shape[1] // 2) // BITS)
+    *lead, (before, after) = element.margins
     if border == "replicate":
         last = words[..., -1:] >> np.uint32((width - 1) % BITS)
         left, right = (jnp.uint32(0) - (bit & np.uint32(1)) for bit in (words[..., :1], last))
@@ -304,12 +376,12 @@ def _pad(
         ends = jnp.full((1,) * words.ndim, 0xFFFFFFFF if fill else 0, jnp.uint32)
         left = right = jnp.broadcast_to(ends, (*words.shape[:-1], 1))
     # `shift_or` doubles spans of columns, and each doubling loses a word at the end of the row.
-    spare = side + shape[1].bit_length()
-    left = jnp.broadcast_to(left, (*left.shape[:-1], side))
+    spare = -(-after // BITS) + element.window.shape[-1].bit_length()
+    left = jnp.broadcast_to(left, (*left.shape[:-1], -(-before // BITS)))
     middle = _with_tail(words, width, right)
     right = jnp.broadcast_to(right, (*right.shape[:-1], spare))
     padded = jnp.concatenate([left, middle, right], -1)
-    sides = [(0, 0)] * (words.ndim - 2) + [(rows, rows), (0, 0)]
+    sides = [(0, 0)] * (words.ndim - 1 - len(lead)) + [*lead, (0, 0)]
     if border == "replicate":
         return jnp.pad(padded, sides, mode="edge")
     return jnp.pad(padded, sides, constant_values=np.uint32(0xFFFFFFFF if fill else 0))

@@ -1,0 +1,185 @@
+"""Bool images in the bits of bytes: eight bands of an image, or eight images of a batch.
+
+Bit g of a byte is a pixel of band g. Bands are parts of the image along one axis (rows of an image,
+slices of a volume), or of the batch, which is axis 0. Packing reads eight streams, each shift is a
+plain slice, and unpacking writes eight streams; all that lies between touches an eighth of the
+memory. Where eight does not divide the axis, the last bands overlap and what they share is computed
+twice.
+
+This pays on a CPU, and for images that are not small (`layout_for`); elsewhere, pixels stay in bools
+(`morphax.morphology.shift.PLANES`), as they do for words.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from morphax.morphology.shift import PLANES, Element, Layout, shift_or
+
+_ONES, _NONE, _ONE = np.uint8(255), np.uint8(0), np.uint8(1)
+_SMALLEST = 1 << 14  # pixels; below, bools are faster and quicker to compile
+_FLAT = 64  # constant elements of so many pixels are visited one by one, in one loop
+
+
+class _Cut(NamedTuple):
+    """Describe how images are cut into bands.
+
+    Attributes:
+        shape: (images, *sides) of the bool array.
+        axis: axis of that shape along which bands are cut; 0 is the batch.
+        starts: first index of each band.
+        size: length of a band.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    starts: tuple[int, ...]
+    size: int
+
+
+def layout_for(image: jax.Array, element: Element) -> Layout:
+    """Return the layout that an image is best operated on.
+
+    Args:
+        image: bool or words `(..., H, W)`, or with more or less axes, as the window has.
+        element: element of all steps, or its reflection.
+
+    Returns:
+        Bands for bool images of at least 128 x 128 pixels in all, on a CPU; else `PLANES`.
+    """
+    if image.dtype != bool or image.size < _SMALLEST or jax.default_backend() != "cpu":
+        return PLANES
+    sides = image.shape[image.ndim - len(element.centre) :]
+    images = image.size // int(np.prod(sides))
+    reaches = [max(margins) for margins in element.margins]
+    cut = _cut((images, *sides), reaches)
+    if cut is None:
+        return PLANES
+    # A condition whose value XLA cannot know.
+    true = lax.convert_element_type(image.reshape(-1)[0], jnp.uint8) < np.uint8(2)
+    keep = partial(_kept, true)
+    return Layout(
+        lambda image: keep(lambda: _packed(cut, image)),
+        partial(_match, cut, keep),
+        lambda words: _unpacked(cut, words).reshape(image.shape),
+    )
+
+
+def _cut(shape: tuple[int, ...], reaches: list[int]) -> _Cut | None:
+    """Return the cut with the least to compute, or None if bands would be too short."""
+    cuts = []
+    for axis, (length, reach) in enumerate(zip(shape, [0, *reaches], strict=True)):
+        size = -(-length // 8)
+        starts = tuple(min(g * size, length - size) for g in range(8))
+        # The frame of a band comes from its neighbours: it must not reach beyond them.
+        if length >= 8 and all(b - a >= reach for a, b in zip(starts, starts[1:], strict=False)):
+            cuts.append(((size + 2 * reach) / length, _Cut(shape, axis, starts, size)))
+    return min(cuts, key=lambda pair: pair[0])[1] if cuts else None
+
+
+def _kept(true: jax.Array, make: Callable[[], jax.Array]) -> jax.Array:
+    """Return `make()`, computed once and written to memory, not computed again by each reader.
+
+    XLA on CPU fuses across an `optimization_barrier`, but not across a branch on a condition whose
+    value it cannot know.
+    """
+    shape = jax.eval_shape(make)
+    return lax.cond(true, make, lambda: jnp.zeros(shape.shape, shape.dtype))
+
+
+def _packed(cut: _Cut, image: jax.Array) -> jax.Array:
+    """Pack bands of bool images into bytes."""
+    image = image.reshape(cut.shape)
+    words = None
+    for g, start in enumerate(cut.starts):
+        band = lax.slice_in_dim(image, start, start + cut.size, axis=cut.axis)
+        bit = jnp.where(band, np.uint8(1 << g), _NONE)
+        words = bit if words is None else words | bit
+    assert words is not None
+    return words
+
+
+def _unpacked(cut: _Cut, words: jax.Array) -> jax.Array:
+    """Unpack bands of bytes into bool images."""
+    axis, size, length = cut.axis, cut.size, cut.shape[cut.axis]
+    bits = np.left_shift(_ONE, np.arange(8, dtype=np.uint8))
+    # Bands that overlap no other are written by one loop; the rest of the axis is in the last one.
+    whole = length // size
+    shape = (1,) * axis + (whole,) + (1,) * (words.ndim - axis)
+    pixels = jnp.expand_dims(words, axis) & bits[:whole].reshape(shape) != _NONE
+    pixels = pixels.reshape(*words.shape[:axis], whole * size, *words.shape[axis + 1 :])
+    if whole * size == length:
+        return pixels
+    last = lax.slice_in_dim(words, size - (length - whole * size), size, axis=axis)
+    return jnp.concatenate([pixels, last & bits[7] != _NONE], axis)
+
+
+def _match(
+    cut: _Cut, keep: Callable, words: jax.Array, element: Element, border: str, erosion: bool
+) -> jax.Array:
+    """Match an element in bands, as `Layout` says."""
+    beyond = None if border == "replicate" else _ONES if erosion and border == "ignore" else _NONE
+    framed = keep(lambda: _framed(cut, words, element, beyond))
+    window = element.window
+    if isinstance(window, np.ndarray) and 0 < window.sum() <= _FLAT:
+        return keep(lambda: _flat(framed, window, lax.bitwise_and if erosion else lax.bitwise_or))
+    return keep(lambda: shift_or(framed, window, erosion=erosion, keep=keep))
+
+
+def _flat(framed: jax.Array, window: np.ndarray, join: Callable) -> jax.Array:
+    """Join shifted views, one for each pixel of a window."""
+    sides = [n - k + 1 for n, k in zip(framed.shape[1:], window.shape, strict=True)]
+    out = None
+    for place in np.argwhere(window).tolist():
+        stops = [start + side for start, side in zip(place, sides, strict=True)]
+        view = lax.slice(framed, (0, *place), (framed.shape[0], *stops))
+        out = view if out is None else join(out, view)
+    assert out is not None
+    return out
+
+
+def _framed(cut: _Cut, words: jax.Array, element: Element, beyond: np.uint8 | None) -> jax.Array:
+    """Add the margins that an element needs; `beyond` is the value there, None the nearest pixel."""
+    for axis, (before, after) in reversed(list(enumerate(element.margins, start=1))):
+        if axis == cut.axis:
+            parts = _neighbours(cut, words, before, after, beyond)
+        else:
+            length = words.shape[axis]
+            ends = [lax.slice_in_dim(words, i, i + 1, axis=axis) for i in (0, length - 1)]
+            parts = [
+                _wide(end if beyond is None else jnp.full_like(end, beyond), count, axis)
+                for end, count in zip(ends, (before, after), strict=True)
+            ]
+        words = jnp.concatenate([parts[0], words, parts[1]], axis)
+    return words
+
+
+def _neighbours(
+    cut: _Cut, words: jax.Array, before: int, after: int, beyond: np.uint8 | None
+) -> list[jax.Array]:
+    """Return what lies before and after each band: parts of its neighbours, one bit along."""
+    steps = np.diff(cut.starts)
+    parts = []
+    for count, first, end in ((before, True, 0), (after, False, cut.size - 1)):
+        edge = lax.slice_in_dim(words, end, end + 1, axis=cut.axis)
+        edge = edge if beyond is None else jnp.full_like(edge, beyond)
+        # Bit 0 has nothing before it, bit 7 nothing after it: the frame of the image.
+        part = _wide(edge & np.uint8(1 if first else 128), count, cut.axis)
+        for step in set(steps.tolist()):
+            start = step - count if first else cut.size - step
+            near = lax.slice_in_dim(words, start, start + count, axis=cut.axis)
+            near = near << _ONE if first else near >> _ONE
+            bands = np.flatnonzero(steps == step) + first
+            part = part | (near & np.uint8(sum(1 << int(g) for g in bands)))
+        parts.append(part)
+    return parts
+
+
+def _wide(edge: jax.Array, count: int, axis: int) -> jax.Array:
+    """Repeat an array of length 1 along an axis."""
+    return jnp.broadcast_to(edge, (*edge.shape[:axis], count, *edge.shape[axis + 1 :]))

@@ -1,0 +1,232 @@
+"""Operators of mathematical morphology as formulas, for pixels in any layout.
+
+A formula takes `(image, element, match, iterations)`: `match` is that of the `Layout` of the image,
+with the border filled in. `operate` checks what a user gives, and runs a formula in one jitted
+program: one for each content of a constant element, one for each shape of an element that is data.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from morphax import _checks
+from morphax.morphology import _bands, bit_arrays
+from morphax.morphology.shift import BORDERS, PLANES, Element, Layout
+
+
+def erosion(image, element, match, iterations):
+    """Erode: AND over the element."""
+    return _repeat(lambda x: match(x, element, erosion=True), image, iterations)
+
+
+def dilation(image, element, match, iterations):
+    """Dilate: OR over the reflected element."""
+    return _repeat(lambda x: match(x, element.reflected(), erosion=False), image, iterations)
+
+
+def opening(image, element, match, iterations):
+    """Erode, then dilate."""
+    eroded = erosion(image, element, match, iterations)
+    return dilation(eroded, element, match, iterations)
+
+
+def closing(image, element, match, iterations):
+    """Dilate, then erode."""
+    dilated = dilation(image, element, match, iterations)
+    return erosion(dilated, element, match, iterations)
+
+
+def white_top_hat(image, element, match, iterations):
+    """Return what the opening removes."""
+    return image & ~opening(image, element, match, iterations)
+
+
+def black_top_hat(image, element, match, iterations):
+    """Return what the closing adds."""
+    return closing(image, element, match, iterations) & ~image
+
+
+def hit_or_miss(image, element, match, iterations):
+    """Match hits in the image and misses in its complement."""
+    del iterations
+    hits, misses = (element._replace(window=w) for w in (element.window > 0, element.window < 0))
+    hit = match(image, hits, erosion=True)
+    # Beyond a constant frame the image is 0, so its complement is 1: so has an erosion it with
+    # "ignore".
+    border = "ignore" if match.keywords["border"] == "constant" else match.keywords["border"]
+    return hit & match(~image, misses, erosion=True, border=border)
+
+
+def _repeat(step: Callable, image: jax.Array, iterations: int) -> jax.Array:
+    """Apply a step some times; until nothing changes where that number is below 1."""
+    if iterations == 1:
+        return step(image)
+    if iterations > 1:
+        return lax.fori_loop(0, iterations, lambda _, x: step(x), image)
+
+    def once_more(state):
+        following = step(state[0])
+        return following, (following != state[0]).any()
+
+    return lax.while_loop(lambda state: state[1], once_more, (image, jnp.array(True)))[0]
+
+
+class _Call(NamedTuple):
+    """Hold what a program is made for, besides image and window.
+
+    Attributes:
+        formula: one of the formulas above.
+        layout: layout of the image; None to choose one by its dtype and shape.
+        border: one of `BORDERS`.
+        iterations: repetitions of erosions and dilations.
+        centre: index of the origin in the window.
+    """
+
+    formula: Callable
+    layout: Layout | None
+    border: str
+    iterations: int
+    centre: tuple[int, ...]
+
+
+def operate(
+    formula: Callable,
+    image: jax.Array | np.ndarray,
+    selem: Any,
+    *,
+    border: str,
+    origin: int | Sequence[int] = 0,
+    iterations: int = 1,
+    layout: Layout | None = None,
+) -> jax.Array:
+    """Run a formula on an image.
+
+    Args:
+        formula: one of the formulas of this module.
+        image: image that the caller has checked.
+        selem: structuring element, as for `morphax.morphology.operators`; a jax array is data, all
+            else a constant.
+        border: border, likewise.
+        origin: place of the origin, relative to the centre, likewise.
+        iterations: number of repetitions, likewise.
+        layout: layout of the image; by default that of bool images or of words of images.
+
+    Returns:
+        An array of the shape and dtype of `image`.
+
+    Raises:
+        ValueError: if an argument is not as described.
+    """
+    if border not in BORDERS:  # messages cost time: they are made only for errors
+        _checks.one_of("border", border, BORDERS)
+    origin = origin if isinstance(origin, int) else tuple(np.asarray(origin).ravel().tolist())
+    _checks.require(type(iterations) is int, "iterations", "a whole number", iterations)
+    data = isinstance(selem, jax.Array)
+    selem = selem if data else np.asarray(selem)
+    if selem.dtype.kind not in "biu":
+        _checks.require(False, "selem", "bool or integers", f"dtype {selem.dtype}")
+    if not 1 <= selem.ndim <= min(3, image.ndim):
+        most = f"one to three axes, at most those of the image, {image.ndim}"
+        _checks.require(False, "selem", most, f"shape {selem.shape}")
+    if data:
+        _check_values(selem, formula)
+        centre = _centre(selem.shape, origin)
+        arguments = (image, selem)
+        program = _program_for_data(_Call(formula, layout, border, iterations, centre))
+    else:
+        arguments = (image,)
+        key = (selem.shape, selem.dtype, selem.tobytes())
+        program = _program_for_constant(formula, layout, border, iterations, origin, *key)
+    if image.size == 0:  # no pixel, so none beyond the frame either
+        return jnp.asarray(image)
+    return program(*arguments)
+
+
+@lru_cache(maxsize=4096)
+def _program_for_constant(formula, layout, border, iterations, origin, shape, dtype, content):
+    """Check a constant element and make its program."""
+    selem = bit_arrays.native(np.frombuffer(content, dtype).reshape(shape))
+    centre = _centre(shape, origin)
+    _check_values(selem, formula)
+    call = _Call(formula, layout, border, iterations, centre)
+    window = _window(selem, formula)
+
+    @jax.custom_batching.custom_vmap
+    def program(image):
+        return _run(call, image, window)
+
+    # Mapped axes become axes of the batch, so that the layout is chosen for all images together.
+    @program.def_vmap
+    def _(size, batched, image):
+        return program(image), True
+
+    return jax.jit(program)
+
+
+@lru_cache(maxsize=4096)
+def _program_for_data(call: _Call):
+    """Make the program of elements that are data."""
+
+    @jax.custom_batching.custom_vmap
+    def program(image, selem):
+        return _run(call, image, _window(selem, call.formula))
+
+    @program.def_vmap
+    def _(size, batched, image, selem):
+        if not batched[1]:
+            return program(image, selem), True
+        # Each image has an element of its own.
+        single = call._replace(layout=call.layout or PLANES)
+        run = lambda image, selem: _run(single, image, _window(selem, call.formula))
+        axes = tuple(0 if mapped else None for mapped in batched)
+        return jax.vmap(run, axes, axis_size=size)(image, selem), True
+
+    return jax.jit(program)
+
+
+def _run(call: _Call, image: jax.Array, window: Any) -> jax.Array:
+    """Run a formula in the layout that fits the image."""
+    element = Element(window, call.centre)
+    layout = call.layout or _bands.layout_for(image, element)
+    match = partial(layout.match, border=call.border)
+    return layout.leave(call.formula(layout.enter(image), element, match, call.iterations))
+
+
+def _centre(shape: tuple[int, ...], origin: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the index of the origin in a window of this shape."""
+    _checks.require(min(shape) > 0, "selem", "no empty axis", f"shape {shape}")
+    offsets = (origin,) * len(shape) if isinstance(origin, int) else origin
+    whole = len(offsets) == len(shape) and all(isinstance(offset, int) for offset in offsets)
+    expected = f"a whole number, or {len(shape)} of them"
+    _checks.require(whole, "origin", expected, origin)
+    centre = tuple(side // 2 + offset for side, offset in zip(shape, offsets, strict=True))
+    inside = all(0 <= place < side for place, side in zip(centre, shape, strict=True))
+    ranges = ", ".join(f"{-(side // 2)} to {(side - 1) // 2}" for side in shape)
+    _checks.require(inside, "origin", f"a place in the element, {ranges}", origin)
+    return centre
+
+
+def _check_values(selem: jax.Array | np.ndarray, formula: Callable) -> None:
+    """Raise `ValueError` for an empty window, or numbers that are no pixels, where they are known."""
+    if isinstance(selem, jax.core.Tracer):
+        return
+    values = np.asarray(selem)
+    allowed = (-1, 0, 1) if formula is hit_or_miss else (0, 1)
+    if values.dtype != bool:
+        odd = values[(values < allowed[0]) | (values > 1)]
+        expected = f"bool or integers among {allowed}"
+        _checks.require(odd.size == 0, "selem", expected, np.unique(odd)[:4].tolist())
+    _checks.require(bool(values.any()), "selem", "at least one pixel", "an empty selem")
+
+
+def _window(selem: Any, formula: Callable) -> Any:
+    """Return a window as bool, or as int8 with 1 = hit, -1 = miss for the hit-or-miss."""
+    is_bool = selem.dtype == bool
+    if formula is not hit_or_miss:
+        return selem if is_bool else selem != 0
+    return (2 * selem.astype(np.int8) - 1 if is_bool else selem).astype(np.int8)
