@@ -128,7 +128,9 @@ def _match(
     window = element.window
     if isinstance(window, np.ndarray) and 0 < window.sum() <= _FLAT:
         return keep(lambda: _flat(framed, window, lax.bitwise_and if erosion else lax.bitwise_or))
-    return keep(lambda: shift_or(framed, window, erosion=erosion, keep=keep))
+    if isinstance(window, np.ndarray):
+        return shift_or(framed, window, erosion=erosion, keep=keep)
+    return keep(lambda: shift_or(framed, window, erosion=erosion))
 
 
 def _flat(framed: jax.Array, window: np.ndarray, join: Callable) -> jax.Array:

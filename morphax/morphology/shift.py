@@ -6,8 +6,8 @@ along the last n axes of an image. Words of neighbouring pixels (`morphax.packed
 of bands have their own shifts and frames, which a `Layout` holds.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -115,10 +115,13 @@ def shift_or(
     """
     columns = padded.shape[-1] - window.shape[-1] + 1 if width is None else width
     join = lax.bitwise_and if erosion else lax.bitwise_or
-    if isinstance(window, np.ndarray) and window.any():
-        return _over_runs(padded, window, _Axis(-1, shift, origin, columns), join, keep)
     first = padded.ndim - window.ndim
     sides = [padded.shape[first + i] - k + 1 for i, k in enumerate(window.shape[:-1])]
+    if isinstance(window, np.ndarray) and window.any():
+        axes = [_Axis(-1, shift, origin, columns)]
+        for index in range(-2, -1 - window.ndim, -1):
+            axes.append(_Axis(index, partial(_slice, axis=index), 0, sides[index + 1]))
+        return keep(_over_runs(lambda: padded, window, axes, join, keep))
     zero = jnp.zeros((), padded.dtype)
     neutral = jnp.full((*padded.shape[:first], *sides, columns), ~zero if erosion else zero)
     if isinstance(window, np.ndarray):
@@ -135,12 +138,18 @@ class _Axis(NamedTuple):
     count: int
 
 
-def _over_runs(x, window: np.ndarray, axis: _Axis, join: Callable, keep: Callable) -> jax.Array:
-    """Join `x` over a constant window, of which only the pixels are visited, one axis after another.
+_Maker = Callable[[], jax.Array]
+
+
+def _over_runs(
+    x: _Maker, window: np.ndarray, axes: Sequence[_Axis], join: Callable, keep: Callable
+) -> _Maker:
+    """Return what joins `x` over a constant window, of which only the pixels are visited.
 
     A run of pixels along the last axis is the union of two overlapping spans of a power of two,
     which all runs share, and places with the same run are a window over the axes before: a 41x41
-    square takes 12 shifts instead of 1681.
+    square takes 12 shifts instead of 1681. What is kept is computed now, the rest when the result
+    is called, in one loop.
     """
     if not window.ndim:
         return x
@@ -148,36 +157,34 @@ def _over_runs(x, window: np.ndarray, axis: _Axis, join: Callable, keep: Callabl
     for place in np.ndindex(*window.shape[:-1]):
         for run in _runs(window[place]):
             places_with.setdefault(run, np.zeros(window.shape[:-1], bool))[place] = True
-    spans, out = [x], None  # spans[k]: 2^k pixels joined
+    spans, parts = [x], []  # spans[k]: 2^k pixels joined
     for (start, length), places in places_with.items():
         power = length.bit_length() - 1
         while len(spans) <= power:
-            spans.append(keep(partial(_doubled, spans[-1], 1 << (len(spans) - 1), axis, join)))
-        band = partial(_run, spans[power], start, length, axis, join)
-        part = keep(band) if places.sum() > _WORTH_KEEPING else band()
-        if places.ndim:
-            index, sides = axis.index - 1, places.shape[-1]
-            rows = partial(_slice, axis=index)
-            before = _Axis(index, rows, 0, x.shape[index] - sides + 1)
-            part = _over_runs(part, places, before, join, keep)
-        out = part if out is None else join(out, part)
-    assert out is not None
-    return out
+            longer = partial(_doubled, spans[-1], 1 << (len(spans) - 1), axes[0], join)
+            spans.append(partial(same, keep(longer)))
+        band = partial(_run, spans[power], start, length, axes[0], join)
+        if places.sum() > _WORTH_KEEPING:
+            band = partial(same, keep(band))
+        parts.append(_over_runs(band, places, axes[1:], join, keep))
+    return lambda: reduce(join, (part() for part in parts))
 
 
-def _doubled(span: jax.Array, step: int, axis: _Axis, join: Callable) -> jax.Array:
+def _doubled(span: _Maker, step: int, axis: _Axis, join: Callable) -> jax.Array:
     """Join each span of `step` pixels with the next one."""
-    ahead = axis.shift(span, step)
-    return join(_slice(span, 0, ahead.shape[axis.index], axis=axis.index), ahead)
+    here = span()
+    ahead = axis.shift(here, step)
+    return join(_slice(here, 0, ahead.shape[axis.index], axis=axis.index), ahead)
 
 
-def _run(span: jax.Array, start: int, length: int, axis: _Axis, join: Callable) -> jax.Array:
+def _run(span: _Maker, start: int, length: int, axis: _Axis, join: Callable) -> jax.Array:
     """Join a run of `length` pixels that begins at `start`, from spans of at least half of it."""
     power = length.bit_length() - 1
-    first = axis.shift(span, axis.origin + start, axis.count)
+    pixels, start = span(), axis.origin + start
+    first = axis.shift(pixels, start, axis.count)
     if length == 1 << power:
         return first
-    return join(first, axis.shift(span, axis.origin + start + length - (1 << power), axis.count))
+    return join(first, axis.shift(pixels, start + length - (1 << power), axis.count))
 
 
 def _slice(x: jax.Array, start: int, count: int | None = None, *, axis: int) -> jax.Array:
