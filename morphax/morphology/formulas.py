@@ -134,8 +134,8 @@ def operate(
         most = f"one to three axes, at most those of the image, {image.ndim}"
         _checks.require(False, "selem", most, f"shape {selem.shape}")
     if data:
-        _check_values(selem, formula)
         centre = _centre(selem.shape, origin)
+        _check_values(selem, formula)
         arguments = (image, selem)
         program = _program_for_data(_Call(formula, layout, border, iterations, centre))
     else:
@@ -181,10 +181,13 @@ def _program_for_data(call: _Call):
         if not batched[1]:
             return program(image, selem), True
         # Each image has an element of its own.
-        single = call._replace(layout=call.layout or PLANES)
-        run = lambda image, selem: _run(single, image, _window(selem, call.formula))
+        alone = call._replace(layout=call.layout or PLANES)
+
+        def one(image, selem):
+            return _run(alone, image, _window(selem, call.formula))
+
         axes = tuple(0 if mapped else None for mapped in batched)
-        return jax.vmap(run, axes, axis_size=size)(image, selem), True
+        return jax.vmap(one, axes, axis_size=size)(image, selem), True
 
     return jax.jit(program)
 
