@@ -75,3 +75,56 @@ def test_bad_name_and_angle():
         elements.named("hexagon", 7)
     with pytest.raises(ValueError, match=r"angle: .*nan"):
         elements.stick(7, float("nan"))
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2, 1, 1), (0.1, 0.3, 0.7), (5, 1, 2)])
+def test_volumes_by_their_distances(spacing):
+    """Every voxel whose centre is near enough belongs to the element, and no other."""
+    size, radius = 9, 4
+    counts = [int(radius // side + 1) for side in spacing]
+    places = np.indices([2 * c + 1 for c in counts]) - np.array(counts).reshape(3, 1, 1, 1)
+    distances = places * np.array(spacing, float).reshape(3, 1, 1, 1)
+    wanted = {
+        elements.ball: np.sqrt((distances**2).sum(0)),
+        elements.octahedron: abs(distances).sum(0),
+        elements.cube: abs(distances).max(0),
+    }
+    for make, distance in wanted.items():
+        element = make(size, spacing=spacing)
+        assert all(side % 2 for side in element.shape)
+        wide = [(c - side // 2,) * 2 for c, side in zip(counts, element.shape, strict=True)]
+        np.testing.assert_array_equal(np.pad(element, wide), distance <= radius + 1e-9)
+    assert elements.ball(7).sum() == 123
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0), (0, 0, -2), (1, 2, -3), (1, 1, 1), (0, 3, 1)])
+def test_lines_of_volumes(direction):
+    """One voxel for each step, symmetric, each at most half a voxel beside the line."""
+    element = elements.line(9, direction)
+    assert element.sum() == max(element.shape) == 9
+    np.testing.assert_array_equal(element, element[::-1, ::-1, ::-1])
+    voxels = np.argwhere(element) - np.array(element.shape) // 2
+    unit = np.array(direction) / np.abs(direction).max()
+    steps = voxels[:, np.abs(direction).argmax()] * np.sign(unit[np.abs(direction).argmax()])
+    assert (abs(voxels - steps[:, None] * unit) <= 0.5).all()
+    assert elements.line(9, direction, spacing=(9, 9, 9)).sum() == 1
+
+
+def test_rectangle():
+    assert elements.rectangle(2, 3).shape == (2, 3)
+    assert elements.rectangle(2, 3).all()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: elements.ball(4), r"size: .*odd"),
+        (lambda: elements.ball(3, spacing=(1, 1)), r"spacing: .*three positive"),
+        (lambda: elements.cube(3, spacing=(1, 0, 1)), r"spacing: .*three positive"),
+        (lambda: elements.line(3, (0, 0, 0)), r"direction: .*three finite"),
+        (lambda: elements.rectangle(0, 3), r"rows: .*at least 1"),
+    ],
+)
+def test_bad_volumes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
