@@ -23,7 +23,6 @@ from morphax.morphology.shift import PLANES, Element, Layout, shift_or
 
 _ONES, _NONE, _ONE = np.uint8(255), np.uint8(0), np.uint8(1)
 _SMALLEST = 1 << 14  # pixels; below, bools are faster and quicker to compile
-_FLAT = 64  # constant elements of so many pixels are visited one by one, in one loop
 
 
 class _Cut(NamedTuple):
@@ -40,6 +39,11 @@ class _Cut(NamedTuple):
     axis: int
     starts: tuple[int, ...]
     size: int
+
+
+_LARGE = 1 << 20  # bytes of an array from which on it is worked on in blocks
+_BLOCK = 1 << 18  # bytes of a block
+_IN_ONE_LOOP = 32  # pixels of a window that one loop reads; no array lies between
 
 
 def layout_for(image: jax.Array, element: Element) -> Layout:
@@ -126,23 +130,45 @@ def _match(
     beyond = None if border == "replicate" else _ONES if erosion and border == "ignore" else _NONE
     framed = keep(lambda: _framed(cut, words, element, beyond))
     window = element.window
-    if isinstance(window, np.ndarray) and 0 < window.sum() <= _FLAT:
-        return keep(lambda: _flat(framed, window, lax.bitwise_and if erosion else lax.bitwise_or))
-    if isinstance(window, np.ndarray):
-        return shift_or(framed, window, erosion=erosion, keep=keep)
-    return keep(lambda: shift_or(framed, window, erosion=erosion))
+
+    def match(x: jax.Array) -> jax.Array:
+        if isinstance(window, np.ndarray):
+            return shift_or(x, window, erosion=erosion, keep=keep)
+        return keep(lambda: shift_or(x, window, erosion=erosion))
+
+    if framed.size <= _LARGE or (isinstance(window, np.ndarray) and window.sum() <= _IN_ONE_LOOP):
+        return match(framed)
+    return _in_blocks(match, framed, words.shape)
 
 
-def _flat(framed: jax.Array, window: np.ndarray, join: Callable) -> jax.Array:
-    """Join shifted views, one for each pixel of a window."""
-    sides = [n - k + 1 for n, k in zip(framed.shape[1:], window.shape, strict=True)]
-    out = None
-    for place in np.argwhere(window).tolist():
-        stops = [start + side for start, side in zip(place, sides, strict=True)]
-        view = lax.slice(framed, (0, *place), (framed.shape[0], *stops))
-        out = view if out is None else join(out, view)
-    assert out is not None
-    return out
+def _in_blocks(
+    match: Callable[[jax.Array], jax.Array], framed: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
+    """Match a framed array block by block, so that what lies between stays in the cache.
+
+    The axis of the blocks is the one where they share least. A result takes the place of its
+    block, whose first part no later block reads.
+    """
+    margins = [whole - side for whole, side in zip(framed.shape, shape, strict=True)]
+    axes = [axis for axis in range(max(1, len(shape) - 1)) if shape[axis] > 1]
+    if not axes:
+        return match(framed)
+    axis = min(axes, key=lambda axis: margins[axis] / shape[axis])
+    length, margin = shape[axis], margins[axis]
+    size = max(_BLOCK * framed.shape[axis] // framed.size - margin, margin, 1)
+    count = -(-length // size)
+    size = -(-length // count)
+    # The last block may end beyond the array: it gets rows that nobody reads.
+    spare = [(0, count * size - length if i == axis else 0) for i in range(len(shape))]
+    framed = jnp.pad(framed, spare) if count * size > length else framed
+
+    def block(i: jax.Array, x: jax.Array) -> jax.Array:
+        start = i * size
+        result = match(lax.dynamic_slice_in_dim(x, start, size + margin, axis))
+        starts = [start if j == axis else jnp.zeros_like(start) for j in range(x.ndim)]
+        return lax.dynamic_update_slice(x, result, starts)
+
+    return lax.slice(lax.fori_loop(0, count, block, framed), (0,) * len(shape), shape)
 
 
 def _framed(cut: _Cut, words: jax.Array, element: Element, beyond: np.uint8 | None) -> jax.Array:

@@ -17,7 +17,8 @@ from jax import lax
 
 BORDERS = ("ignore", "constant", "replicate")
 _UNROLLED = 128  # a traced window with more pixels is looped over by rows, to keep compiling short
-_WORTH_KEEPING = 8  # reads of an array from which on it is worth writing to memory
+_PASS = 10  # cost of writing an array to memory and reading it again, in reads of an array
+_IN_ONE_LOOP = 32  # views joined in one loop; many more are not vectorized by XLA
 
 
 class Element(NamedTuple):
@@ -121,7 +122,7 @@ def shift_or(
         axes = [_Axis(-1, shift, origin, columns)]
         for index in range(-2, -1 - window.ndim, -1):
             axes.append(_Axis(index, partial(_slice, axis=index), 0, sides[index + 1]))
-        return keep(_over_runs(lambda: padded, window, axes, join, keep))
+        return _joined(_views(lambda: padded, window, axes, join, keep), join, keep)
     zero = jnp.zeros((), padded.dtype)
     neutral = jnp.full((*padded.shape[:first], *sides, columns), ~zero if erosion else zero)
     if isinstance(window, np.ndarray):
@@ -141,33 +142,77 @@ class _Axis(NamedTuple):
 _Maker = Callable[[], jax.Array]
 
 
-def _over_runs(
+def _views(
     x: _Maker, window: np.ndarray, axes: Sequence[_Axis], join: Callable, keep: Callable
-) -> _Maker:
-    """Return what joins `x` over a constant window, of which only the pixels are visited.
+) -> list[_Maker]:
+    """Return views whose join is `x` joined over a constant window, of which only pixels are read.
 
     A run of pixels along the last axis is the union of two overlapping spans of a power of two,
     which all runs share, and places with the same run are a window over the axes before: a 41x41
-    square takes 12 shifts instead of 1681. What is kept is computed now, the rest when the result
-    is called, in one loop.
+    square takes 12 shifts instead of 1681. What is kept is computed now, views when they are read.
     """
     if not window.ndim:
-        return x
-    places_with: dict[tuple[int, int], np.ndarray] = {}
-    for place in np.ndindex(*window.shape[:-1]):
-        for run in _runs(window[place]):
-            places_with.setdefault(run, np.zeros(window.shape[:-1], bool))[place] = True
-    spans, parts = [x], []  # spans[k]: 2^k pixels joined
-    for (start, length), places in places_with.items():
+        return [x]
+    if keep is not at_once and window.sum() <= _cost(window):
+        return [partial(_view, x, place, axes) for place in np.argwhere(window).tolist()]
+    spans, views = [x], []  # spans[k]: 2^k pixels joined
+    for (start, length), places in _places_of_runs(window).items():
         power = length.bit_length() - 1
         while len(spans) <= power:
             longer = partial(_doubled, spans[-1], 1 << (len(spans) - 1), axes[0], join)
             spans.append(partial(same, keep(longer)))
         band = partial(_run, spans[power], start, length, axes[0], join)
-        if places.sum() > _WORTH_KEEPING:
-            band = partial(same, keep(band))
-        parts.append(_over_runs(band, places, axes[1:], join, keep))
-    return lambda: reduce(join, (part() for part in parts))
+        if keep is at_once or _cost(places) + _PASS < _reads(length) * places.sum():
+            views += _views(partial(same, keep(band)), places, axes[1:], join, keep)
+        else:
+            views += [partial(_view, band, [*place, None], axes) for place in np.argwhere(places).tolist()]
+    return views
+
+
+def _joined(views: Sequence[_Maker], join: Callable, keep: Callable) -> jax.Array:
+    """Join views, so many in one loop as the compiler makes a good loop of."""
+    out = None
+    for start in range(0, len(views), _IN_ONE_LOOP):
+        part = views[start : start + _IN_ONE_LOOP]
+        so_far = [] if out is None else [partial(same, out)]
+        out = keep(lambda views=(*so_far, *part): reduce(join, (view() for view in views)))
+    assert out is not None
+    return out
+
+
+def _places_of_runs(window: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Return for each run (start, length) along the last axis its places in the axes before."""
+    places_of: dict[tuple[int, int], np.ndarray] = {}
+    for place in np.ndindex(*window.shape[:-1]):
+        for run in _runs(window[place]):
+            places_of.setdefault(run, np.zeros(window.shape[:-1], bool))[place] = True
+    return places_of
+
+
+def _cost(window: np.ndarray) -> int:
+    """Estimate what `_views` costs that does not read pixel by pixel, in reads of the image."""
+    if not window.ndim:
+        return 1
+    runs = _places_of_runs(window)
+    cost = _PASS * (max(length for _, length in runs).bit_length() - 1)
+    for (_, length), places in runs.items():
+        number = int(places.sum())
+        cost += min(_reads(length) * number, _PASS + min(number, _cost(places)))
+    return cost
+
+
+def _reads(length: int) -> int:
+    """Return how many spans a run is read from."""
+    return 1 if length & (length - 1) == 0 else 2
+
+
+def _view(x: _Maker, place: Sequence[int | None], axes: Sequence[_Axis]) -> jax.Array:
+    """Return an image shifted to a place of the window; None leaves an axis alone."""
+    pixels = x()
+    for axis, start in zip(axes, reversed(place), strict=True):
+        if start is not None:
+            pixels = axis.shift(pixels, axis.origin + start, axis.count)
+    return pixels
 
 
 def _doubled(span: _Maker, step: int, axis: _Axis, join: Callable) -> jax.Array:
