@@ -6,12 +6,13 @@ plain slice, and unpacking writes eight streams; all that lies between touches a
 memory. Where eight does not divide the axis, the last bands overlap and what they share is computed
 twice.
 
-This pays on a CPU, and for images that are not small (`layout_for`); elsewhere, pixels stay in bools
-(`morphax.morphology.shift.PLANES`), as they do for words.
+This pays on a CPU, and for images that are not small (`layout_for`); elsewhere, pixels stay in
+bools (`morphax.morphology.shift.PLANES`), as they do for words.
 """
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -22,7 +23,10 @@ from jax import lax
 from morphax.morphology.shift import PLANES, Element, Layout, shift_or
 
 _ONES, _NONE, _ONE = np.uint8(255), np.uint8(0), np.uint8(1)
-_SMALLEST = 1 << 14  # pixels; below, bools are faster and quicker to compile
+_SMALLEST = 1 << 14  # pixels; below, bools are about as fast and quicker to compile
+_LARGE = 1 << 20  # bytes of an array from which on it is worked on in blocks
+_BLOCK = 1 << 18  # bytes of a block
+_IN_ONE_LOOP = 32  # pixels of a window that one loop reads; no array lies between
 
 
 class _Cut(NamedTuple):
@@ -39,11 +43,6 @@ class _Cut(NamedTuple):
     axis: int
     starts: tuple[int, ...]
     size: int
-
-
-_LARGE = 1 << 20  # bytes of an array from which on it is worked on in blocks
-_BLOCK = 1 << 18  # bytes of a block
-_IN_ONE_LOOP = 32  # pixels of a window that one loop reads; no array lies between
 
 
 def layout_for(image: jax.Array, element: Element) -> Layout:
@@ -81,7 +80,7 @@ def _cut(shape: tuple[int, ...], reaches: list[int]) -> _Cut | None:
         size = -(-length // 8)
         starts = tuple(min(g * size, length - size) for g in range(8))
         # The frame of a band comes from its neighbours: it must not reach beyond them.
-        if length >= 8 and all(b - a >= reach for a, b in zip(starts, starts[1:], strict=False)):
+        if length >= 8 and all(b - a >= reach for a, b in pairwise(starts)):
             cuts.append(((size + 2 * reach) / length, _Cut(shape, axis, starts, size)))
     return min(cuts, key=lambda pair: pair[0])[1] if cuts else None
 
@@ -172,7 +171,7 @@ def _in_blocks(
 
 
 def _framed(cut: _Cut, words: jax.Array, element: Element, beyond: np.uint8 | None) -> jax.Array:
-    """Add the margins that an element needs; `beyond` is the value there, None the nearest pixel."""
+    """Add the margins of an element; `beyond` is the value there, None the nearest pixel."""
     for axis, (before, after) in reversed(list(enumerate(element.margins, start=1))):
         if axis == cut.axis:
             parts = _neighbours(cut, words, before, after, beyond)

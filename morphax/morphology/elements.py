@@ -168,8 +168,8 @@ def ball(size: int, *, spacing: Sequence[float] = (1, 1, 1)) -> np.ndarray:
         >>> ball(7, spacing=(3, 1, 1)).shape  # slices are three times as thick
         (3, 7, 7)
     """
-    radius, distances = _voxels(size, spacing)
-    return sum(distance**2 for distance in distances) <= radius**2 + _ROUNDING
+    radius, (slices, rows, columns) = _voxels(size, spacing)
+    return slices**2 + rows**2 + columns**2 <= radius**2 + _ROUNDING
 
 
 def cube(size: int, *, spacing: Sequence[float] = (1, 1, 1)) -> np.ndarray:
@@ -194,8 +194,8 @@ def octahedron(size: int, *, spacing: Sequence[float] = (1, 1, 1)) -> np.ndarray
         >>> int(octahedron(3).sum())
         7
     """
-    radius, distances = _voxels(size, spacing)
-    return sum(abs(distance) for distance in distances) <= radius + _ROUNDING
+    radius, (slices, rows, columns) = _voxels(size, spacing)
+    return abs(slices) + abs(rows) + abs(columns) <= radius + _ROUNDING
 
 
 def line(

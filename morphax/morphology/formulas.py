@@ -1,65 +1,72 @@
 """Operators of mathematical morphology as formulas, for pixels in any layout.
 
-A formula takes `(image, element, match, iterations)`: `match` is that of the `Layout` of the image,
-with the border filled in. `operate` checks what a user gives, and runs a formula in one jitted
-program: one for each content of a constant element, one for each shape of an element that is data.
+A formula takes an image and the `Steps` that work on its layout. `operate` checks what a user
+gives, and runs a formula in one jitted program: one for each content of a constant element, one for
+each shape of an element that is data.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from morphax import _checks
 from morphax.morphology import _bands, bit_arrays
 from morphax.morphology.shift import BORDERS, PLANES, Element, Layout
 
 
-def erosion(image, element, match, iterations):
-    """Erode: AND over the element."""
-    return _repeat(lambda x: match(x, element, erosion=True), image, iterations)
+class Steps(NamedTuple):
+    """Hold the steps that formulas are made of, each from an image to an image of its layout.
+
+    Attributes:
+        erode: AND over the element, as often as there are iterations.
+        dilate: OR over the reflected element, likewise.
+        miss: where the misses of the element lie beside the image.
+    """
+
+    erode: Callable[[jax.Array], jax.Array]
+    dilate: Callable[[jax.Array], jax.Array]
+    miss: Callable[[jax.Array], jax.Array]
 
 
-def dilation(image, element, match, iterations):
-    """Dilate: OR over the reflected element."""
-    return _repeat(lambda x: match(x, element.reflected(), erosion=False), image, iterations)
+def erosion(image: jax.Array, steps: Steps) -> jax.Array:
+    """Erode."""
+    return steps.erode(image)
 
 
-def opening(image, element, match, iterations):
+def dilation(image: jax.Array, steps: Steps) -> jax.Array:
+    """Dilate."""
+    return steps.dilate(image)
+
+
+def opening(image: jax.Array, steps: Steps) -> jax.Array:
     """Erode, then dilate."""
-    eroded = erosion(image, element, match, iterations)
-    return dilation(eroded, element, match, iterations)
+    return steps.dilate(steps.erode(image))
 
 
-def closing(image, element, match, iterations):
+def closing(image: jax.Array, steps: Steps) -> jax.Array:
     """Dilate, then erode."""
-    dilated = dilation(image, element, match, iterations)
-    return erosion(dilated, element, match, iterations)
+    return steps.erode(steps.dilate(image))
 
 
-def white_top_hat(image, element, match, iterations):
+def white_top_hat(image: jax.Array, steps: Steps) -> jax.Array:
     """Return what the opening removes."""
-    return image & ~opening(image, element, match, iterations)
+    return image & ~opening(image, steps)
 
 
-def black_top_hat(image, element, match, iterations):
+def black_top_hat(image: jax.Array, steps: Steps) -> jax.Array:
     """Return what the closing adds."""
-    return closing(image, element, match, iterations) & ~image
+    return closing(image, steps) & ~image
 
 
-def hit_or_miss(image, element, match, iterations):
-    """Match hits in the image and misses in its complement."""
-    del iterations
-    hits, misses = (element._replace(window=w) for w in (element.window > 0, element.window < 0))
-    hit = match(image, hits, erosion=True)
-    # Beyond a constant frame the image is 0, so its complement is 1: so has an erosion it with
-    # "ignore".
-    border = "ignore" if match.keywords["border"] == "constant" else match.keywords["border"]
-    return hit & match(~image, misses, erosion=True, border=border)
+def hit_or_miss(image: jax.Array, steps: Steps) -> jax.Array:
+    """Match hits in the image, and misses beside it."""
+    return steps.erode(image) & steps.miss(image)
 
 
 def _repeat(step: Callable, image: jax.Array, iterations: int) -> jax.Array:
@@ -194,10 +201,24 @@ def _program_for_data(call: _Call):
 
 def _run(call: _Call, image: jax.Array, window: Any) -> jax.Array:
     """Run a formula in the layout that fits the image."""
-    element = Element(window, call.centre)
+    element = Element(window if window.dtype == bool else window > 0, call.centre)
     layout = call.layout or _bands.layout_for(image, element)
-    match = partial(layout.match, border=call.border)
-    return layout.leave(call.formula(layout.enter(image), element, match, call.iterations))
+    # Beyond a constant frame the image is 0, so its complement is 1: so has an erosion it with
+    # "ignore".
+    beside = "ignore" if call.border == "constant" else call.border
+
+    def step(image: jax.Array, element: Element, erosion: bool) -> jax.Array:
+        def once(x: jax.Array) -> jax.Array:
+            return layout.match(x, element, call.border, erosion)
+
+        return _repeat(once, image, call.iterations)
+
+    steps = Steps(
+        lambda x: step(x, element, True),
+        lambda x: step(x, element.reflected(), False),
+        lambda x: layout.match(~x, element._replace(window=window < 0), beside, True),
+    )
+    return layout.leave(call.formula(layout.enter(image), steps))
 
 
 def _centre(shape: tuple[int, ...], origin: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -215,8 +236,8 @@ def _centre(shape: tuple[int, ...], origin: int | tuple[int, ...]) -> tuple[int,
 
 
 def _check_values(selem: jax.Array | np.ndarray, formula: Callable) -> None:
-    """Raise `ValueError` for an empty window, or numbers that are no pixels, where they are known."""
-    if isinstance(selem, jax.core.Tracer):
+    """Raise `ValueError` for an empty window, or odd numbers, where values are known."""
+    if isinstance(selem, Tracer):
         return
     values = np.asarray(selem)
     allowed = (-1, 0, 1) if formula is hit_or_miss else (0, 1)

@@ -1,11 +1,18 @@
-"""Morphological operators on binary images.
+"""Morphological operators on binary images, volumes and rows.
 
 Images are bool arrays `(..., H, W)`: every leading axis is a batch, rows run downwards. A
-structuring element `selem` is a 2-D array with odd sides and its origin at the centre, oriented as
-in textbooks and in `scipy.ndimage` (`morphax.elements` makes the usual ones):
+structuring element `selem` of one to three axes moves along as many last axes of the image: with
+two it works on images `(..., H, W)`, with three on volumes `(..., D, H, W)`, with one on rows. It
+may be larger than the image. It is oriented as in textbooks and in `scipy.ndimage`
+(`morphax.elements` makes the usual ones):
 
 - dilation: `out[p] = OR_{s in S} x[p - s]`,
 - erosion: `out[p] = AND_{s in S} x[p + s]`.
+
+`origin` says which pixel of the element is s = 0, as in `scipy.ndimage`: pixel `side // 2 + origin`
+of each axis, the centre by default. The erosion and the dilation of one element with one origin are
+adjoint (with the border "ignore"). `iterations` repeats erosions and dilations: an opening is that
+many erosions, then that many dilations; below 1, each is repeated until nothing changes.
 
 Images may also be uint32 words `(..., H, W)` with 32 images in their bits (`morphax.pack`): the
 same code, the same results in every bit. Words of neighbouring pixels have operators of their own,
@@ -21,6 +28,13 @@ with the same names, in `morphax.packed.pixels`.
 A numpy `selem` is a constant: only its pixels are visited, and each new one compiles anew. A jax
 array is data: one program serves every `selem` of that shape, under `jit` and `vmap` too. All
 operators are jitted.
+
+On a CPU, bool images of 2^14 pixels or more (a batch counts as a whole) are packed inside of the
+program, eight bands of rows or eight images in a byte, and unpacked at its end: the result is the
+same, several times as fast. Smaller images, other devices, axes too short to be cut into eight
+bands that are longer than the element reaches, and images that each have an element of their own
+(`vmap` over both) run on bools. Under `jit` with a batch that is cut over several devices, pack
+per device (`jax.shard_map`), or else images travel between devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,18 +62,21 @@ def erosion(
 
     Args:
         image: bool, or words of packed images, `(..., H, W)`.
-        selem: bool or 0/1 integers `(kh, kw)`, both sides odd, not empty; numpy or jax array.
+        selem: bool or 0/1 integers, of one to three axes, not empty; numpy or jax array.
         border: "ignore", "constant" or "replicate" (module docstring).
+        origin: place of the origin relative to the centre of `selem`, inside of it; one number for
+            all axes, or one for each.
+        iterations: number of repetitions; below 1, until nothing changes.
 
     Returns:
         An array of the shape and dtype of `image`. It equals
         `scipy.ndimage.binary_erosion(image, selem, border_value=1)` for "ignore", and the same with
-        `border_value=0` for "constant".
+        `border_value=0` for "constant"; with the same `origin` and `iterations`.
 
     Raises:
-        ValueError: if `image` is not bool or words, or has less than two axes; if `selem` is not
-            2-D, odd-sided, 0/1-valued and non-empty (values are read only outside `jit`); if
-            `border` is unknown.
+        ValueError: if `image` is not bool or words; if `selem` has more axes than the image or an
+            empty one, or is not 0/1-valued and non-empty (values are read only outside `jit`); if
+            `origin` is outside of `selem`, `iterations` no whole number, or `border` unknown.
 
     Example:
         >>> import numpy as np
@@ -194,11 +211,12 @@ def hit_or_miss(
 
     Args:
         image: bool, or words of packed images, `(..., H, W)`.
-        selem: `(kh, kw)`, both sides odd, not empty. Either bool: True is a hit, False a miss (the
+        selem: of one to three axes, not empty. Either bool: True is a hit, False a miss (the
             default of `scipy.ndimage.binary_hit_or_miss`). Or integers: 1 is a hit, -1 a miss, 0
             "don't care" (OpenCV's `MORPH_HITMISS`). Beware that 0 and False differ.
         border: "ignore" (pixels beyond the frame satisfy hits and misses alike), "constant" (they
             are 0, and the result equals scipy's) or "replicate".
+        origin: place of the origin, as for `erosion`.
 
     Returns:
         An array of the shape and dtype of `image`.

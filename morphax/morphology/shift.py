@@ -1,9 +1,9 @@
-"""One primitive for all binary morphology: the OR (or AND) of shifted images, and frames around them.
+"""One primitive for all binary morphology: the OR, or the AND, of shifted images; and frames.
 
-Images `(..., H, W)`, and volumes or rows likewise, are bool, or unsigned words with an image in each
-bit: only `&`, `|`, `~` and slices are used, so both run the same code. A window of n axes moves
-along the last n axes of an image. Words of neighbouring pixels (`morphax.packed.pixels`) and bytes
-of bands have their own shifts and frames, which a `Layout` holds.
+Images `(..., H, W)`, and volumes or rows likewise, are bool, or unsigned words with an image in
+each bit: only `&`, `|`, `~` and slices are used, so both run the same code. A window of n axes
+moves along the last n axes of an image. Words of neighbouring pixels (`morphax.packed.pixels`) and
+bytes of bands have their own shifts and frames, which a `Layout` holds.
 """
 
 from collections.abc import Callable, Sequence
@@ -133,10 +133,10 @@ def shift_or(
 class _Axis(NamedTuple):
     """Describe how pixels are taken along an axis: the shift, its origin, the length of results."""
 
-    index: int
+    number: int
     shift: Callable[..., jax.Array]
     origin: int
-    count: int
+    length: int
 
 
 _Maker = Callable[[], jax.Array]
@@ -165,7 +165,9 @@ def _views(
         if keep is at_once or _cost(places) + _PASS < _reads(length) * places.sum():
             views += _views(partial(same, keep(band)), places, axes[1:], join, keep)
         else:
-            views += [partial(_view, band, [*place, None], axes) for place in np.argwhere(places).tolist()]
+            views += [
+                partial(_view, band, [*place, None], axes) for place in np.argwhere(places).tolist()
+            ]
     return views
 
 
@@ -211,7 +213,7 @@ def _view(x: _Maker, place: Sequence[int | None], axes: Sequence[_Axis]) -> jax.
     pixels = x()
     for axis, start in zip(axes, reversed(place), strict=True):
         if start is not None:
-            pixels = axis.shift(pixels, axis.origin + start, axis.count)
+            pixels = axis.shift(pixels, axis.origin + start, axis.length)
     return pixels
 
 
@@ -219,17 +221,17 @@ def _doubled(span: _Maker, step: int, axis: _Axis, join: Callable) -> jax.Array:
     """Join each span of `step` pixels with the next one."""
     here = span()
     ahead = axis.shift(here, step)
-    return join(_slice(here, 0, ahead.shape[axis.index], axis=axis.index), ahead)
+    return join(_slice(here, 0, ahead.shape[axis.number], axis=axis.number), ahead)
 
 
 def _run(span: _Maker, start: int, length: int, axis: _Axis, join: Callable) -> jax.Array:
     """Join a run of `length` pixels that begins at `start`, from spans of at least half of it."""
     power = length.bit_length() - 1
     pixels, start = span(), axis.origin + start
-    first = axis.shift(pixels, start, axis.count)
+    first = axis.shift(pixels, start, axis.length)
     if length == 1 << power:
         return first
-    return join(first, axis.shift(pixels, start + length - (1 << power), axis.count))
+    return join(first, axis.shift(pixels, start + length - (1 << power), axis.length))
 
 
 def _slice(x: jax.Array, start: int, count: int | None = None, *, axis: int) -> jax.Array:

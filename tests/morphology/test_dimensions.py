@@ -1,5 +1,7 @@
 """Operators in one to three dimensions, with any sides and origin, against `scipy.ndimage`."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from morphax.packed import pixels
 NAMES = ("erosion", "dilation", "opening", "closing")
 
 
-def in_scipy(name, image, selem, border, origin=0, iterations=1):
+def in_scipy(name, image, selem, border, origin: Any = 0, iterations=1):
     """Return what `scipy.ndimage` computes; "replicate" by its gray operators, once."""
     if border == "replicate":
         steps = {
@@ -28,14 +30,16 @@ def in_scipy(name, image, selem, border, origin=0, iterations=1):
             image = _replicate(step, image, selem, origin)
         return image
     beyond = border == "ignore"
-    options = {"origin": origin, "iterations": iterations}
-    erode = {**options, "border_value": int(beyond)}
+    options: dict[str, Any] = {"origin": origin, "iterations": iterations}
+    erode: dict[str, Any] = {**options, "border_value": int(beyond)}
     if name == "erosion":
         return ndimage.binary_erosion(image, selem, **erode)
     if name == "dilation":
         return ndimage.binary_dilation(image, selem, **options)
     if name == "opening":
-        return ndimage.binary_dilation(ndimage.binary_erosion(image, selem, **erode), selem, **options)
+        return ndimage.binary_dilation(
+            ndimage.binary_erosion(image, selem, **erode), selem, **options
+        )
     return ndimage.binary_erosion(ndimage.binary_dilation(image, selem, **options), selem, **erode)
 
 
@@ -46,7 +50,7 @@ def _replicate(step, image, selem, origin):
     return in_scipy(step, np.pad(image, reach, mode="edge"), selem, "constant", origin)[inside]
 
 
-def check(name, image, selem, border, origin=0, iterations=1):
+def check(name, image, selem, border, origin: Any = 0, iterations=1):
     """Compare bools, words of images and words of pixels with scipy."""
     expected = in_scipy(name, image, selem, border, origin, iterations)
     options = {"border": border, "origin": origin, "iterations": iterations}
@@ -123,8 +127,9 @@ def test_hit_or_miss_of_a_volume(rng):
     hit, miss = rng.random((2, 2, 3, 2)) < 0.2
     hit[0, 0, 0], miss = True, miss & ~hit
     selem = hit.astype(int) - miss
-    expected = ndimage.binary_hit_or_miss(image, hit, miss, origin1=(0, 1, -1))
-    result = operators.hit_or_miss(image, selem, border="constant", origin=(0, 1, -1))
+    origin: Any = (0, 1, -1)
+    expected = np.asarray(ndimage.binary_hit_or_miss(image, hit, miss, origin1=origin))
+    result = operators.hit_or_miss(image, selem, border="constant", origin=origin)
     np.testing.assert_array_equal(result, expected)
     assert expected.any()
 
