@@ -86,6 +86,47 @@ def _goals(document: dict[str, Any]) -> str:
     return table(goals, GOALS) if goals else "No goal could be judged."
 
 
+@reads("bool_operators")
+def on_bools(document: dict[str, Any]) -> str:
+    """Write the section on operators from bool to bool, on images and on volumes."""
+    parts = []
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in timings(document):
+        if row["contender"] != row["reference"]:
+            column = f"{row['operation']}, {row['element']}"
+            if row["error"]:
+                row = {**row, "contender": f"{row['contender']} (another set)"}
+            group = groups.setdefault((row["image"], row["reference"]), [])
+            group.append({**row, "column": column})
+    for (image, reference), rows in groups.items():
+        times = pivot(rows, "contender", "column", lambda r: number(r["ratio"]), "form")
+        parts.append(f"{image}, relative to {reference}:\n\n{times}")
+    tables = "\n\n".join(parts)
+    heads = {
+        "image": "image",
+        "element": "element",
+        "reference": "relative to",
+        "required": "required",
+        "wanted": "wanted",
+        "found": "measured",
+    }
+    about = document["metadata"]
+    memory = ", ".join(f"{name}: {number(value)}" for name, value in about["memory"].items())
+    first = " to ".join(map(number, about["first_s"]))
+    return f"""{heading("Operators from bool to bool", document)}
+
+CPU time (smaller is faster), bool images in and out, one core, called outside of `jit`.
+
+{tables}
+
+Goals, for erosions:
+
+{table(about["goals"], heads)}
+
+A first call takes {first} s of CPU time, compiling included. Memory beside a volume and its
+result, over the size of the volume at one bit a voxel: {memory}."""
+
+
 @reads("c_bytes")
 def in_c(document: dict[str, Any]) -> str:
     """Write the section on exported C from bytes to bytes."""
@@ -133,6 +174,6 @@ PAGE = Page(
     "operators",
     "Speed of operators",
     (conclusion,),
-    (operators, in_c, correlation),
+    (operators, on_bools, in_c, correlation),
     {"operators": lambda: timings(load("operators"))},
 )

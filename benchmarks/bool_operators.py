@@ -1,0 +1,234 @@
+"""What does an operator cost from bool to bool, on images against OpenCV, on volumes against scipy?
+
+    python benchmarks/bool_operators.py [--smoke] [--out DIR]
+
+Bool images in, bool images out: packing, where there is any, is inside. `morphax, bool` is the call
+of a user, not under `jit`; `morphax, not packed` is the same formula on one byte a pixel, which
+small images and other devices use. Images are smoothed noise above its median. Every result is
+compared with the reference, bit for bit (`error` is the share of pixels that differ; scikit-image's
+decomposed balls are other sets). `memory` is what a program allocates beside image and result, over
+the size of the image packed at one bit a pixel.
+
+One core, CPU time of the process, after a first call (`first_s` in the metadata has the least and
+the most CPU seconds of our first calls, with what they compile). Calls go by turns; `ratio` is the
+median over that of the reference: OpenCV for images, scipy for volumes, `jit(x & x)` for a warm
+call on an image of 32 x 32.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
+)
+os.environ["OMP_NUM_THREADS"] = "1"
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _lib import common
+
+import morphax
+from morphax.morphology import elements, formulas
+from morphax.morphology.shift import PLANES
+
+OURS, UNPACKED, BARE = "morphax, bool", "morphax, not packed", "jit(x & x)"
+COLUMNS = ("image", "operation", "element", "contender", "median_s", "ratio", "error")
+SHAPES = ((32, 32), (128, 128), (512, 512), (1003, 777), (4096, 4096), (256, 256, 256))
+SETS = {
+    "square 3": elements.square(3),
+    "disk 7": elements.disk(7),
+    "disk 21": elements.disk(21),
+    "horizontal stick 41": elements.named("hstick", 41)[20:21],
+    "stick 41 at 45 degrees": elements.stick(41, 45),
+}
+VOLUMES = {"ball 7": elements.ball(7), "ball 15": elements.ball(15), "cube 9": elements.cube(9)}
+LARGE, BATCH = "4096 x 4096", "256 x 256 x 256"
+GOALS = (  # image, element, reference, what it required and what was wanted (ratios of erosions)
+    (LARGE, "disk 7", "OpenCV", 0.6, 0.45),
+    (BATCH, "disk 7", "OpenCV", 0.45, 0.3),
+    (LARGE, "disk 21", "OpenCV", 0.12, 0.08),
+    (BATCH, "disk 21", "OpenCV", 0.09, 0.06),
+    (LARGE, "square 3", "OpenCV", 1.0, 0.8),
+    (BATCH, "square 3", "OpenCV", 0.65, 0.5),
+    ("512 x 512", "disk 7", "OpenCV", 1.0, 0.7),
+    ("32 x 32", "disk 7", BARE, 2.0, 1.5),
+    *((f"volume {BATCH}", name, "scipy", 1 / 100, 1 / 300) for name in VOLUMES),
+)
+Run = Callable[[], Any]
+
+
+def noise(shape: tuple[int, ...]) -> np.ndarray:
+    """Bool images: smoothed noise above its median."""
+    from scipy import ndimage
+
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return ndimage.gaussian_filter(values, [0, 8, 8] if len(shape) == 3 else 8) > 0
+
+
+def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
+    """The operator as users call it, and on one byte a pixel."""
+    device, operator = jnp.asarray(x), getattr(morphax, operation)
+    formula = getattr(formulas, operation)
+    return {
+        OURS: lambda: operator(device, selem),
+        UNPACKED: lambda: formulas.operate(formula, device, selem, border="ignore", layout=PLANES),
+    }
+
+
+def opencv(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
+    """OpenCV on bytes, image by image, into a result that is kept."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    kernel = selem.astype(np.uint8)
+    code = {"erosion": cv2.MORPH_ERODE, "opening": cv2.MORPH_OPEN}[operation]
+    data = x.astype(np.uint8).reshape(-1, *x.shape[-2:])
+    out = np.empty_like(data)
+
+    def run() -> np.ndarray:
+        for image, result in zip(data, out, strict=True):
+            cv2.morphologyEx(image, code, kernel, dst=result)
+        return out.reshape(x.shape)
+
+    return run
+
+
+def skimage(x: np.ndarray, name: str) -> Run:
+    """scikit-image with the element of that name as a sequence of small ones."""
+    from skimage import morphology
+
+    kind, size = name.split()
+    side = int(size)
+    if kind == "ball":
+        steps = morphology.ball(side // 2, decomposition="sequence")
+    else:
+        steps = morphology.footprint_rectangle((side,) * 3, decomposition="separable")
+
+    def run() -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the operators on bool are named anew from 0.26 on
+            operator = getattr(morphology, "binary_erosion", morphology.erosion)
+            return operator(x, steps, mode="ignore")
+
+    return run
+
+
+def memory(x: np.ndarray, selem: np.ndarray) -> float:
+    """Bytes that an erosion allocates beside image and result, over those of the packed image."""
+    program = jax.jit(lambda x: morphax.erosion(x, selem))
+    about = program.lower(jax.ShapeDtypeStruct(x.shape, bool)).compile().memory_analysis()
+    assert about is not None
+    return round(about.temp_size_in_bytes / (x.size / 8), 2)
+
+
+def cpu(run: Run) -> tuple[float, Any]:
+    """CPU seconds of a call, and its result."""
+    start = time.process_time()
+    result = jax.block_until_ready(run())
+    return time.process_time() - start, result
+
+
+def compare(
+    case: dict, runs: dict[str, Run], reference: str, budget: float, first_s: list[float]
+) -> list[dict]:
+    """Check all contenders against the reference, then time them by turns.
+
+    The seconds of our first call are added to `first_s`.
+    """
+    rows, firsts, wrong = [], {}, {}
+    answer = np.asarray(runs[reference]())
+    for name, run in runs.items():
+        firsts[name], result = cpu(run)
+        if reference != BARE:  # which computes something else
+            wrong[name] = float((np.asarray(result) != answer).mean())
+    first_s.append(round(firsts[OURS], 3))
+    once = sum(cpu(run)[0] for run in runs.values())
+    # What takes seconds is called once.
+    repeats = int(np.clip(budget / once, 5, 301))
+    slow = [name for name in runs if budget < 4 * firsts[name] and name not in (OURS, UNPACKED)]
+    times = {name: [firsts[name]] if name in slow else [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            if name not in slow:
+                times[name].append(cpu(run)[0])
+    for name, seconds in times.items():
+        low, median, high = np.percentile(seconds, (25, 50, 75))
+        timing = {"median_s": float(median), "iqr_s": float(high - low)}
+        timing["repeats"] = len(seconds)
+        rows.append(common.result(name, case, timing, error=wrong.get(name)))
+        rows[-1]["ratio"] = round(float(median / np.median(times[reference])), 4)
+    return rows
+
+
+def goals(rows: list[dict]) -> list[dict]:
+    """What was required and wanted of erosions, and what was measured."""
+    found = []
+    for image, element, reference, required, wanted in GOALS:
+        for row in rows:
+            case = {"image": image, "operation": "erosion", "element": element}
+            if row["contender"] == OURS and row["case"] == case | {"reference": reference}:
+                goal = {"image": image, "element": element, "reference": reference}
+                ratios = {"required": required, "wanted": wanted, "found": row["ratio"]}
+                found.append(goal | {name: round(value, 4) for name, value in ratios.items()})
+    return found
+
+
+def main() -> None:
+    """Check and time all contenders on all cases."""
+    parser = common.options_parser(__doc__, smoke="small images, two elements")
+    options = parser.parse_args()
+    budget = 0.02 if options.smoke else 4.0
+    about = common.metadata("bool_operators", unit="call", reference="", smoke=options.smoke)
+    rows: list[dict] = []
+    first_s: list[float] = []
+    for shape in SHAPES[:2] if options.smoke else SHAPES:
+        x = noise(shape)
+        for name, selem in list(SETS.items())[: 2 if options.smoke else None]:
+            for operation in ("erosion", "opening") if name == "disk 7" else ("erosion",):
+                case = {"image": " x ".join(map(str, shape)), "operation": operation}
+                case |= {"element": name, "reference": "OpenCV"}
+                runs = ours(x, operation, selem)
+                rows += compare(
+                    case, runs | {"OpenCV": opencv(x, operation, selem)}, "OpenCV", budget, first_s
+                )
+    small = jnp.asarray(noise((32, 32)))
+    least = jax.jit(lambda x: x & x)
+    case = {"image": "32 x 32", "operation": "erosion", "element": "disk 7"}
+    runs = ours(np.asarray(small), "erosion", SETS["disk 7"]) | {BARE: lambda: least(small)}
+    rows += compare(case | {"reference": BARE}, runs, BARE, budget, first_s)
+    rows += volumes(32 if options.smoke else 256, budget, about, first_s)
+    about |= {"first_s": [min(first_s), max(first_s)], "goals": goals(rows)}
+    common.write(options.out / "bool_operators.json", about, rows)
+    print(common.table(rows, COLUMNS))
+    for goal in about["goals"]:
+        print(goal)
+
+
+def volumes(side: int, budget: float, about: dict, first_s: list[float]) -> list[dict]:
+    """Erosions of a volume, against scipy and scikit-image; memory goes into the metadata."""
+    from scipy import ndimage
+
+    values = np.random.default_rng(1).standard_normal((side,) * 3).astype(np.float32)
+    x = ndimage.gaussian_filter(values, 4) > -0.01
+    rows, about["memory"] = [], {}
+    for name, selem in VOLUMES.items():
+        case = {"image": "volume " + " x ".join([str(side)] * 3), "operation": "erosion"}
+        case |= {"element": name, "reference": "scipy"}
+        runs = ours(x, "erosion", selem)
+        del runs[UNPACKED]
+        runs["scipy"] = lambda selem=selem: ndimage.binary_erosion(x, selem, border_value=1)
+        runs["scikit-image, decomposed"] = skimage(x, name)
+        rows += compare(case, runs, "scipy", budget, first_s)
+        about["memory"][name] = memory(x, selem)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
