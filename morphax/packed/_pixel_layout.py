@@ -26,7 +26,8 @@ def _match(width: int, words: jax.Array, element: Element, border: str, erosion:
     """Match an element in words of pixels, as `Layout` says."""
     padded = _pad(words, element, border, fill=erosion and border == "ignore", width=width)
     return shift_or(
-        padded,
+        # Without the barrier XLA puts the frame together anew for some of the slices.
+        jax.lax.optimization_barrier(padded),
         element.window,
         width=words.shape[-1],
         origin=-element.centre[-1] % BITS,
