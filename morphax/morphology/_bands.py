@@ -53,9 +53,12 @@ def layout_for(image: jax.Array, element: Element) -> Layout:
         element: element of all steps, or its reflection.
 
     Returns:
-        Bands for bool images of at least 128 x 128 pixels in all, on a CPU; else `PLANES`.
+        Bands for bool images of at least 128 x 128 pixels in all, on a CPU; else `PLANES`, also
+        where the number of images is a symbol (`jax.export`).
     """
-    if image.dtype != bool or image.size < _SMALLEST or jax.default_backend() != "cpu":
+    if image.dtype != bool or jax.default_backend() != "cpu":
+        return PLANES
+    if not all(isinstance(side, int) for side in image.shape) or image.size < _SMALLEST:
         return PLANES
     sides = image.shape[image.ndim - len(element.centre) :]
     images = image.size // int(np.prod(sides))
@@ -65,10 +68,9 @@ def layout_for(image: jax.Array, element: Element) -> Layout:
         return PLANES
     # A condition whose value XLA cannot know.
     true = lax.convert_element_type(image.reshape(-1)[0], jnp.uint8) < np.uint8(2)
-    keep = partial(_kept, true)
     return Layout(
-        lambda image: keep(lambda: _packed(cut, image)),
-        partial(_match, cut, keep),
+        partial(_packed, cut),
+        partial(_match, cut, partial(_kept, true)),
         lambda words: _unpacked(cut, words).reshape(image.shape),
     )
 
@@ -129,7 +131,8 @@ def _match(
 ) -> jax.Array:
     """Match an element in bands, as `Layout` says."""
     beyond = None if border == "replicate" else _ONES if erosion and border == "ignore" else _NONE
-    framed = keep(lambda: _framed(cut, words, element, beyond))
+    # Without the barrier XLA puts the frame together anew for some of the slices.
+    framed = lax.optimization_barrier(_framed(cut, words, element, beyond))
     window = element.window
 
     def match(x: jax.Array) -> jax.Array:

@@ -131,8 +131,11 @@ def operate(
     """
     if border not in BORDERS:  # messages cost time: they are made only for errors
         _checks.one_of("border", border, BORDERS)
-    origin = origin if isinstance(origin, int) else tuple(np.asarray(origin).ravel().tolist())
-    _checks.require(type(iterations) is int, "iterations", "a whole number", iterations)
+    if type(origin) is not int:
+        origin = _offsets(origin)
+    whole = isinstance(iterations, int | np.integer)
+    _checks.require(whole, "iterations", "a whole number", iterations)
+    iterations = int(iterations)
     data = isinstance(selem, jax.Array)
     selem = selem if data else np.asarray(selem)
     if selem.dtype.kind not in "biu":
@@ -221,13 +224,20 @@ def _run(call: _Call, image: jax.Array, window: Any) -> jax.Array:
     return layout.leave(call.formula(layout.enter(image), steps))
 
 
+def _offsets(origin: Any) -> int | tuple[int, ...]:
+    """Return an origin as one whole number, or as a tuple of them."""
+    offsets = np.asarray(origin)
+    whole = offsets.dtype.kind in "iu" and offsets.ndim <= 1
+    _checks.require(whole, "origin", "a whole number, or one for each axis of selem", origin)
+    return tuple(offsets.tolist()) if offsets.ndim else int(offsets)
+
+
 def _centre(shape: tuple[int, ...], origin: int | tuple[int, ...]) -> tuple[int, ...]:
     """Return the index of the origin in a window of this shape."""
     _checks.require(min(shape) > 0, "selem", "no empty axis", f"shape {shape}")
     offsets = (origin,) * len(shape) if isinstance(origin, int) else origin
-    whole = len(offsets) == len(shape) and all(isinstance(offset, int) for offset in offsets)
     expected = f"a whole number, or {len(shape)} of them"
-    _checks.require(whole, "origin", expected, origin)
+    _checks.require(len(offsets) == len(shape), "origin", expected, origin)
     centre = tuple(side // 2 + offset for side, offset in zip(shape, offsets, strict=True))
     inside = all(0 <= place < side for place, side in zip(centre, shape, strict=True))
     ranges = ", ".join(f"{-(side // 2)} to {(side - 1) // 2}" for side in shape)

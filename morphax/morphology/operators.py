@@ -12,7 +12,8 @@ may be larger than the image. It is oriented as in textbooks and in `scipy.ndima
 `origin` says which pixel of the element is s = 0, as in `scipy.ndimage`: pixel `side // 2 + origin`
 of each axis, the centre by default. The erosion and the dilation of one element with one origin are
 adjoint (with the border "ignore"). `iterations` repeats erosions and dilations: an opening is that
-many erosions, then that many dilations; below 1, each is repeated until nothing changes.
+many erosions, then that many dilations; below 1, each is repeated until nothing changes (which may
+never be, where the element has more than one pixel and its origin is none of them).
 
 Images may also be uint32 words `(..., H, W)` with 32 images in their bits (`morphax.pack`): the
 same code, the same results in every bit. Words of neighbouring pixels have operators of their own,

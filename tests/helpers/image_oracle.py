@@ -5,37 +5,37 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 
-def erosion(image, selem, border):
+def erosion(image, selem, border) -> np.ndarray:
     if border == "replicate":
         grey = ndimage.grey_erosion(image.astype(np.uint8), footprint=selem, mode="nearest")
-        return grey.astype(bool)
-    return ndimage.binary_erosion(image, selem, border_value=border == "ignore")
+        return np.asarray(grey, bool)
+    return np.asarray(ndimage.binary_erosion(image, selem, border_value=border == "ignore"))
 
 
-def dilation(image, selem, border):
+def dilation(image, selem, border) -> np.ndarray:
     if border == "replicate":
         grey = ndimage.grey_dilation(image.astype(np.uint8), footprint=selem, mode="nearest")
-        return grey.astype(bool)
-    return ndimage.binary_dilation(image, selem)
+        return np.asarray(grey, bool)
+    return np.asarray(ndimage.binary_dilation(image, selem))
 
 
-def opening(image, selem, border):
+def opening(image, selem, border) -> np.ndarray:
     if border == "constant":
-        return ndimage.binary_opening(image, selem)
+        return np.asarray(ndimage.binary_opening(image, selem))
     return dilation(erosion(image, selem, border), selem, border)
 
 
-def closing(image, selem, border):
+def closing(image, selem, border) -> np.ndarray:
     if border == "constant":
-        return ndimage.binary_closing(image, selem)
+        return np.asarray(ndimage.binary_closing(image, selem))
     return erosion(dilation(image, selem, border), selem, border)
 
 
-def white_top_hat(image, selem, border):
+def white_top_hat(image, selem, border) -> np.ndarray:
     return image & ~opening(image, selem, border)
 
 
-def black_top_hat(image, selem, border):
+def black_top_hat(image, selem, border) -> np.ndarray:
     return closing(image, selem, border) & ~image
 
 

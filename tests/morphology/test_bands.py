@@ -29,7 +29,8 @@ def axis_of_bands(shape, reaches):
     return cut and cut.axis
 
 
-@pytest.mark.parametrize("length", [8, 9, 14, 15, 16, 23, 61, 103])
+@pytest.mark.first(4)
+@pytest.mark.parametrize("length", [8, 9, 15, 61, 14, 16, 23, 103])
 def test_bands_cover_the_axis_and_come_back(length, rng):
     """What is packed along an axis is unpacked, whatever its length."""
     for axis in (0, 1):
@@ -53,6 +54,7 @@ CASES = [
 ]
 
 
+@pytest.mark.first(2 * len(CASES))
 @pytest.mark.parametrize("shape, sides, axis", CASES)
 @pytest.mark.parametrize("name", ["erosion", "closing", "white_top_hat"])
 def test_every_cut_equals_scipy(shape, sides, axis, name, rng, small_images_too):
@@ -60,7 +62,7 @@ def test_every_cut_equals_scipy(shape, sides, axis, name, rng, small_images_too)
     assert axis_of_bands(shape, reaches) == axis
     selem = rng.random(sides) < 0.5
     selem[0, -1] = True
-    density = 0.15 if name in ("dilation", "closing") else 0.8
+    density = 0.15 if name == "closing" else 0.8
     images = rng.random(shape) < density
     borders = operators.BORDERS if name == "erosion" else ("replicate",)
     for border in borders:
@@ -69,6 +71,7 @@ def test_every_cut_equals_scipy(shape, sides, axis, name, rng, small_images_too)
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("border", operators.BORDERS)
 def test_elements_as_data_and_large_ones(border, rng, small_images_too):
     """Masks, and spans that are kept in memory, on bands."""
@@ -79,19 +82,25 @@ def test_elements_as_data_and_large_ones(border, rng, small_images_too):
         np.testing.assert_array_equal(operators.erosion(image, window, border=border), expected)
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
-    "shape, side", [((1, 19, 66, 12), 3), ((37, 5, 6, 7), 3), ((1, 131, 9), 2)]
+    "shape, border",
+    [
+        ((1, 19, 66, 12), "replicate"),
+        ((37, 5, 6, 7), "ignore"),
+        ((1, 131, 9), "replicate"),
+        ((1, 19, 66, 12), "ignore"),
+    ],
 )
-def test_blocks(shape, side, rng, small_images_too, monkeypatch):
+def test_blocks(shape, border, rng, small_images_too, monkeypatch):
     """Large arrays are worked on block by block, in place; the last block need not be full."""
     monkeypatch.setattr(_bands, "_LARGE", 0)
     monkeypatch.setattr(_bands, "_BLOCK", 1 << 9)
-    selem = elements.ball(7) if side == 3 else elements.disk(11)
+    selem = elements.ball(7) if len(shape) == 4 else elements.disk(11)
     images = rng.random(shape) < 0.97
-    for border in ("ignore", "replicate"):
-        result = operators.opening(images, selem, border=border)
-        expected = [oracle.opening(image, selem, border) for image in images]
-        np.testing.assert_array_equal(result, expected)
+    result = operators.opening(images, selem, border=border)
+    expected = [oracle.opening(image, selem, border) for image in images]
+    np.testing.assert_array_equal(result, expected)
     assert 0 < result.mean() < 1
 
 
@@ -100,13 +109,10 @@ def test_hit_or_miss(border, rng, small_images_too):
     selem = np.array([[0, 1, -1], [1, 1, 0], [0, -1, -1]])
     image = rng.random((40, 21)) < 0.5
     result = operators.hit_or_miss(image, selem, border=border)
-    # Repeating the pixels of the frame, or not deciding by them, is the erosion's own business.
+    # Beyond a constant frame the image is 0, so that misses match there.
     beyond = "ignore" if border == "constant" else border
-    hit, miss = (
-        oracle.erosion(image, selem == 1, border),
-        oracle.erosion(~image, selem == -1, beyond),
-    )
-    expected = np.asarray(hit, bool) & np.asarray(miss, bool)
+    hit = oracle.erosion(image, selem == 1, border)
+    expected = hit & oracle.erosion(~image, selem == -1, beyond)
     np.testing.assert_array_equal(result, expected)
     assert expected.any()
 
@@ -158,5 +164,6 @@ def test_which_images_are_cut():
     assert _bands.layout_for(large.astype(jnp.uint32), element) is PLANES
     wide = Element(np.ones((99, 99), bool), (49, 49))
     assert _bands.layout_for(large, wide) is PLANES
+    assert axis_of_bands((3, 304, 304), [1, 9]) == 1, "columns are cut only if rows cannot be"
     if jax.default_backend() == "cpu":
         assert _bands.layout_for(large, element) is not PLANES

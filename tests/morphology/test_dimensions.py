@@ -65,29 +65,31 @@ def check(name, image, selem, border, origin: Any = 0, iterations=1):
         np.testing.assert_array_equal(pixels.unpack_pixels(packed, width=width), expected)
 
 
-# Each draw of a shape compiles, so there are few; images and elements of a shape are data.
+# The last element is larger than its image.
 SHAPES = [((11, 6, 34), (2, 3, 4)), ((9, 12), (4, 2)), ((37,), (6,)), ((3, 2, 5), (4, 5, 3))]
+# All combinations; the first eight have each shape, border and operator at least twice.
+CASES = [(*SHAPES[i % 4], BORDERS[i % 3], NAMES[i // 4 % 2]) for i in range(24)]
 
 
-@pytest.mark.parametrize("image_shape, sides", SHAPES)
-@pytest.mark.parametrize("border", BORDERS)
-def test_sides_and_origins_equal_scipy(image_shape, sides, border, rng):
-    for name in ("erosion", "dilation") if border == "constant" else ("erosion",):
-        origin = [int(rng.integers(-(side // 2), (side - 1) // 2 + 1)) for side in sides]
-        selem = rng.random(sides) < 0.6
-        selem[(0,) * len(sides)] = True
-        density = 0.9 if name == "erosion" else 0.1
-        check(name, rng.random(image_shape) < density, selem, border, tuple(origin))
+@pytest.mark.first(8)
+@pytest.mark.parametrize("image_shape, sides, border, name", CASES)
+def test_sides_and_origins_equal_scipy(image_shape, sides, border, name, rng):
+    origin = [int(rng.integers(-(side // 2), (side - 1) // 2 + 1)) for side in sides]
+    selem = rng.random(sides) < 0.6
+    selem[(0,) * len(sides)] = True
+    density = 0.9 if name == "erosion" else 0.1
+    check(name, rng.random(image_shape) < density, selem, border, tuple(origin))
 
 
 SIDES = (2, 3, 4)
 
 
-@settings(deadline=None, max_examples=25)
+# Each combination of what is drawn besides the seed compiles, so there are few.
+@settings(deadline=None, max_examples=20)
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from([(-1, 0, 1), (0, 0, 0), (-1, -1, -2)]),
-    st.sampled_from(NAMES),
+    st.sampled_from([(-1, 0, 1), (-1, -1, -2)]),
+    st.sampled_from(["erosion", "closing"]),
     st.sampled_from(BORDERS),
 )
 def test_volumes_with_elements_as_data(seed, origin, name, border):
@@ -117,7 +119,7 @@ def test_erosion_and_dilation_of_one_origin_are_adjoint(seed):
 @pytest.mark.parametrize("iterations", [3, 0])
 @pytest.mark.parametrize("name", ["dilation", "opening"])
 def test_iterations_equal_scipy(name, iterations, rng):
-    image = rng.random((12, 17)) < (0.03 if name in ("dilation", "closing") else 0.97)
+    image = rng.random((12, 17)) < (0.03 if name == "dilation" else 0.97)
     selem = np.array([[0, 1, 0], [1, 1, 0], [0, 1, 1]], bool)
     check(name, image, selem, "constant", iterations=iterations)
 
@@ -146,7 +148,8 @@ IMAGE = np.zeros((5, 5), bool)
         (np.ones((3, 4), bool), {"origin": 2}, r"origin: .*-1 to 1, -2 to 1.*2"),
         (np.ones((3, 4), bool), {"origin": (0, -3)}, r"origin: .*-1 to 1, -2 to 1.*-3"),
         (np.ones((3, 4), bool), {"origin": (0, 0, 0)}, r"origin: .*2 of them"),
-        (np.ones((3, 4), bool), {"origin": 0.5}, r"origin: .*whole number"),
+        (np.ones((3, 4), bool), {"origin": 0.5}, r"origin: .*whole number.*0\.5"),
+        (np.ones((3, 4), bool), {"origin": (0.0, 0.0)}, r"origin: .*whole number"),
         (np.ones((3, 4), bool), {"iterations": 1.5}, r"iterations: .*whole number.*1\.5"),
     ],
 )

@@ -59,7 +59,8 @@ def test_stick_is_a_connected_symmetric_line(size, angle):
     line = elements.stick(size, angle)
     assert line.sum() == size
     np.testing.assert_array_equal(line, line[::-1, ::-1])
-    assert ndimage.label(line, np.ones((3, 3)))[1] == 1
+    labels = np.zeros((size, size), int)
+    assert ndimage.label(line, np.ones((3, 3)), output=labels) == 1
     assert line.any(0).all() or line.any(1).all()  # across the window
 
 

@@ -1,5 +1,7 @@
 """Words of 32 neighbouring pixels: the layout of `np.packbits`, and the operators of scipy."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,7 +161,7 @@ SELEM = np.ones((1, 3), bool)
         (lambda: unpack_pixels(OK, width=65), r"words: expected 3 words a row for width=65"),
         (lambda: unpack_pixels(OK, width=32), r"words: expected 1 words a row for width=32"),
         (lambda: unpack_pixels(OK, width=0), r"width: expected the number of pixels"),
-        (lambda: unpack_pixels(OK, width=40.5), r"width: expected the number of pixels"),
+        (lambda: unpack_pixels(OK, width=cast(int, 40.5)), r"width: expected the number of pixels"),
         (lambda: unpack_pixels(OK > 0, width=40), r"words: expected uint32 words.*bool"),
         (lambda: pixels.erosion(OK.astype(np.uint8), SELEM, width=40), r"words: .*uint8"),
         (lambda: pixels.erosion(OK[0], SELEM, width=40), r"selem: .*those of the image, 1"),

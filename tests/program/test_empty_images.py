@@ -70,7 +70,7 @@ def test_networks_programs_and_compiled_programs(shape, border):
     params = models.init_bimonn(jax.random.key(0), [1, 3, 2], kernel_size=3, border=border)
     binary, expected = binarize(params), (*shape[:-1], 2)
     x = np.zeros(shape, bool)
-    assert models.bimonn(params, x.astype(np.float32)).shape == expected
+    assert models.bimonn(params, jnp.asarray(x, jnp.float32)).shape == expected
     assert models.bimonn(binary, jnp.asarray(x)).shape == expected
     assert models.bimonn(binary, jnp.zeros(shape, jnp.uint32)).shape == expected
     assert morphax.unpack(morphax.pack(x), count=len(x)).shape == shape
