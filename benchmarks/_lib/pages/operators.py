@@ -112,7 +112,7 @@ def on_bools(document: dict[str, Any]) -> str:
     }
     about = document["metadata"]
     memory = ", ".join(f"{name}: {number(value)}" for name, value in about["memory"].items())
-    first = " to ".join(map(number, about["first_s"]))
+    first, longest = map(number, about["first_s"])
     return f"""{heading("Operators from bool to bool", document)}
 
 CPU time (smaller is faster), bool images in and out, one core, called outside of `jit`.
@@ -123,8 +123,9 @@ Goals, for erosions:
 
 {table(about["goals"], heads)}
 
-A first call takes {first} s of CPU time, compiling included. Memory beside a volume and its
-result, over the size of the volume at one bit a voxel: {memory}."""
+A first call takes {first} s of CPU time (the median of all cases; {longest} s at most), compiling
+included. Memory beside a volume and its result, over the size of the volume at one bit a voxel:
+{memory}."""
 
 
 @reads("c_bytes")
