@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL
 import pytest
 from helpers import image_oracle as oracle
 
@@ -160,15 +161,17 @@ def test_diskorect_refuses(settings, message):
         data.diskorect(jax.random.key(0), **{"batch": 2, **settings})
 
 
-def test_right_angles_are_exact(rng):
+@pytest.mark.parametrize("angle", [0, 45, 90])
+def test_right_angles_are_exact(angle, rng):
     """Sticks at 0, 45 and 90 degrees equal Pillow's: rounding does not move a vertex."""
+    if angle == 45 and tuple(int(part) for part in PIL.__version__.split(".")[:2]) < (11, 1):
+        pytest.skip("Pillow before 11.1 draws lines at 45 degrees otherwise")
     x, y = (v.ravel() for v in np.mgrid[:20, :20])
     length = rng.integers(12, 16, x.shape)
-    for angle in (0, 45, 90):
-        settings = (x, y, np.zeros_like(x), length, np.full(x.shape, float(angle)))
-        ours = rectangles(settings, (40, 40))
-        theirs = [oracle.rectangle(*each, (40, 40)) for each in zip(*settings, strict=True)]
-        np.testing.assert_array_equal(ours, np.stack(theirs))
+    settings = (x, y, np.zeros_like(x), length, np.full(x.shape, float(angle)))
+    ours = rectangles(settings, (40, 40))
+    theirs = [oracle.rectangle(*each, (40, 40)) for each in zip(*settings, strict=True)]
+    np.testing.assert_array_equal(ours, np.stack(theirs))
 
 
 def test_noisti():
