@@ -212,7 +212,7 @@ def main() -> int:
         return 0
     kinds, kills, steps = KINDS, options.kills, options.steps
     if options.smoke:
-        kinds, kills, steps = KINDS[:1], 1, 300
+        kinds, kills, steps = KINDS[:1], 1, 120
     about = common.metadata("kill_resume", unit="", reference="", smoke=options.smoke)
     rng = random.Random(options.seed)
     rows: list[dict] = []

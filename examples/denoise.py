@@ -141,12 +141,12 @@ def main(argv: list[str] | None = None) -> int:
         return refuse("denoise", error)
     size = (24, 24) if args.smoke else (70, 70)
     shapes = 5 if args.smoke else 30
-    counts = (64, 16, 16) if args.smoke else (4096, 128, 500)
+    counts = (32, 8, 8) if args.smoke else (4096, 128, 500)
     train, valid, test = (
         data.noisti(jax.random.key(1000 + i), count, size=size, n_shapes=shapes)
         for i, count in enumerate(counts)
     )
-    options = {"steps": 20, "starts": 2, "joint_steps": 20} if args.smoke else {}
+    options = {"steps": 10, "starts": 1, "joint_steps": 10} if args.smoke else {}
     about = metadata(
         "denoise", unit="Dice", reference="the operator made by hand", smoke=args.smoke
     )

@@ -203,7 +203,7 @@ def images_for(operator: Operator, args: argparse.Namespace) -> list[np.ndarray]
     """Return uint8 images of the two splits; generated ones with --smoke."""
     if args.smoke:
         rng = np.random.default_rng(0)
-        return [rectangles(rng, count, operator.channels[0]) for count in (64, 3)]
+        return [rectangles(rng, count, operator.channels[0]) for count in (24, 2)]
     counts = {"train": args.train_images, "test": args.test_images}
     parts = [
         load(operator.dataset, split, data_dir=args.data_dir, limit=count)[0]

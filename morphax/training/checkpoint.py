@@ -292,6 +292,10 @@ def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
 
 
 def _typed(leaf: jax.Array, like: Any) -> Any:
+    """Return what was read as a key or an array, bound to a device only where `like` is."""
+    if not getattr(like, "committed", False):
+        # Orbax binds arrays to a device: jitted functions would be compiled again for them.
+        leaf = jnp.asarray(np.asarray(leaf))
     if _is_key(like):
         return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))
     return leaf

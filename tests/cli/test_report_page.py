@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,15 +20,22 @@ addEventListener("load", () => { document.title = JSON.stringify([
 </script>"""
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """Return a report that says how it is laid out."""
+    folder = tmp_path_factory.mktemp("report")
+    assert main(["demo", str(folder / "pairs")]) == 0
+    words = "learn", folder / "pairs", "-o", folder / "model", "--minutes", 0.05
+    assert main([str(word) for word in words]) == 0
+    page = folder / "model/report.html"
+    page.write_text(page.read_text().replace("</body>", f"{LOOK}</body>"))
+    return page
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium, which is not installed")
 @pytest.mark.parametrize(("width", "least"), [(1200, 150), (500, 90)])
-def test_the_page_fits_the_screen(tmp_path, width, least) -> None:
-    assert main(["demo", str(tmp_path / "pairs")]) == 0
-    words = "learn", tmp_path / "pairs", "-o", tmp_path / "model", "--minutes", 0.05
-    assert main([str(word) for word in words]) == 0
-    page = tmp_path / "model/report.html"
-    page.write_text(page.read_text().replace("</body>", f"{LOOK}</body>"))
+def test_the_page_fits_the_screen(tmp_path, page, width, least) -> None:
     told = subprocess.run(
         [
             *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),

@@ -109,7 +109,7 @@ CASES = ((5, "erosion", False), (5, "dilation", True), (5, "both", True), (40, "
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seeds, st.sampled_from(CASES))
 def test_properties(seed, case):
     """Idempotent, permutation- and scale-equivariant, not farther than other feasible points."""
@@ -151,7 +151,7 @@ def test_properties(seed, case):
             assert near.distance[i] <= np.hypot(np.linalg.norm(x - w[i]), beta - b[i]) * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seeds, st.sampled_from(CASES[2:]), st.sampled_from((np.float32, np.float64)))
 def test_certified_with_margin(seed, case, dtype):
     """A margin beyond the certificate's rounding allowance gives L < b < U with that allowance."""

@@ -72,7 +72,7 @@ def test_all_structuring_elements_not_only_level_sets(rng):
     [
         (9, 12, {"relative_margin": 0.01}),
         (49, 4, {}),
-        pytest.param(144, 2, {}, marks=pytest.mark.slow),
+        pytest.param(100, 1, {}, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("nonnegative", [True, False])

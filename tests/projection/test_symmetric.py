@@ -105,9 +105,9 @@ def compare(rng, count, n, operation, nonnegative, every, **metric):
 @pytest.mark.parametrize("operation, nonnegative", oracle.SETTINGS)
 def test_against_clarabel(rng, operation, nonnegative):
     worst = np.zeros(3)
-    for n, metrics in ((1, (0, 3)), (4, (0, 1, 2, 3, 4)), (8, (0, 1, 4))):
+    for n, metrics in ((1, (0, 3)), (4, (0, 1, 2, 3, 4)), (8, (0, 4))):
         for metric in metrics:
-            args = (rng, 6, n, operation, nonnegative, n <= 4)
+            args = (rng, 4, n, operation, nonnegative, n <= 4)
             worst = np.maximum(worst, compare(*args, **oracle.METRICS[metric]))
     assert worst[0] < 1e-6
     assert worst[1] < 1e-6
@@ -142,7 +142,7 @@ choices = st.tuples(st.sampled_from(("erosion", "dilation", "both")), st.boolean
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(neurons(), choices, st.sampled_from((0.01, 1.0, 100.0)))
 def test_properties(neuron, choice, bias_weight):
     """Idempotent; permutation- and scale-equivariant; x -> -x exchanges the operations."""
@@ -176,8 +176,9 @@ def test_properties(neuron, choice, bias_weight):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype, nonnegative", [(np.float32, False), (np.float64, True)])
-@pytest.mark.parametrize("n", [2, 8])
+@pytest.mark.parametrize(
+    "n, dtype, nonnegative", [(2, np.float64, True), (8, np.float32, False)]
+)
 def test_certified_with_margin(rng, n, dtype, nonnegative):
     """A margin beyond the rounding allowance: certified as a SyBiSE node, right on every input."""
     w, b = (x.astype(dtype) for x in problems(rng, 30, n))

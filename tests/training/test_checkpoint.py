@@ -45,6 +45,20 @@ def test_a_state_comes_back_bit_for_bit(state, tmp_path):
     assert (jax.random.key_data(found.state["keys"]) == jax.random.key_data(keys)).all()
 
 
+def test_what_was_read_is_compiled_for_only_once(tmp_path):
+    double = jax.jit(lambda tree: jax.tree.map(lambda x: x * 2, tree))
+    tree = {"x": jnp.arange(3.0), "n": jnp.array(1, jnp.int32)}
+    double(tree)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree)
+        found = checkpoints.restore(tree).state
+        there = jax.device_put(tree, jax.devices()[0])
+        bound = checkpoints.restore(there).state
+    double(found)
+    assert double._cache_size() == 1
+    assert bound["x"].committed  # as it was asked for
+
+
 @pytest.mark.parametrize("mode, best", [("max", 2), ("min", 4)])
 def test_newest_and_best_are_kept(tmp_path, mode, best):
     values = [float("nan"), 0.5, 0.9, 0.5, 0.1, 0.7, 0.6]

@@ -99,10 +99,8 @@ INJECTED = [
     (transforms.scale_updates, dict(weight=2.0, bias=3.0, scale=4.0)),
     (transforms.keep_weights_in, dict(low=0.1, high=0.5)),
     (transforms.set_scale, dict(schedule=3.0)),
-    (transforms.add_regularizer, dict(penalty="exact", coefficient=0.1)),
     (transforms.add_regularizer, dict(penalty="exact", coefficient=0.1, relative_margin=0.05)),
     (transforms.add_regularizer, dict(penalty="constant-exact", coefficient=0.1)),
-    (transforms.keep_activable, dict(relative_margin=0.02)),
     (transforms.keep_activable, dict(relative_margin=0.02, operation="erosion")),
 ]
 

@@ -81,7 +81,7 @@ def test_targets_along_the_frame_change_nothing():
             (images[64:], y[64:]),
             valid=(images[:64], targets[:64]),
             kernel_size=3,
-            steps=400,
+            steps=250,
             frame=(2, 2),
             method="gradients",
         )
@@ -107,7 +107,7 @@ def test_what_is_a_residue_is_not_judged_along_the_frame(tmp_path):
         valid=(images, targets),
         channels=(1, 2, 1),
         kernel_size=3,
-        steps=50,
+        steps=10,
         restarts=1,
         frame=(2, 2),
         method="gradients",
@@ -248,7 +248,7 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     ],
 )
 def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
-    images = small_pictures(jax.random.key(0), 768, (20, 20))
+    images = small_pictures(jax.random.key(0), 512, (20, 20))
     size = 5 if "hat" in operation else 3
     targets = data.target(images, operation, elements.disk(size))
     learned = operators.learn_operator(
@@ -257,7 +257,7 @@ def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetri
         valid=(images[:256], targets[:256]),
         channels=channels,
         kernel_size=size,
-        steps=800,
+        steps=500,
         symmetric=symmetric,
         method="gradients",
     )
