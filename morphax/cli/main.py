@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from morphax._compile_cache import keep_compiled
 from morphax._version import __version__
 
 
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse has said what is wrong, or the help
         return int(end.code or 0)
     options.words = words
+    keep_compiled()
     command = _COMMANDS[options.command]
     try:
         with warnings.catch_warnings():

@@ -176,9 +176,7 @@ def test_properties(neuron, choice, bias_weight):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "n, dtype, nonnegative", [(2, np.float64, True), (8, np.float32, False)]
-)
+@pytest.mark.parametrize("n, dtype, nonnegative", [(2, np.float64, True), (8, np.float32, False)])
 def test_certified_with_margin(rng, n, dtype, nonnegative):
     """A margin beyond the rounding allowance: certified as a SyBiSE node, right on every input."""
     w, b = (x.astype(dtype) for x in problems(rng, 30, n))
