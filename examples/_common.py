@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-import morphax
 from morphax import data
-from morphax.training import json_text
+from morphax.training import json_text, keep_compiled
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _lib.common import metadata, write_rows
@@ -48,7 +47,7 @@ UNUSABLE = (ImportError, ValueError, OSError)
 
 def new_parser(name: str, description: str, *, data_dir: bool = True) -> argparse.ArgumentParser:
     """Return a parser with the options that the examples share: --data-dir, --out and --smoke."""
-    morphax.keep_compiled()
+    keep_compiled()
     options = argparse.ArgumentParser(description=description)
     if data_dir:
         words = "folder of the data sets (default: the variable MORPHAX_DATA)"

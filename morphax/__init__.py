@@ -13,7 +13,6 @@ from typing import Any
 from morphax import _moved
 from morphax import packed as packed
 from morphax import program as program
-from morphax._compile_cache import keep_compiled as keep_compiled
 from morphax._version import __version__ as __version__
 from morphax.binarization import binarize as binarize
 from morphax.binarization import nearest as nearest

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from morphax._compile_cache import keep_compiled
 from morphax._version import __version__
 
 
@@ -73,13 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse has said what is wrong, or the help
         return int(end.code or 0)
     options.words = words
-    keep_compiled()
     command = _COMMANDS[options.command]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _show_warning
             module = importlib.import_module(f"morphax.cli.{command.module}")
+            importlib.import_module("morphax.training").keep_compiled()
             return getattr(module, options.command)(options)
     except KeyboardInterrupt:
         print("morphax: interrupted", file=sys.stderr)

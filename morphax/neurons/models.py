@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from morphax import _checks
-from morphax.neurons.forward import apply
+from morphax.neurons.forward import apply, complement, concatenate
 from morphax.neurons.initializers import variance_preserving
 from morphax.neurons.nodes import Node, Spec
 
@@ -242,6 +242,57 @@ def bimonn(layers: Sequence[Bisel], x: jax.Array) -> jax.Array:
     for layer in layers:
         x = bisel(layer, x)
     return x
+
+
+def init_hit_or_misses(
+    key: jax.Array,
+    in_features: int,
+    maps: int,
+    *,
+    kernel_size: int | Sequence[int] = 7,
+    **options: Any,
+) -> dict[str, Node]:
+    """Draw a union of hit-or-misses: erosions of the image and its complement, then one union.
+
+    Args:
+        key: PRNG key.
+        in_features: number of channels of the image.
+        maps: number of hit-or-misses.
+        kernel_size: odd side, or (height, width).
+        **options: options of `init_bise`; all banks get them.
+
+    Returns:
+        `{"bise": node, "lui": node, "union": node}`: "bise" sees each channel of the image and of
+        its complement, "lui" joins these parts to a map, "union" joins the maps. Run it with
+        `hit_or_misses`. Nothing binds the neurons to be erosions: training chooses.
+
+    Raises:
+        ValueError: if a side of the kernel is even, `maps` is not positive, or an option is
+            unknown.
+
+    Example:
+        >>> init_hit_or_misses(jax.random.key(0), 1, 4, kernel_size=3)["bise"].weight.shape
+        (3, 3, 2, 4)
+    """
+    _checks.at_least("maps", maps, 1)
+    layer_key, union_key = jax.random.split(key)
+    layer = init_bisel(layer_key, 2 * in_features, maps, kernel_size=kernel_size, **options)
+    options["input_mean"] = 0.0 if options.get("symmetric") else 0.5
+    return {**layer, "union": init_dense_lui(union_key, maps, 1, **options)}
+
+
+def hit_or_misses(layer: Bisel, x: jax.Array) -> jax.Array:
+    """Apply a union of hit-or-misses: `(batch, H, W, in)` to `(batch, H, W, 1)`, real or binary.
+
+    Example:
+        >>> params = init_hit_or_misses(jax.random.key(0), 1, 4, kernel_size=3)
+        >>> hit_or_misses(params, jax.numpy.zeros((2, 9, 8, 1))).shape
+        (2, 9, 8, 1)
+    """
+    symmetric = layer["bise"].spec.symmetric
+    literals = concatenate([x, complement(x, symmetric=symmetric)])
+    maps = apply(layer["lui"], apply(layer["bise"], literals))
+    return apply(layer["union"], maps)
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

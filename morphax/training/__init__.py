@@ -2,11 +2,12 @@
 
 `fitting` has `fit` and `fit_stream`; `loop` has `drive`, the loop of every run; `options` has
 `RunOptions`: log, progress, checkpoint and time limit. `steps` makes training steps and
-evaluations; `checkpoint` saves states; `distributed` lays data and banks out over devices;
-`transforms` has Optax transforms for neurons.
+evaluations; `checkpoint` saves states; `compile_cache` keeps compiled programs on disk;
+`distributed` lays data and banks out over devices; `transforms` has Optax transforms for neurons.
 """
 
 from morphax._files import json_text as json_text
+from morphax.training.compile_cache import keep_compiled as keep_compiled
 from morphax.training.fitting import fit as fit
 from morphax.training.fitting import fit_stream as fit_stream
 from morphax.training.loop import Run as Run

@@ -6,7 +6,7 @@ import jax
 import pytest
 from helpers.repository import run_python
 
-from morphax import keep_compiled
+from morphax.training import keep_compiled
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_the_folder_is_the_one_that_was_named(no_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("MORPHAX_CACHE", str(tmp_path / "named"))
     places = [tmp_path / "given", tmp_path / "named", tmp_path / "caches/morphax"]
     for folder, place in zip((places[0], None, None), places, strict=True):
-        used = keep_compiled(folder)
+        used = keep_compiled(folder=folder)
         assert used.parent == place
         assert used.is_dir()
         assert jax.config.jax_compilation_cache_dir == str(used)
@@ -41,22 +41,22 @@ def test_the_folder_is_the_one_that_was_named(no_cache, monkeypatch, tmp_path):
 
 def test_nothing_changes_where_there_is_a_cache_or_none_is_wanted(no_cache, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    assert keep_compiled(tmp_path / "file") is None
+    assert keep_compiled(folder=tmp_path / "file") is None
     monkeypatch.setenv("MORPHAX_CACHE", "off")
     assert keep_compiled() is None
     assert jax.config.jax_compilation_cache_dir is None
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    assert keep_compiled(tmp_path / "other") is None
+    assert keep_compiled(folder=tmp_path / "other") is None
     assert jax.config.jax_compilation_cache_dir == str(tmp_path)
 
 
 @pytest.mark.slow
 def test_a_second_process_compiles_nothing_again(tmp_path):
     code = """
-import jax, morphax
+import jax, morphax, morphax.training
 hits = []
 jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))
-morphax.keep_compiled()
+morphax.training.keep_compiled()
 morphax.project(jax.numpy.ones((2, 9)), jax.numpy.ones(2))
 print(hits.count("/jax/compilation_cache/cache_hits"))
 """

@@ -11,7 +11,7 @@ SWITCH = "MORPHAX_CACHE"
 """Variable of the environment that names the folder of the cache; "off" turns it off."""
 
 
-def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
+def keep_compiled(*, folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Keep compiled programs in a folder, from which later processes read them.
 
     The command `morphax` and the examples call this when they start. Nothing changes where JAX has
@@ -29,7 +29,7 @@ def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = keep_compiled(place)  # None: these tests have a cache already
+        ...     folder = keep_compiled(folder=place)  # None: these tests have a cache already
     """
     if jax.config.jax_compilation_cache_dir:
         return None
