@@ -25,6 +25,7 @@ extensions = [
     "repository_links",
     "docstrings",
     "api_pages",
+    "code_links",
     "example_pages",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -39,12 +40,13 @@ myst_enable_extensions = ["attrs_inline"]
 default_role = "code"
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 

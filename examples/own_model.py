@@ -1,14 +1,19 @@
-"""Train a Flax model of one's own to a certified binary operator: an opening by a disk, exactly.
+# %% [markdown]
+# # A Flax model of your own
+#
+# The layers of morphax are ordinary Flax layers. Here a model in NNX, and the same in Linen, learn
+# an opening by a disk, exactly. What makes a plain training loop end in a certified binary operator
+# are four functions of `morphax.recipes`, which work on any params tree:
+#
+# - `spread_start` puts the biases where each layer can become an erosion or a dilation,
+# - `operator_optimizer` anneals the scale,
+# - `operator_loss` keeps the last wrong pixels in sight,
+# - `finish` certifies the network, chooses its binary network by held-out pairs and judges it.
+#
+#     python examples/own_model.py [--library nnx|linen|both]
+#     python examples/own_model.py --smoke      # seconds; nothing is learned
 
-    python examples/own_model.py [--library nnx|linen|both] [--smoke]
-
-The layers of morphax are ordinary Flax layers. What makes a plain training loop end in a binary
-operator are four functions of `morphax.recipes`, which work on any params tree: `spread_start`
-puts the biases where each layer can become an erosion or a dilation, `operator_optimizer` anneals
-the scale, `operator_loss` keeps the last wrong pixels in sight, and `finish` certifies the network,
-chooses its binary network by held-out pairs and judges it. With --smoke nothing is learned.
-"""
-
+# %%
 import argparse
 import sys
 
@@ -22,16 +27,11 @@ from morphax import data, elements, recipes
 from morphax.layers import linen
 from morphax.layers import nnx as layers
 
+# %% [markdown]
+# ## The models
+
+# %%
 OPTIONS = {"weight_map": "identity", "bias_map": "centred"}
-
-
-class LinenNet(nn.Module):
-    """Two layers of one neuron."""
-
-    @nn.compact
-    def __call__(self, x):
-        """Return the image that the operator makes of `x`."""
-        return linen.BiSEL(1, 5, OPTIONS)(linen.BiSEL(1, 5, OPTIONS)(x))
 
 
 class NnxNet(nnx.Module):
@@ -47,11 +47,13 @@ class NnxNet(nnx.Module):
         return self.last(self.first(x))
 
 
-def linen_model():
-    """Return the function and the params of the Linen model."""
-    model = LinenNet()
-    params = model.init(jax.random.key(1), jnp.zeros((1, 16, 16, 1)))["params"]
-    return lambda params, x: model.apply({"params": params}, x), params
+class LinenNet(nn.Module):
+    """Two layers of one neuron."""
+
+    @nn.compact
+    def __call__(self, x):
+        """Return the image that the operator makes of `x`."""
+        return linen.BiSEL(1, 5, OPTIONS)(linen.BiSEL(1, 5, OPTIONS)(x))
 
 
 def nnx_model():
@@ -60,6 +62,20 @@ def nnx_model():
     return lambda params, x: nnx.merge(graph, params)(x), params
 
 
+def linen_model():
+    """Return the function and the params of the Linen model."""
+    model = LinenNet()
+    params = model.init(jax.random.key(1), jnp.zeros((1, 16, 16, 1)))["params"]
+    return lambda params, x: model.apply({"params": params}, x), params
+
+
+# %% [markdown]
+# ## An ordinary loop
+#
+# The loss and the optimizer are from `morphax.recipes`; the loop is not.
+
+
+# %%
 def train(apply, params, pairs, steps):
     """Train params by a plain loop of Optax; nothing in it is special to morphax."""
     optimizer = recipes.operator_optimizer(steps)
@@ -83,6 +99,14 @@ def train(apply, params, pairs, steps):
     return params
 
 
+# %% [markdown]
+# ## Learn, certify and judge
+#
+# Starts differ in which layer begins as an erosion. The best one by held-out pairs counts, and the
+# test images are looked at once, at the end.
+
+
+# %%
 def learn(name, smoke):
     """Learn the opening with one library; return whether it came out exactly."""
     images = data.diskorect(jax.random.key(0), 96 if smoke else 1536)
@@ -94,7 +118,6 @@ def learn(name, smoke):
     )
     pairs = images[2 * count :], targets[2 * count :]
     apply, params = linen_model() if name == "linen" else nnx_model()
-    # Starts differ in which layer begins as an erosion; the best one by held-out pairs counts.
     best = None
     for start in recipes.STARTS[: 1 if smoke else None]:
         begun = recipes.spread_start(jax.random.key(2), params, start=start)

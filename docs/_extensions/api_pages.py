@@ -69,6 +69,8 @@ def page(package: ModuleType) -> tuple[str, dict[object, str]]:
         for name, thing in vars(package).items()
         if not name.startswith("_") and is_of(thing, package)
     }
+    text = inspect.getdoc(package) or ""  # what it names first is the most important
+    own = dict(sorted(own.items(), key=lambda item: text.find(f"`{item[0]}`") % len(text)))
     names = {thing: f"{package.__name__}.{name}" for name, thing in own.items()}
     lines = heading(package.__name__, "=") + description(package) + entries(package.__name__, own)
     for module in modules(package):
@@ -108,6 +110,7 @@ def write_pages(app) -> None:
         pages[name], documented = page(importlib.import_module(f"morphax.{name}"))
         names |= documented
     pages["index"] = index(names, packages())
+    app.morphax_names = names
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.glob("*.rst"):
         if path.stem not in pages:

@@ -4,6 +4,12 @@ import re
 
 RULE = re.compile(r"^\|[-| :]+\|$")
 CODE = re.compile(r"(``.+?``|`.+?`)")
+PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
+# `jax.typing.ArrayLike`, which Python writes out.
+ARRAY_LIKE = re.compile(
+    r"[\w.~]*Array \| [\w.~]*ndarray \| [\w.~]*bool \| [\w.~]*number"
+    r" \| bool \| int \| float \| complex"
+)
 
 
 def cells(row: str) -> list[str]:
@@ -32,8 +38,13 @@ def with_tables(lines: list[str]) -> list[str]:
     return result[:-1]
 
 
-def with_bars(lines: list[str]) -> list[str]:
-    """Return the lines with bars, as in |w|, that mean themselves; code is left as it is."""
+def _as_text(text: str) -> str:
+    """Return text in which bars, as in |w|, mean themselves and names of pages are links."""
+    return PAGE.sub(r":doc:`/\1`", text.replace("|", r"\|"))
+
+
+def outside_code(lines: list[str]) -> list[str]:
+    """Return the lines with bars and names of pages rewritten; code is left as it is."""
     result, literal, example = [], None, False
     for line in lines:
         indent = len(line) - len(line.lstrip())
@@ -42,7 +53,7 @@ def with_bars(lines: list[str]) -> list[str]:
         example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
         if literal is None and not example:
             parts = CODE.split(line)
-            parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+            parts[::2] = [_as_text(part) for part in parts[::2]]
             result.append("".join(parts))
         else:
             result.append(line)
@@ -52,8 +63,13 @@ def with_bars(lines: list[str]) -> list[str]:
 
 
 def rewrite(app, what, name, thing, options, lines: list[str]) -> None:
-    """Rewrite the tables and bars of a docstring in place."""
-    lines[:] = with_bars(with_tables(lines))
+    """Rewrite a docstring in place."""
+    lines[:] = outside_code(with_tables(lines))
+
+
+def with_aliases(app, what, name, thing, options, signature: str | None, returned: str | None):
+    """Return a signature with `ArrayLike` in place of what it stands for."""
+    return tuple(text and ARRAY_LIKE.sub("ArrayLike", text) for text in (signature, returned))
 
 
 def left_out(app, what, name, thing, skip: bool, options) -> bool | None:
@@ -64,5 +80,6 @@ def left_out(app, what, name, thing, skip: bool, options) -> bool | None:
 def setup(app) -> dict[str, bool]:
     """Connect this extension to Sphinx."""
     app.connect("autodoc-process-docstring", rewrite, priority=100)
+    app.connect("autodoc-process-signature", with_aliases)
     app.connect("autodoc-skip-member", left_out)
     return {"parallel_read_safe": True}

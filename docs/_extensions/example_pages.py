@@ -1,16 +1,19 @@
 """Pages and notebooks made of the examples, which are Python scripts in the percent format.
 
-The page shows the script as text and code; the notebook can be downloaded from it. In the notebook
-the last cell runs the small form of the job (`--smoke`), because a notebook has no command line.
+The page shows the notebook, which can be downloaded from it. Its last cell runs the small form of
+the job (`--smoke`), because a notebook has no command line. With `-D run_notebooks=1` the notebooks
+in `QUICK` are run, and show what they print; an error in one of them ends the build.
 """
 
+import tempfile
 from pathlib import Path
 
 import jupytext
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 DOCS = Path(__file__).resolve().parents[1]
 EXAMPLES, PAGES = DOCS.parent / "examples", DOCS / "gallery"
+QUICK = ("learn_menu",)
 LAST = 'if __name__ == "__main__":\n    sys.exit(main())'
 HOW_TO_RUN = (
     "This notebook is made of the script `examples/{name}.py` of the repository. Run it in the "
@@ -49,13 +52,36 @@ def notebook(path: Path):
     return result
 
 
-def page(path: Path) -> str:
-    """Return a script as a Markdown page."""
+def run(document) -> None:
+    """Run a notebook, so that it holds its outputs."""
+    from nbclient import NotebookClient  # needed here only
+
+    with tempfile.TemporaryDirectory() as folder:  # for what the notebook writes
+        go = f"import os, sys; sys.path[:0] = {[str(EXAMPLES)]!r}; os.chdir({folder!r})"
+        document.cells.insert(0, new_code_cell(go))
+        NotebookClient(document, timeout=300, extra_arguments=["--log-level=ERROR"]).execute()
+    del document.cells[0]
+    for cell in document.cells:
+        cell.metadata.pop("execution", None)  # times, which differ from build to build
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                output.text = ""
+
+
+def printed(cell) -> str:
+    """Return what a cell printed, as text in Markdown."""
+    texts = [out.text for out in cell.get("outputs", []) if out.output_type == "stream"]
+    text = "".join(texts).rstrip()
+    return f"\n\nIt prints:\n\n```text\n{text}\n```" if text else ""
+
+
+def page(document, name: str) -> str:
+    """Return a notebook as a Markdown page."""
     parts = []
-    for cell in jupytext.read(path).cells:
+    for cell in document.cells:
         is_code = cell.cell_type == "code"
-        parts.append(f"```python\n{cell.source}\n```" if is_code else cell.source)
-    parts.insert(1, LINKS.format(name=path.stem))
+        parts.append(f"```python\n{cell.source}\n```{printed(cell)}" if is_code else cell.source)
+    parts.insert(1, LINKS.format(name=name))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,11 +89,15 @@ def write_pages(app) -> None:
     """Write the page and the notebook of each example."""
     (PAGES / "notebooks").mkdir(parents=True, exist_ok=True)
     for path in scripts():
-        jupytext.write(notebook(path), PAGES / "notebooks" / f"{path.stem}.ipynb")
-        (PAGES / f"{path.stem}.md").write_text(page(path))
+        document = notebook(path)
+        if app.config.run_notebooks and path.stem in QUICK:
+            run(document)
+        jupytext.write(document, PAGES / "notebooks" / f"{path.stem}.ipynb")
+        (PAGES / f"{path.stem}.md").write_text(page(document, path.stem))
 
 
 def setup(app) -> dict[str, bool]:
     """Connect this extension to Sphinx."""
+    app.add_config_value("run_notebooks", False, "env", types=[bool, str])
     app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True}
