@@ -8,10 +8,12 @@ In an empty folder: a new virtual environment, `pip install` of this repository 
 MORPHAX_DATA/pairs) `morphax learn`, `evaluate`, `apply`, `export --to python` and `export --to c`
 with their defaults. The exported Python and the compiled C program then read the test images, and
 every pixel is compared with the masks of `apply`. Seconds are those of whole processes. Writes
-`front_door.json`, with what the terminal showed, after each set, and `.md`. `--smoke` takes the
-pairs of `morphax demo`, and this environment instead of a new one.
+`front_door.json`, with what the terminal showed, after each set, and `.md`; rows of other sets that
+the file has stay. `--smoke` takes the pairs of `morphax demo`, and this environment instead of a
+new one.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -122,6 +124,15 @@ def try_set(name: str, terminal: Terminal, minutes: float | None) -> dict[str, A
     return row
 
 
+def others(path: Path, sets: list[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the rows of other sets that a file has, and what the terminal showed."""
+    if not path.exists():
+        return [], {}
+    document = json.loads(path.read_text())
+    rows = [row for row in document["results"] if row["set"] not in sets]
+    return rows, {row["set"]: document["metadata"]["screens"][row["set"]] for row in rows}
+
+
 def main() -> None:
     """Run it."""
     parser = common.options_parser(__doc__, smoke="the pairs of `morphax demo`, for seconds")
@@ -130,8 +141,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of each `learn`; its default without")
     options = parser.parse_args()
     about = common.metadata("front_door", unit="s", reference="", smoke=options.smoke)
-    rows: list[dict[str, Any]] = []
-    screens: dict[str, str] = {}
+    rows, screens = others(options.out / "front_door.json", options.sets)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if options.smoke:
