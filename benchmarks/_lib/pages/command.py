@@ -3,7 +3,7 @@
 from typing import Any
 
 from _lib.pages.formats import number, percent, table
-from _lib.pages.shared import Page, heading, reads, results
+from _lib.pages.shared import Page, heading, made, reads, results
 
 DOOR = {
     "set": "set",
@@ -16,6 +16,7 @@ DOOR = {
     "pixels": "their pixels",
     "python_different": "Python differs",
     "c_different": "C differs",
+    "made": "made",
 }
 FOLDER = {
     "operator": "operator",
@@ -69,7 +70,7 @@ def door(document: dict[str, Any]) -> str:
         + "\n```"
         for name, text in about["screens"].items()
     ]
-    rows = [{**row, "f1": f"{row['f1']:.3f}"} for row in document["results"]]
+    rows = [{**row, "f1": f"{row['f1']:.3f}", "made": made(row)} for row in document["results"]]
     loads = sorted(row["load"] for row in rows)
     return f"""{heading("From an empty folder", document)}
 
