@@ -22,6 +22,7 @@ import numpy as np
 from morphax import _checks
 from morphax.certificates._rounding import Arithmetic, coarsest, rounding_allowance
 from morphax.certificates.neuron import Certificate, DeadZone, certify_node
+from morphax.morphology.dtypes import array_text, is_known
 from morphax.neurons.counting import sum_dtype
 from morphax.neurons.nodes import BiSE, Node, bank, leaves, named_nodes
 from morphax.program.graph import read_options
@@ -49,6 +50,12 @@ class NetworkCertificate(NamedTuple):
     neurons: dict[str, Certificate]
     dead_zone: tuple[jax.Array, jax.Array]
     counts: tuple[jax.Array, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the verdict, and the certificate of each bank on a line of its own."""
+        exact = bool(self.exact) if is_known(self.exact) else array_text(self.exact)
+        lines = [f"  {name}: {certificate}" for name, certificate in self.neurons.items()]
+        return "\n".join([f"NetworkCertificate(exact={exact}), bank by bank:", *lines])
 
 
 def certify_network(

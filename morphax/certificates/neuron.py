@@ -23,11 +23,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.certificates._rounding import coarsest, quotients_hold, rounding_allowance, sums_of
-from morphax.morphology.dtypes import at_least_single
+from morphax.morphology.dtypes import array_text, at_least_single, is_known
 from morphax.neurons.forward import guess_erosion
 from morphax.neurons.nodes import (
     BinaryBiSE,
@@ -59,6 +60,15 @@ class Certificate(NamedTuple):
     selem: jax.Array
     exact: jax.Array
     margin: jax.Array
+
+    def __repr__(self) -> str:
+        """Return how many neurons are exact and the range of their margins, if known."""
+        exact, margin = array_text(self.exact), array_text(self.margin)
+        if is_known(self.exact) and is_known(self.margin) and self.exact.size:
+            exact = f"{np.sum(self.exact)} of {self.exact.size}"
+            margin = f"{np.min(self.margin):.3g} to {np.max(self.margin):.3g}"
+        arrays = f"operation={array_text(self.operation)}, selem={array_text(self.selem)}"
+        return f"Certificate(exact={exact}, margin={margin}, {arrays})"
 
 
 DeadZone = tuple[ArrayLike, ArrayLike]

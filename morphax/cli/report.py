@@ -12,6 +12,7 @@ from morphax import _files
 from morphax.cli import pictures
 from morphax.data import Pairs
 from morphax.data.image_lists import Example, hold_out, read_pairs
+from morphax.explain.summary import html_table
 from morphax.export.python_source.terms import reachable_terms
 from morphax.recipes import Menu, MenuEntry
 from morphax.recipes.possible import TRIVIAL
@@ -171,15 +172,19 @@ def _part(wrong: np.ndarray) -> tuple[slice, slice]:
 def _table(menu: Menu) -> str:
     """Return the rows of a menu as a table."""
     head = ("#", "operator", "error", "F1", "bit operations", "certified", "seconds")
-    rows = ["".join(f"<th>{name}</th>" for name in head)]
-    for row in menu.rows():
-        cells = (
-            *(row["number"], row["operator"], f"{100 * row['error']:.3g} %", f"{row['f1']:.3f}"),
-            *(f"{row['bit_operations']:,.0f}", "yes" if row["certified"] else "no"),
+    rows = [
+        (
+            str(row["number"]),
+            row["operator"],
+            f"{100 * row['error']:.3g} %",
+            f"{row['f1']:.3f}",
+            f"{row['bit_operations']:,.0f}",
+            "yes" if row["certified"] else "no",
             f"{row['seconds']:.1f}",
         )
-        rows.append("".join(f"<td>{_escaped(str(cell))}</td>" for cell in cells))
-    return f"<div class=wide><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
+        for row in menu.rows()
+    ]
+    return f"<div class=wide>{html_table(head, rows)}</div>"
 
 
 def _paragraphs(lines: Iterable[str]) -> str:

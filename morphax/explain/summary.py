@@ -5,8 +5,9 @@ need its wiring too: pass `apply` and `input_shape`. A tree with the layout of a
 one, so that these two are not needed.
 """
 
+import html
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, leaves, named_nodes
 from morphax.program import Cost, Program, build, count, simplify
 from morphax.program.cost import scratch
 
+_HEAD = ("bank", "weight", "neurons", "certified", "operations", "distance", "bits", "ops/px")
 _SIDE = 64  # side of the images whose cost is counted if no size is given
 
 
@@ -100,21 +102,19 @@ class Summary:
 
     def __str__(self) -> str:
         """Return the text."""
-        head = (
-            "bank",
-            "weight",
-            "neurons",
-            "certified",
-            "operations",
-            "distance",
-            "bits",
-            "ops/px",
-        )
-        lines = [head, *(self._line(row) for row in self.rows), self._total()]
+        lines = [_HEAD, *(self._line(row) for row in self.rows), self._total()]
         texts = _aligned(lines, left=(0, 1, 4))
         rule = "-" * len(texts[0])
         table = "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
         return table if self.network is None else f"{table}\n\n{self.network}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks; the network as preformatted text below it."""
+        table = html_table(_HEAD, [*map(self._line, self.rows), self._total()])
+        below = "" if self.network is None else f"<pre>{html.escape(str(self.network))}</pre>"
+        return f"<div>{table}{below}</div>"
 
     @staticmethod
     def _line(row: Row) -> tuple[str, ...]:
@@ -133,6 +133,28 @@ class Summary:
         operations = sum(row.binary_operations for row in self.rows)
         share = f"{certified / max(neurons, 1):.1%}" if real else "-"
         return ("total", "", str(neurons), share, "", "", str(bits), str(operations))
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of texts as HTML.
+
+    Args:
+        head: titles of the columns.
+        rows: cells of each row.
+
+    Returns:
+        The element `<table>`; all texts are escaped.
+
+    Example:
+        >>> html_table(["n"], [["< 3"]])
+        '<table><thead><tr><th>n</th></tr></thead><tbody><tr><td>&lt; 3</td></tr></tbody></table>'
+    """
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return f"<table><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def _short(number: float) -> str:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from morphax import _checks
 from morphax.morphology import bit_arrays
+from morphax.morphology.dtypes import array_text
 from morphax.morphology.shift import BORDERS
 from morphax.neurons import reparam, thresholds
 
@@ -95,6 +96,10 @@ class BiSE:
     scale: Any
     spec: Spec = field(metadata={"static": True})
 
+    def __repr__(self) -> str:
+        """Return the node with shapes in place of numbers."""
+        return _node_text(self)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -114,8 +119,17 @@ class BinaryBiSE:
     complement: Any
     spec: Spec = field(metadata={"static": True})
 
+    def __repr__(self) -> str:
+        """Return the node with shapes in place of bits."""
+        return _node_text(self)
+
 
 Node = BiSE | BinaryBiSE
+
+
+def _node_text(node: Node) -> str:
+    arrays = (f"{f.name}={array_text(getattr(node, f.name))}" for f in fields(node)[:3])
+    return f"{type(node).__name__}({', '.join(arrays)}, {node.spec})"
 
 
 def is_node(x: Any) -> bool:

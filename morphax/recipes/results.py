@@ -54,6 +54,10 @@ class Learned(NamedTuple):
     found_by: str = "gradients"
     remarks: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return what a reader wants to know first, in a few lines."""
+        return _text(self, f"found by {self.found_by}, {self.runs} run{'s' * (self.runs != 1)}")
+
 
 class LearnedChain(NamedTuple):
     """Hold a learned small network.
@@ -98,3 +102,22 @@ class LearnedChain(NamedTuple):
     stopped: str
     remarks: list[str]
     improvements: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what a reader wants to know first, in a few lines."""
+        return _text(self, f"{self.runs} networks judged, stopped because: {self.stopped}")
+
+
+def _text(learned: Learned | LearnedChain, how: str) -> str:
+    """Return a result in a few lines: error, proof, warnings, and the names of its fields."""
+    exact = bool(learned.certificate.exact)
+    proof = "certified: the binary network equals the trained one" if exact else "not certified"
+    error = f"{100 * learned.verdict.error:.3g} % of the held-out pixels wrong"
+    lines = [
+        f"{type(learned).__name__}: {error}, {how}",
+        f"  {proof}",
+        *(f"  warning: {text}" for text in filter(None, [learned.warning])),
+        *(f"  {remark}" for remark in learned.remarks),
+        f"  fields: {', '.join(learned._fields)}",
+    ]
+    return "\n".join(lines)

@@ -42,11 +42,13 @@ def run_python(*command, timeout=600, **env) -> subprocess.CompletedProcess:
 
 
 def tracked(*patterns) -> list[Path]:
-    """Return the files that git tracks; those of the package where there is no git."""
+    """Return the files that git tracks; in a source distribution, all files that it holds."""
     done = subprocess.run(
         ["git", "ls-files", "--", *patterns], capture_output=True, text=True, cwd=ROOT
     )
     if done.returncode:
-        return sorted(path for p in patterns for path in (ROOT / "morphax").rglob(p))
+        folders = (ROOT / name for name in ("morphax", "tests", "benchmarks", "examples", "docs"))
+        found = {path for p in patterns for folder in folders for path in folder.rglob(p)}
+        return sorted(found | {path for p in patterns for path in ROOT.glob(p)})
     paths = [ROOT / line for line in done.stdout.splitlines()]
     return [path for path in paths if path.is_file()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from morphax import _checks
+from morphax.explain.summary import html_table
 from morphax.recipes._judging import warning_of
 from morphax.recipes.menu.entries import MenuEntry
 from morphax.recipes.possible import Possible
@@ -138,17 +139,11 @@ class Menu(Sequence[MenuEntry]):
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""
-
-        def cells(row: Iterable[str], tag: str) -> str:
-            return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
-
-        rows = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self._cells())
         before, after = (
             "".join(f"<p>{html.escape(line)}</p>" for line in lines)
             for lines in (self.possible.lines(), self._end())
         )
-        head = f"<thead><tr>{cells(_COLUMNS, 'th')}</tr></thead>"
-        return f"<div>{before}<table>{head}<tbody>{rows}</tbody></table>{after}</div>"
+        return f"<div>{before}{html_table(_COLUMNS, self._cells())}{after}</div>"
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Return the rows of the table as texts."""
