@@ -26,6 +26,8 @@ _PATIENCE = 2  # sizes of a family without a better error, until its larger ones
 _GROWTH = 0.5  # power of the number of clauses that training time grows with
 _FIRST = 5.0  # seconds that a step gets at least
 _DEAR = ("votes", "two levels of votes")  # families whose steps cannot be cut short
+_AGAIN = 1.2  # times as long it takes to learn votes from all pairs
+_GUESS = 0.2  # share of the whole time that the first votes may take
 
 
 class Search:
@@ -95,17 +97,25 @@ class Search:
         return len(errors) > _PATIENCE and min(last) >= min(errors[:-_PATIENCE])
 
     def _is_too_long(self, step: Step) -> bool:
-        """Return whether the time of a step is over, or too short where it cannot be cut short."""
-        left = self.left() - (1 - step.until) * self.limit
-        if self.entries and left <= 0:
-            return True
-        return step.family in _DEAR and self._seconds_of(step.sizes) > left
+        """Return whether a step would take time that is needed to learn the best again."""
+        if step.family not in _DEAR:
+            return bool(self.entries) and self.left() <= self._reserve()
+        # Votes must leave the time in which they, or what is best so far, are learned again.
+        seconds = self._seconds_of(step.sizes)
+        return seconds + max(_AGAIN * seconds, self._reserve()) > self.left()
+
+    def _reserve(self) -> float:
+        """Return about how long it takes to learn the best entry again from all pairs."""
+        if not self.entries:
+            return 0.0
+        best = min(self.entries, key=lambda entry: entry.scores.error)
+        return _AGAIN * best.options.get("training_seconds", 0.0)
 
     def _seconds_of(self, sizes: tuple[int, ...]) -> float:
-        """Return about how long votes of these sizes take, 0 where that is not known."""
+        """Return about how long votes of these sizes take; a guess before the first ones."""
         last = self.before.get("votes")
         if last is None:
-            return 0.0
+            return _GUESS * self.limit
         # Four times as many clauses take about twice as long.
         each = [last["training_seconds"] / len(last["sizes"])] * len(sizes)
         growth = [(size / max(last["sizes"])) ** _GROWTH for size in sizes]
@@ -180,8 +190,9 @@ class Search:
     def _learned(self, step: Step) -> tuple[list[MenuEntry], list[Record], dict[str, Any]]:
         """Learn a step; return the entries worth having, a record of each, and its options."""
         start = time.perf_counter()
-        seconds = max(step.share * self.limit, min(_FIRST, self.left()))
-        networks = take_step(step, self.setting, self.before, min(seconds, self.left()))
+        left = max(self.left() - self._reserve(), 0.0)
+        seconds = max(step.share * self.limit, _FIRST)
+        networks = take_step(step, self.setting, self.before, min(seconds, left))
         entries = [self._entry(network, start) for network in networks]
         fitting = [e for e in entries if e is not None and not self._is_too_large(e.operations)]
         kept = front([*self.entries, *fitting])

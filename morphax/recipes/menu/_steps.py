@@ -78,14 +78,12 @@ class Step(NamedTuple):
     Attributes:
         family: "chains", "union", "two unions", "votes" or "two levels of votes".
         sizes: largest number of layers; or hit-or-misses of each level.
-        share: largest share of the whole time.
-        until: share of the whole time after which the step is left out.
+        share: largest share of the whole time, where a step can be cut short: votes cannot.
     """
 
     family: str
     sizes: tuple[int, ...]
-    share: float
-    until: float
+    share: float = 0.0
 
     @property
     def name(self) -> str:
@@ -96,21 +94,19 @@ class Step(NamedTuple):
 
 
 def steps_for(*, gray: bool) -> list[Step]:
-    """Return the steps in their order; there are no chains of gray images."""
-    chains = [] if gray else [Step("chains", (4,), 0.06, 0.1)]
-    sizes = _SIZES[:5] if gray else _SIZES
-    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4), 0.4) for n in sizes]
-    votes = [Step("votes", (n,), 0.2, 0.55) for n in ((16, 64, 128) if gray else (16, 64, 256))]
+    """Return the steps in their order; there are no chains of gray images.
+
+    Simple operators come first. Two levels of votes, the best ones as a rule, follow as soon as
+    votes have chosen a window, so that a slow machine has time for them; sizes between come last.
+    """
+    unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in (_SIZES[:5] if gray else _SIZES)]
+    few, large = ((16, 64), (128, 128)) if gray else ((16, 256), (256, 256))
+    votes, two = [Step("votes", (n,)) for n in few], Step("two levels of votes", large)
+    between = [Step("votes", (128 if gray else 64,)), Step("two levels of votes", (64, 64))]
     if gray:
-        two = [Step("two levels of votes", pair, 0.4, 0.8) for pair in ((64, 64), (64, 128))]
-        return [*unions, *votes, *two]
-    # The large one first: it is the best one as a rule, and time may not suffice for all.
-    two = [
-        Step("two levels of votes", (256, 256), 0.4, 0.75),
-        Step("two unions", (64, 48), 0.12, 0.75),
-        Step("two levels of votes", (64, 64), 0.4, 0.8),
-    ]
-    return [*chains, *unions, *votes, *two]
+        return [*unions[:3], *votes, two, *unions[3:], *between]
+    first, two_unions = Step("chains", (4,), 0.06), Step("two unions", (64, 48), 0.12)
+    return [first, *unions[:4], *votes, two, *unions[4:], two_unions, *between]
 
 
 def operator_name(family: str, sizes: tuple[int, ...]) -> str:
@@ -184,7 +180,7 @@ def learn_again(entry_options: dict[str, Any], setting: Setting, seconds: float)
         `Network`.
     """
     chosen = dict(entry_options)
-    step = Step(chosen["family"], chosen["sizes"], 0.0, 0.0)
+    step = Step(chosen["family"], chosen["sizes"])
     whole = setting._replace(part=setting.part + setting.held, held=[], cache={})
     every, _ = _in_planes(whole, chosen["planes"])
     if "union" in step.family:
