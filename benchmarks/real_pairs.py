@@ -40,7 +40,7 @@ BINARY = ("jung", "staff", "digits", "life")
 SETS = (*BINARY, *GRAY)
 STEPS: dict[str, Any] = {"cnn": 1000, "votes": 4000, "minutes": 5.0}
 PLANES = {
-    "dibco": GrayPlanes(contrasts=(-64, 0, 64, 128)),
+    "dibco": GrayPlanes(contrasts=(0, 64, 128, 192, 256, 384), contrast_side=101),
     "drive": GrayPlanes(),
 }
 WINDOWS = {"jung": 9, "staff": 7, "digits": 5, "life": 3, "dibco": 7, "drive": 9}
@@ -52,13 +52,14 @@ UNION = {
     "life": {"maps": 128},
 }
 UNIONS = {"jung": {**UNION["jung"], "maps": (64, 48), "seconds": 120}}
-VOTES = {
+MEMBERS = {"members": 4, "steps": 2000}
+VOTES: dict[str, Any] = {
     "jung": {"clauses": (256, 256), "window": 9},
     "staff": {"clauses": 256, "window": 7},
     "digits": {"clauses": 64},
     "life": {"clauses": 128, "window": 3},
-    "dibco": {"clauses": (128, 128), "window": 7, "planes": PLANES["dibco"]},
-    "drive": {"clauses": (64, 128), "window": 9, "further_window": 11, "planes": PLANES["drive"]},
+    "dibco": {"clauses": (256, 256), "window": 7, **MEMBERS, "planes": PLANES["dibco"]},
+    "drive": {"clauses": (128, 256), "window": 9, "further_window": 11, **MEMBERS},
 }
 COLUMNS = (
     "set",
@@ -108,9 +109,9 @@ def learn_unions(name: str, train: list[Example], seed: int) -> Learned:
 
 def learn_votes(name: str, train: list[Example], seed: int) -> Learned:
     """Learn hit-or-misses with votes, in as many levels as help on held-out pairs."""
-    found = learn_window_votes(
-        jax.random.key(seed), **as_pairs(train), **VOTES[name], steps=STEPS["votes"]
-    )
+    options = {"steps": STEPS["votes"], **VOTES[name]}
+    options["steps"] = min(options["steps"], STEPS["votes"])
+    found = learn_window_votes(jax.random.key(seed), **as_pairs(train), **options)
     return found, _says(found)
 
 

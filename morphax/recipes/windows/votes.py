@@ -29,7 +29,7 @@ from morphax.data.window_patterns import (
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
-from morphax.recipes.windows._vote_training import train_votes
+from morphax.recipes.windows._vote_training import add_up, train_votes
 from morphax.recipes.windows.operators import WindowOperator, handed_out
 from morphax.recipes.windows.properties import (
     Properties,
@@ -61,6 +61,7 @@ class VotePlan(NamedTuple):
     most: int = 31
     further: int = 9
     folds: int = 1
+    members: int = 1
     properties: Properties = Properties()
 
 
@@ -79,6 +80,7 @@ def learn_window_votes(
     pixels: int = 200_000,
     most: int = 31,
     folds: int = 1,
+    members: int = 1,
     choose_levels: bool = True,
     properties: Properties = Properties(),  # noqa: B008
     run: RunOptions = RunOptions(),
@@ -99,11 +101,14 @@ def learn_window_votes(
         border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default
             "constant" for binary images and "replicate" for gray ones.
         flip: share of the pixels of a window that are flipped at random in training.
-        steps: steps of Adam for each level, of 500 pixels each.
+        steps: steps of Adam for each member of a level, of 500 pixels each.
         pixels: drawn for a level from all images, where windows are too wide to count patterns.
         most: the largest |vote|.
         folds: parts of the images for what a further level learns from: each part gets the planes
             of a level that was learned from the others; 1 for those of the level itself.
+        members: networks that a level consists of. Each has its part of the clauses, and learns
+            from its own draw of pixels; their votes are added up (bagging). They see unknown
+            images better than one network of as many clauses where pages or scenes differ.
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
         properties: what must hold by construction, such as a symmetric operator.
         run: log of one record, progress, tags. The steps are not cut short by a limit of time, and
@@ -133,9 +138,11 @@ def learn_window_votes(
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
     _check_options(images, counts, window, further_window, border, steps, flip)
+    _checks.at_least("members", members, 1)
     # From here on all images are planes of bits.
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
-    plan = VotePlan(counts, steps, pixels, border, flip, most, further_window, folds, properties)
+    plan = VotePlan(counts, steps, pixels, border, flip, most, further_window, folds)
+    plan = plan._replace(members=members, properties=properties)
     part, held = hold_out(examples)
     narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
 
@@ -226,7 +233,7 @@ def vote_levels(
         def learn(
             part: list[Example], key: Any = level_key, eye: Any = eye, clauses: int = clauses
         ) -> Level:
-            return _one_level(key, _patterns(key, part, eye, plan, count), eye, plan, clauses)
+            return _one_level(key, part, eye, plan, clauses, count)
 
         levels.append(learn(seen))
         if depth + 1 < len(plan.clauses):
@@ -238,25 +245,46 @@ def vote_levels(
 
 
 def _one_level(
-    key: jax.Array, patterns: Patterns, eye: np.ndarray, plan: VotePlan, clauses: int
+    key: jax.Array,
+    part: list[Example],
+    eye: np.ndarray,
+    plan: VotePlan,
+    clauses: int,
+    count: Callable[..., Patterns],
 ) -> Level:
     """Train the maps of one level; with symmetry, add their turned copies."""
-    symmetric, increasing = plan.properties.symmetric, plan.properties.increasing
-    if symmetric:
-        patterns, clauses = turned_patterns(patterns, eye), max(1, clauses // _COPIES)
-    found = train_votes(
-        key,
-        patterns,
-        clauses=clauses,
-        steps=plan.steps,
-        flip=plan.flip,
-        most=plan.most,
-        increasing=increasing,
-    )
+    symmetric, drawn = plan.properties.symmetric, _is_drawn(part, eye, plan)
+    patterns: Patterns | None = None
+    networks = []
+    share = max(1, clauses // (plan.members * (_COPIES if symmetric else 1)))
+    for number in range(plan.members):
+        # Each member begins elsewhere, and has its own pixels where pixels are drawn.
+        own = jax.random.fold_in(key, number) if number else key
+        if patterns is None or drawn:
+            patterns = _patterns(own, part, eye, plan, count)
+            patterns = turned_patterns(patterns, eye) if symmetric else patterns
+        networks.append(
+            train_votes(
+                own,
+                patterns,
+                clauses=share,
+                steps=plan.steps,
+                flip=plan.flip,
+                most=plan.most,
+                increasing=plan.properties.increasing,
+            )
+        )
+    total = add_up(networks)
     # Cuts are chosen as log odds; votes are whole multiples of a unit.
-    cuts = [found.least + round(cut / found.unit) for cut in _CUTS]
-    level = tidied(Level(eye, found.literals, found.votes, np.array(cuts, np.int32)))
+    cuts = [total.least + round(cut / total.unit) for cut in _CUTS]
+    level = tidied(Level(eye, total.literals, total.votes, np.array(cuts, np.int32)))
     return closed_level(level, union=False) if symmetric else level
+
+
+def _is_drawn(examples: list[Example], window: np.ndarray, plan: VotePlan) -> bool:
+    """Return whether pixels are drawn: where hardly two of many see the same."""
+    counted = sum(int(mask.sum()) for _, _, mask in examples)
+    return len(window) > _COUNTED and counted > plan.pixels
 
 
 def _patterns(
@@ -266,9 +294,8 @@ def _patterns(
     plan: VotePlan,
     count: Callable[..., Patterns],
 ) -> Patterns:
-    """Count the patterns of a window, or draw some where hardly two pixels see the same."""
-    counted = sum(int(mask.sum()) for _, _, mask in examples)
-    if len(window) <= _COUNTED or counted <= plan.pixels:
+    """Count the patterns of a window, or draw some."""
+    if not _is_drawn(examples, window, plan):
         return count(examples, window, border=plan.border)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     each = -(-plan.pixels // len(examples))

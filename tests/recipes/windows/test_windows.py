@@ -12,7 +12,7 @@ from morphax.data.window_patterns import Patterns, square_window
 from morphax.morphology.contrast import local_contrast
 from morphax.recipes import learn_window_union, learn_window_votes
 from morphax.recipes.windows._levels import Level, add_planes, count_votes, run_levels
-from morphax.recipes.windows._vote_training import score, train_votes
+from morphax.recipes.windows._vote_training import Votes, add_up, score, train_votes
 from morphax.training import RunOptions
 
 KEY = jax.random.key(0)
@@ -92,6 +92,22 @@ def test_whole_votes_score_like_their_definition() -> None:
     counts = np.array(fits).reshape(len(bits), -1) @ found.votes
     assert (score(found, bits) == counts).all()
     assert ((counts >= found.least) == target).all()
+
+
+def test_members_add_up_as_the_sum_of_their_log_odds() -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.random((400, 6)) < 0.5
+    members, log_odds = [], np.zeros(400)
+    for unit in (0.25, 0.125, 0.0625):
+        literals, votes = rng.random((5, 12)) < 0.2, rng.integers(-4, 5, 5) * 4
+        member = Votes(literals, votes.astype(np.int32), int(rng.integers(-9, 9)), unit)
+        members.append(member)
+        log_odds += unit * (score(member, bits) - member.least + 0.5)
+    total = add_up(members)  # no vote is rounded: all are whole multiples of the largest unit
+    assert ((score(total, bits) >= total.least) == (log_odds >= 0)).all()
+    assert total.unit == 0.25 / 3
+    assert 0 < (log_odds >= 0).mean() < 1
+    assert add_up(members[:1]) is members[0]
 
 
 def test_images_of_any_sizes_give_an_exact_union() -> None:
