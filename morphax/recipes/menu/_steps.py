@@ -6,6 +6,7 @@ open, it tries neighbours of what the step before has chosen, and the held-out p
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,10 @@ _GRAY_WINDOWS = {"union": (1, 3), "votes": (5, 7, 9)}
 _TRIAL = VotePlan((16,), steps=1000, pixels=50_000)  # votes that choose a window
 _GRAY_PIXELS = 60_000  # drawn for unions on the planes of gray images
 _KEPT = 6  # windows whose patterns are remembered
-_PLANES = (GrayPlanes(), GrayPlanes(contrasts=(-64, 0, 64, 128)))
+# High contrasts in a wide window tell ink from what shines through the paper.
+_WIDE = GrayPlanes(contrasts=(0, 64, 128, 192, 256, 384), contrast_side=101)
+_PLANES = (GrayPlanes(), _WIDE)
+_MANY = 64  # hit-or-misses from which a level is the sum of several networks
 
 
 class Setting(NamedTuple):
@@ -100,13 +104,13 @@ def steps_for(*, gray: bool) -> list[Step]:
     votes have chosen a window, so that a slow machine has time for them; sizes between come last.
     """
     unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in (_SIZES[:5] if gray else _SIZES)]
-    few, large = ((16, 64), (128, 128)) if gray else ((16, 256), (256, 256))
-    votes, two = [Step("votes", (n,)) for n in few], Step("two levels of votes", large)
-    between = [Step("votes", (128 if gray else 64,)), Step("two levels of votes", (64, 64))]
+    votes, two = partial(Step, "votes"), partial(Step, "two levels of votes")
     if gray:
-        return [*unions[:3], *votes, two, *unions[3:], *between]
-    first, two_unions = Step("chains", (4,), 0.06), Step("two unions", (64, 48), 0.12)
-    return [first, *unions[:4], *votes, two, *unions[4:], two_unions, *between]
+        levels = [votes((16,)), votes((64,)), two((128, 128)), two((256, 256))]
+        return [*unions[:3], *levels, *unions[3:], votes((128,))]
+    levels = [votes((16,)), votes((256,)), two((256, 256))]
+    rest = [Step("two unions", (64, 48), 0.12), votes((64,)), two((64, 64))]
+    return [Step("chains", (4,), 0.06), *unions[:4], *levels, *unions[4:], *rest]
 
 
 def operator_name(family: str, sizes: tuple[int, ...]) -> str:
@@ -188,7 +192,7 @@ def learn_again(entry_options: dict[str, Any], setting: Setting, seconds: float)
         options = {name: chosen[name] for name in ("window", "least_gain", "guess")}
         levels = union_levels(every, plan, seconds=seconds, count=_counted(whole), **options)
     else:
-        plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+        plan = _vote_plan(step, setting)
         levels = vote_levels(setting.key, every, plan, chosen["window"], count=_counted(whole))
     return _network(step, levels, every, setting, chosen["planes"], entry_options)
 
@@ -196,6 +200,12 @@ def learn_again(entry_options: dict[str, Any], setting: Setting, seconds: float)
 def _union_plan(step: Step, setting: Setting) -> UnionPlan:
     seed = int(np.asarray(jax.random.key_data(setting.key)).ravel()[-1])
     return UnionPlan(step.sizes, setting.border, seed=seed, properties=setting.properties)
+
+
+def _vote_plan(step: Step, setting: Setting) -> VotePlan:
+    plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+    many = setting.gray and min(step.sizes) >= _MANY  # gray scenes differ most from each other
+    return plan._replace(members=4, steps=plan.steps // 2) if many else plan
 
 
 def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
@@ -251,7 +261,7 @@ def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
             return error_of(*_learned_votes(setting, trial, chosen), setting.border)
 
         best, tried = choose(error, start, {"window": sides, "planes": kinds})
-    plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
+    plan = _vote_plan(step, setting)
     start_time = time.perf_counter()
     levels, _ = _learned_votes(setting, plan, best)
     best["training_seconds"] = time.perf_counter() - start_time  # without choices
