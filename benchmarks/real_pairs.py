@@ -38,7 +38,7 @@ from morphax.training import json_text
 GRAY = ("dibco", "drive")
 BINARY = ("jung", "staff", "digits", "life")
 SETS = (*BINARY, *GRAY)
-STEPS: dict[str, Any] = {"cnn": 1000, "votes": 4000, "minutes": 5.0}
+STEPS: dict[str, Any] = {"cnn": 1000, "votes": None, "minutes": 5.0}
 PLANES = {
     "dibco": GrayPlanes(contrasts=(0, 64, 128, 192, 256, 384), contrast_side=101),
     "drive": GrayPlanes(),
@@ -52,14 +52,13 @@ UNION = {
     "life": {"maps": 128},
 }
 UNIONS = {"jung": {**UNION["jung"], "maps": (64, 48), "seconds": 120}}
-MEMBERS = {"members": 4, "steps": 2000}
 VOTES: dict[str, Any] = {
     "jung": {"clauses": (256, 256), "window": 9},
     "staff": {"clauses": 256, "window": 7},
     "digits": {"clauses": 64},
     "life": {"clauses": 128, "window": 3},
-    "dibco": {"clauses": (256, 256), "window": 7, **MEMBERS, "planes": PLANES["dibco"]},
-    "drive": {"clauses": (128, 256), "window": 9, "further_window": 11, **MEMBERS},
+    "dibco": {"clauses": (256, 256), "window": 7, "planes": PLANES["dibco"]},
+    "drive": {"clauses": (128, 256), "window": 9, "further_window": 11},
 }
 COLUMNS = (
     "set",
@@ -110,7 +109,6 @@ def learn_unions(name: str, train: list[Example], seed: int) -> Learned:
 def learn_votes(name: str, train: list[Example], seed: int) -> Learned:
     """Learn hit-or-misses with votes, in as many levels as help on held-out pairs."""
     options = {"steps": STEPS["votes"], **VOTES[name]}
-    options["steps"] = min(options["steps"], STEPS["votes"])
     found = learn_window_votes(jax.random.key(seed), **as_pairs(train), **options)
     return found, _says(found)
 

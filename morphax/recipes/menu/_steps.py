@@ -23,7 +23,7 @@ from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._levels import Level, run_levels
 from morphax.recipes.windows.properties import Properties
 from morphax.recipes.windows.unions import UnionPlan, union_levels
-from morphax.recipes.windows.votes import VotePlan, vote_levels
+from morphax.recipes.windows.votes import VotePlan, default_plan, vote_levels
 from morphax.training.options import RunOptions
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -35,7 +35,6 @@ _KEPT = 6  # windows whose patterns are remembered
 # High contrasts in a wide window tell ink from what shines through the paper.
 _WIDE = GrayPlanes(contrasts=(0, 64, 128, 192, 256, 384), contrast_side=101)
 _PLANES = (GrayPlanes(), _WIDE)
-_MANY = 64  # hit-or-misses from which a level is the sum of several networks
 
 
 class Setting(NamedTuple):
@@ -203,9 +202,8 @@ def _union_plan(step: Step, setting: Setting) -> UnionPlan:
 
 
 def _vote_plan(step: Step, setting: Setting) -> VotePlan:
-    plan = VotePlan(step.sizes, border=setting.border, properties=setting.properties)
-    many = setting.gray and min(step.sizes) >= _MANY  # gray scenes differ most from each other
-    return plan._replace(members=4, steps=plan.steps // 2) if many else plan
+    plan = default_plan(step.sizes, gray=setting.gray)
+    return plan._replace(border=setting.border, properties=setting.properties)
 
 
 def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:

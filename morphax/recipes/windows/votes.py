@@ -47,6 +47,7 @@ _WINDOWS = (5, 7, 9)
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
 _COPIES = 4  # maps for each one that is trained, where turned copies are added
 _COUNTED = 128  # bits of a window up to which patterns are counted rather than drawn
+_MANY = 64  # clauses of a gray level from which it is the sum of several networks
 _IMAGE = 5  # side of the window of the image in further levels
 
 
@@ -76,11 +77,11 @@ def learn_window_votes(
     planes: GrayPlanes = GrayPlanes(),  # noqa: B008
     border: str | None = None,
     flip: float = 0.0,
-    steps: int = 4000,
+    steps: int | None = None,
     pixels: int = 200_000,
     most: int = 31,
     folds: int = 1,
-    members: int = 1,
+    members: int | None = None,
     choose_levels: bool = True,
     properties: Properties = Properties(),  # noqa: B008
     run: RunOptions = RunOptions(),
@@ -101,14 +102,16 @@ def learn_window_votes(
         border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default
             "constant" for binary images and "replicate" for gray ones.
         flip: share of the pixels of a window that are flipped at random in training.
-        steps: steps of Adam for each member of a level, of 500 pixels each.
+        steps: steps of Adam for each member of a level, of 500 pixels each; by default 4000, or
+            2000 where there are four members by default.
         pixels: drawn for a level from all images, where windows are too wide to count patterns.
         most: the largest |vote|.
         folds: parts of the images for what a further level learns from: each part gets the planes
             of a level that was learned from the others; 1 for those of the level itself.
         members: networks that a level consists of. Each has its part of the clauses, and learns
             from its own draw of pixels; their votes are added up (bagging). They see unknown
-            images better than one network of as many clauses where pages or scenes differ.
+            images better than one network of as many clauses where pages or scenes differ. By
+            default 4 for gray images and levels of at least 64 clauses, else 1.
         choose_levels: keep only the levels that help on held-out pairs (twice the time).
         properties: what must hold by construction, such as a symmetric operator.
         run: log of one record, progress, tags. The steps are not cut short by a limit of time, and
@@ -137,6 +140,9 @@ def learn_window_votes(
     counts = (clauses,) if isinstance(clauses, int) else tuple(clauses)
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
+    plan = default_plan(counts, gray=gray)
+    steps = plan.steps if steps is None else steps
+    members = plan.members if members is None else members
     _check_options(images, counts, window, further_window, border, steps, flip)
     _checks.at_least("members", members, 1)
     # From here on all images are planes of bits.
@@ -173,6 +179,16 @@ def learn_window_votes(
     options = {"window": side, "levels": len(levels), **plan._asdict()}
     operator = WindowOperator(levels, planes, border, options, tried, held_scores)
     return handed_out(operator, *hold_out(images), run, seconds=time.perf_counter() - begin)
+
+
+def default_plan(clauses: tuple[int, ...], *, gray: bool) -> VotePlan:
+    """Return the plan of levels with so many clauses, where nothing else is asked for.
+
+    Gray scenes differ more from each other than one network expects, so there are several.
+    """
+    if gray and all(count >= _MANY for count in clauses):
+        return VotePlan(clauses, steps=2000, members=4)
+    return VotePlan(clauses)
 
 
 def _check_options(
