@@ -43,6 +43,7 @@ def test_a_hole_anywhere(tiny, path):
             morphax.load(path)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("mask", [1, 0xFF])
 def test_flipped_bytes(tiny, path, mask):
     """Each byte in turn: an error, or (dates and rights in the zip) nothing that matters."""

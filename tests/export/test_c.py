@@ -183,6 +183,7 @@ def pixel_run(program, folder, *images):
 SIZES = [(1, 1), (3, 2), (2, 63), (5, 64), (4, 65), (7, 130), (600, 3), (40, 1000)]
 
 
+@pytest.mark.first(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_image_operators_of_any_size(form, seed, tmp_path):
     rng = np.random.default_rng(seed)
@@ -255,6 +256,7 @@ def test_empty_images_and_empty_batches(form, border, tmp_path):
     assert batch_run(program, tmp_path, np.zeros((0, 9, 9, 1), bool)).shape == (0, 9, 9, 2)
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("seed", range(2))
 def test_votes_at_several_depths(form, seed, tmp_path):
     rng = np.random.default_rng(seed)
@@ -282,7 +284,7 @@ def test_votes_of_every_size(votes, tmp_path):
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
 
 
-@pytest.mark.first(3)
+@pytest.mark.first(2)
 @pytest.mark.parametrize("border", BORDERS)
 def test_bands_of_rows(form, border, tmp_path):
     """Images around one, two and three bands; memory that does not grow with the height."""

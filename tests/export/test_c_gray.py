@@ -31,6 +31,7 @@ def pgm(image, *, plain=False):
     return head + image.astype(">u2" if wide else np.uint8).tobytes()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("number", range(len(KINDS)))
 def test_program_equals_planes_and_operator(number, tmp_path) -> None:
     kinds, rng = KINDS[number], np.random.default_rng(number)

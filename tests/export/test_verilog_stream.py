@@ -251,6 +251,7 @@ def test_reset_in_the_middle(tmp_path, rng):
     assert (pixels[-len(expected) :] == expected).all()
 
 
+@pytest.mark.slow
 def test_linters_are_silent(tmp_path, rng):
     programs = {
         "chain": banks(rng, (7, 9), (3, 3), (5, 3), border="replicate"),

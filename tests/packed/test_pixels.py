@@ -57,7 +57,7 @@ def test_layout_is_that_of_packbits(width, lead, rng):
     np.testing.assert_array_equal(back[0], images)
 
 
-@pytest.mark.first(9)
+@pytest.mark.first(4)
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_windows_of_all_widths_equal_scipy(width, border, rng):

@@ -238,27 +238,18 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
     assert (begun[1]["lui"].scale > 0).all()
 
 
-@pytest.mark.first(1)
-@pytest.mark.parametrize(
-    "operation, channels, symmetric",
-    [
-        ("dilation", (1, 1), False),
-        ("opening", (1, 1, 1), False),
-        pytest.param("white_top_hat", (1, 2, 1), True, marks=pytest.mark.slow),
-    ],
-)
-def test_learns_a_small_operator_to_the_last_pixel(operation, channels, symmetric):
+@pytest.mark.slow
+@pytest.mark.parametrize("operation, channels", [("dilation", (1, 1)), ("opening", (1, 1, 1))])
+def test_learns_a_small_operator_to_the_last_pixel(operation, channels):
     images = small_pictures(jax.random.key(0), 512, (20, 20))
-    size = 5 if "hat" in operation else 3
-    targets = data.target(images, operation, elements.disk(size))
+    targets = data.target(images, operation, elements.disk(3))
     learned = operators.learn_operator(
         jax.random.key(1),
         (images[256:], targets[256:]),
         valid=(images[:256], targets[:256]),
         channels=channels,
-        kernel_size=size,
+        kernel_size=3,
         steps=500,
-        symmetric=symmetric,
         method="gradients",
     )
     assert bool(learned.certificate.exact)

@@ -25,6 +25,7 @@ def _level(
 
 
 CASES = {
+    "union, then votes": [_level(5, 1), _level(6, 2, votes=True)],
     "votes with several cuts, then votes": [
         _level(8, 1, votes=True, cuts=(1, -1, 2)),
         _level(9, 4, votes=True, maps=9),
@@ -33,7 +34,6 @@ CASES = {
     "union": [_level(0, 1)],
     "union of two planes": [_level(1, 2)],
     "votes": [_level(4, 1, votes=True)],
-    "union, then votes": [_level(5, 1), _level(6, 2, votes=True)],
     "three levels": [
         _level(10, 2, cuts=(1, 2)),
         _level(11, 4, votes=True, cuts=(0, 1)),
