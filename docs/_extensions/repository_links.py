@@ -30,7 +30,7 @@ def relocated(text: str, page: Path) -> str:
             return f"/{COPIES[path.name]}.md{anchor}"
         if path.parent == ROOT and path.name == "README.md":
             return "/index.md"
-        if path.parent == ROOT / "examples" and example.exists():
+        if path.parent == ROOT / "examples" and example.exists() and example != page:
             return f"/gallery/{path.stem}.md"
         return match[0]
 
@@ -41,7 +41,9 @@ def copy_with_links(source: Path, page: Path) -> None:
     """Write a page that is a file of the repository; its relative links stay right."""
     moved = os.path.relpath(source.parent, page.parent)
     text = LINK.sub(lambda match: f"{moved}/{match[0]}", source.read_text())
-    page.write_text(text)
+    # The changelog has nearly all words, so a search would always find it.
+    head = "---\nnosearch: true\n---\n" if source.name == "CHANGELOG.md" else ""
+    page.write_text(head + text)
 
 
 def copy_pages(app) -> None:
