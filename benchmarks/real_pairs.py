@@ -51,6 +51,7 @@ UNION = {
     "digits": {"maps": 24},
     "life": {"maps": 128},
 }
+FEW = {"staff": {**UNION["staff"], "maps": 8}}
 UNIONS = {"jung": {**UNION["jung"], "maps": (64, 48), "seconds": 120}}
 VOTES: dict[str, Any] = {
     "jung": {"clauses": (256, 256), "window": 9},
@@ -99,6 +100,11 @@ def learn_union(name: str, train: list[Example], seed: int, options: Any = UNION
     """Learn a union of hit-or-misses."""
     found = learn_window_union(jax.random.key(seed), **as_pairs(train), **options[name])
     return found, _says(found)
+
+
+def learn_few(name: str, train: list[Example], seed: int) -> Learned:
+    """Learn a union of few hit-or-misses."""
+    return learn_union(name, train, seed, FEW)
 
 
 def learn_unions(name: str, train: list[Example], seed: int) -> Learned:
@@ -155,6 +161,7 @@ CONTENDERS: dict[str, tuple[Callable[..., Learned], tuple[str, ...]]] = {
     "table 3x3": (_rival(partial(pair_rivals.learn_table, side=3), "border"), BINARY),
     "table 5x5": (_rival(partial(pair_rivals.learn_table, side=5), "border"), BINARY),
     "union": (learn_union, tuple(UNION)),
+    "union of 8": (learn_few, tuple(FEW)),
     "two unions": (learn_unions, tuple(UNIONS)),
     "votes": (learn_votes, SETS),
     "menu": (learn_menu, SETS),
