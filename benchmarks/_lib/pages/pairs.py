@@ -6,7 +6,7 @@ from typing import Any
 from _lib.pages.formats import pivot, table
 from _lib.pages.shared import Page, heading, reads, results
 
-OURS = ("menu", "union", "two unions", "votes")
+OURS = ("menu", "union", "union of 8", "two unions", "votes")
 RIVALS = ("tree", "extra-trees")
 
 
