@@ -7,7 +7,7 @@ public modules define follows, module by module.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,10 +25,18 @@ def packages() -> list[str]:
     return sorted(name for name in names if not name.startswith("_") and name != "cli")
 
 
+def place_in(package: ModuleType) -> Callable[[str], int]:
+    """Return the order of names on a page: what the package's docstring names first comes first."""
+    text = inspect.getdoc(package) or ""
+    return lambda name: text.find(f"`{name}`") % (len(text) + 1)  # the end, if it is not there
+
+
 def modules(package: ModuleType) -> Iterator[ModuleType]:
     """Yield the public modules of a package."""
-    paths = getattr(package, "__path__", [])
-    for _, name, _ in pkgutil.walk_packages(paths, f"{package.__name__}."):
+    paths, prefix = getattr(package, "__path__", []), f"{package.__name__}."
+    names = [name for _, name, _ in pkgutil.walk_packages(paths, prefix)]
+    place = place_in(package)
+    for name in sorted(names, key=lambda name: place(name.rpartition(".")[2])):
         if not any(part.startswith("_") for part in name.split(".")):
             yield importlib.import_module(name)
 
@@ -69,8 +77,8 @@ def page(package: ModuleType) -> tuple[str, dict[object, str]]:
         for name, thing in vars(package).items()
         if not name.startswith("_") and is_of(thing, package)
     }
-    text = inspect.getdoc(package) or ""  # what it names first is the most important
-    own = dict(sorted(own.items(), key=lambda item: text.find(f"`{item[0]}`") % len(text)))
+    place = place_in(package)
+    own = dict(sorted(own.items(), key=lambda item: place(item[0])))
     names = {thing: f"{package.__name__}.{name}" for name, thing in own.items()}
     lines = heading(package.__name__, "=") + description(package) + entries(package.__name__, own)
     for module in modules(package):

@@ -95,3 +95,8 @@ def test_what_the_pages_name_can_be_imported():
     assert len(names) > 30
     for name in sorted(names):
         pkgutil.resolve_name(name)
+
+
+def test_the_gallery_shows_every_example():
+    shown = set(re.findall(r"/(\w+)\.py\)", (ROOT / "docs/gallery/index.md").read_text()))
+    assert shown == {path.stem for path in tracked("examples/[a-z]*.py")}
