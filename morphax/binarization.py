@@ -12,10 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from morphax import _checks
-from morphax.certificates.neuron import EROSION, certify_node
+from morphax._compiling import quick_jit
+from morphax.certificates.neuron import EROSION, Certificate, certify_node
 from morphax.neurons.nodes import (
     ROLES,
     BinaryBiSE,
@@ -56,7 +58,7 @@ def nearest(params: Any, *, method: str = "projection") -> Any:
     return map_nodes(lambda node: _project_node(node, method), params)
 
 
-@partial(jax.jit, static_argnames="method")
+@partial(quick_jit, static_argnames="method")
 def _project_node(node: BiSE, method: str) -> Projection:
     """Project one bank; the set and the threshold follow from the name of the method."""
     weights, bias, _ = effective(node)
@@ -113,17 +115,25 @@ def binarize(params: Any, *, method: str = "constant-exact") -> Any:
 def _binarize(node: BiSE, method: str) -> BinaryBiSE:
     """Binarize one bank."""
     certificate, _ = certify_node(node)
-    # Inside the bounds a neuron is its operation, even where its scale keeps it from being exact.
-    inside = certificate.exact | (certificate.margin > 0)
-    # Outside of jit, a bank that is all inside needs no projection.
-    if not isinstance(inside, Tracer) and bool(inside.all()):
-        selem, operation = certificate.selem, certificate.operation
-    else:
-        fallback = _project_node(node, method)
+    # Outside of jit, a bank that is all inside its bounds needs no projection.
+    known = not isinstance(certificate.exact, Tracer)
+    if known and (np.asarray(certificate.exact) | (np.asarray(certificate.margin) > 0)).all():
+        return _binary_node(node, certificate, None)
+    return _binary_node(node, certificate, _project_node(node, method))
+
+
+@quick_jit
+def _binary_node(node: BiSE, certificate: Certificate, fallback: Projection | None) -> BinaryBiSE:
+    """Take the operation of a neuron from its certificate inside its bounds, else the fallback."""
+    selem, operation = certificate.selem, certificate.operation
+    if fallback is not None:
+        # Inside the bounds a neuron is its operation, even where its scale keeps it from being
+        # exact.
+        inside = certificate.exact | (certificate.margin > 0)
         n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
         chosen = unbank(node, jnp.broadcast_to(inside[..., None], (*inside.shape, n)))
-        selem = jnp.where(chosen, certificate.selem, fallback.selem)
-        operation = jnp.where(inside, certificate.operation, fallback.operation)
+        selem = jnp.where(chosen, selem, fallback.selem)
+        operation = jnp.where(inside, operation, fallback.operation)
     return BinaryBiSE(selem, operation == EROSION, node.scale < 0, node.spec)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from morphax._checks import number, one_of, require
+from morphax._compiling import quick_jit
 from morphax.morphology.dtypes import at_least_single
 from morphax.projection.result import Projection
 
@@ -109,7 +110,7 @@ def over_bank(solve: Callable[..., Projection], limit: dict[str, int], default: 
         )
         return project(*bank), Projection._make((True,) * 6)
 
-    return project
+    return quick_jit(project)
 
 
 def power_above(x: jax.Array) -> jax.Array:
