@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from morphax import _compiling
-from morphax._compiling import quick_jit
+from morphax.projection import compiling
+from morphax.projection.compiling import quick_jit
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_every_way_to_call(double):
 
 
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch, double):
-    _compiling._are_known.cache_clear()
-    monkeypatch.setitem(_compiling._OPTIONS, "xla_no_such_option", True)
-    assert not _compiling._are_known()
+    compiling._are_known.cache_clear()
+    monkeypatch.setitem(compiling._OPTIONS, "xla_no_such_option", True)
+    assert not compiling._are_known()
     np.testing.assert_array_equal(double[0]({"x": jnp.ones(2)}, times=3)["y"], [3, 3])
-    _compiling._are_known.cache_clear()
+    compiling._are_known.cache_clear()
