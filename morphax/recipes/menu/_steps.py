@@ -105,8 +105,8 @@ def steps_for(*, gray: bool) -> list[Step]:
     unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in (_SIZES[:5] if gray else _SIZES)]
     votes, two = partial(Step, "votes"), partial(Step, "two levels of votes")
     if gray:
-        levels = [votes((16,)), votes((64,)), two((128, 128)), two((256, 256))]
-        return [*unions[:3], *levels, *unions[3:], votes((128,))]
+        levels = [votes((16,)), *(two((n, n)) for n in (64, 128, 256))]
+        return [*unions[:3], *levels, *unions[3:], votes((64,)), votes((128,))]
     levels = [votes((16,)), votes((256,)), two((256, 256))]
     rest = [Step("two unions", (64, 48), 0.12), votes((64,)), two((64, 64))]
     return [Step("chains", (4,), 0.06), *unions[:4], *levels, *unions[4:], *rest]
