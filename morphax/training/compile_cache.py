@@ -31,7 +31,7 @@ def keep_compiled(*, folder: str | os.PathLike[str] | None = None) -> Path | Non
         >>> with tempfile.TemporaryDirectory() as place:
         ...     folder = keep_compiled(folder=place)  # None: these tests have a cache already
     """
-    if jax.config.jax_compilation_cache_dir:
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
         return None
     place = folder or os.environ.get(SWITCH) or _user_folder()
     if str(place).lower() == "off":
