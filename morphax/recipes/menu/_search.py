@@ -56,10 +56,10 @@ class Search:
         """Return the seconds that are left."""
         return self.limit - (time.perf_counter() - self.start)
 
-    def all_steps(self) -> str:
-        """Take all steps; return why the search ended."""
+    def all_steps(self, *, exact: bool = False) -> str:
+        """Take all steps, in the order of `steps_for`; return why the search ended."""
         try:
-            for step in steps_for(gray=self.setting.gray):
+            for step in steps_for(gray=self.setting.gray, exact=exact):
                 if self.entries and min(e.scores.error for e in self.entries) == 0:
                     return "nothing is wrong on the held-out pairs"
                 if self._is_needless(step):

@@ -96,11 +96,12 @@ class Step(NamedTuple):
         return operator_name(self.family, self.sizes)
 
 
-def steps_for(*, gray: bool) -> list[Step]:
+def steps_for(*, gray: bool, exact: bool = False) -> list[Step]:
     """Return the steps in their order; there are no chains of gray images.
 
     Simple operators come first. Two levels of votes, the best ones as a rule, follow as soon as
     votes have chosen a window, so that a slow machine has time for them; sizes between come last.
+    Where windows of 3x3 pixels determine the target (`exact`), all unions come before votes.
     """
     unions = [Step("union", (n,), 0.02 + 0.03 * (n > 4)) for n in (_SIZES[:5] if gray else _SIZES)]
     votes, two = partial(Step, "votes"), partial(Step, "two levels of votes")
@@ -109,7 +110,8 @@ def steps_for(*, gray: bool) -> list[Step]:
         return [*unions[:3], *levels, *unions[3:], votes((64,)), votes((128,))]
     levels = [votes((16,)), votes((256,)), two((256, 256))]
     rest = [Step("two unions", (64, 48), 0.12), votes((64,)), two((64, 64))]
-    return [Step("chains", (4,), 0.06), *unions[:4], *levels, *unions[4:], *rest]
+    early = len(unions) if exact else 4
+    return [Step("chains", (4,), 0.06), *unions[:early], *levels, *unions[early:], *rest]
 
 
 def operator_name(family: str, sizes: tuple[int, ...]) -> str:

@@ -106,7 +106,8 @@ def learn(
     search = Search(setting, shelf, run, 60 * minutes, most_operations)
     # A copy of the input and constant answers cost nothing, so entries must be better.
     free = min(error for name, error in possible.trivial.items() if name != "3x3 table")
-    stopped = search.all_steps()
+    exact = 3 in possible.bounds and possible.bounds[3].table == 0
+    stopped = search.all_steps(exact=exact)
     if stopped == "interrupted" and not search.entries:
         raise KeyboardInterrupt
     worth = [entry for entry in search.entries if entry.scores.error < free]
