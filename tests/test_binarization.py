@@ -195,7 +195,7 @@ def test_summary_counts(rng):
 
 @pytest.mark.first(6)
 @pytest.mark.parametrize("erosion", [False, True])
-@pytest.mark.parametrize("pixel", range(9))
+@pytest.mark.parametrize("pixel", [0, 1, 4, 5, 8])
 def test_a_translation_is_realized_with_its_frame(erosion, pixel):
     """One pixel is an erosion and a dilation at once; along the frame the two differ."""
     selem = jnp.zeros((9, 1, 1), bool).at[pixel].set(True).reshape(3, 3, 1, 1)

@@ -51,10 +51,14 @@ def speed(document: dict[str, Any]) -> str:
     """Return a sentence on a folder of images."""
     rows = document["results"]
     one = [row for row in rows if "scipy, 1 " in row["contender"]]
-    parts = [f"{number(row['cpu_ratio'])} ({row['operator']})" for row in one]
+    parts = [
+        f"{number(row['ratio'])} times as long ({number(row['cpu_ratio'])} times the CPU time) for "
+        f"the {row['operator']}"
+        for row in one
+    ]
     return (
-        f"A script with Pillow and scipy.ndimage takes {' and '.join(parts)} times the CPU time of "
-        f"`morphax apply` on {number(rows[0]['images'])} images."
+        f"A script with Pillow and scipy.ndimage, in one process, takes {' and '.join(parts)} as "
+        f"`morphax apply`, on all cores, for {number(rows[0]['images'])} images."
     )
 
 
@@ -95,8 +99,9 @@ def folder(document: dict[str, Any]) -> str:
 {side} x {side} pixels, 8-bit PNG. Whole processes, start and compilation included: `morphax
 apply` on all cores, and a loop of Pillow and the exported Python, in one process and in two.
 "timed" is how many images a contender did; its time for all is in proportion. Memory is that of the
-first process. Others worked on the machine (load {about["load_start"]:.1f} at the start,
-{about["load_end"]:.1f} at the end), so only the CPU times can be compared.
+first process. The load of the machine was {about["load_start"]:.1f} at the start and
+{about["load_end"]:.1f} at the end; where it is more than the number of cores, only the CPU times
+can be compared.
 
 {table(document["results"], FOLDER)}"""
 
