@@ -17,12 +17,9 @@ call on an image of 32 x 32.
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
-)
-os.environ["OMP_NUM_THREADS"] = "1"
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+from _lib.one_core import one_core
+
+os.environ.update(one_core())  # before jax is imported
 
 import time
 import warnings
@@ -32,7 +29,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _lib import common
+from _lib import common, operator_forms
+from _lib.operator_forms import ELEMENTS, smoothed_noise
 
 import morphax
 from morphax.morphology import elements, formulas
@@ -41,13 +39,7 @@ from morphax.morphology.shift import PLANES
 OURS, UNPACKED, BARE = "morphax, bool", "morphax, not packed", "jit(x & x)"
 COLUMNS = ("image", "operation", "element", "contender", "median_s", "ratio", "error")
 SHAPES = ((32, 32), (128, 128), (512, 512), (1003, 777), (4096, 4096), (256, 256, 256))
-SETS = {
-    "square 3": elements.square(3),
-    "disk 7": elements.disk(7),
-    "disk 21": elements.disk(21),
-    "horizontal stick 41": elements.named("hstick", 41)[20:21],
-    "stick 41 at 45 degrees": elements.stick(41, 45),
-}
+SETS = {"square 3": ELEMENTS["square 3"], **ELEMENTS}  # the small ones first
 VOLUMES = {"ball 7": elements.ball(7), "ball 15": elements.ball(15), "cube 9": elements.cube(9)}
 LARGE, BATCH = "4096 x 4096", "256 x 256 x 256"
 GOALS = (  # image, element, reference, what it required and what was wanted (ratios of erosions)
@@ -64,14 +56,6 @@ GOALS = (  # image, element, reference, what it required and what was wanted (ra
 Run = Callable[[], Any]
 
 
-def noise(shape: tuple[int, ...]) -> np.ndarray:
-    """Bool images: smoothed noise above its median."""
-    from scipy import ndimage
-
-    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-    return ndimage.gaussian_filter(values, [0, 8, 8] if len(shape) == 3 else 8) > 0
-
-
 def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
     """The operator as users call it, and on one byte a pixel."""
     device, operator = jnp.asarray(x), getattr(morphax, operation)
@@ -84,20 +68,9 @@ def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
 
 def opencv(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
     """OpenCV on bytes, image by image, into a result that is kept."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    kernel = selem.astype(np.uint8)
-    code = {"erosion": cv2.MORPH_ERODE, "opening": cv2.MORPH_OPEN}[operation]
-    data = x.astype(np.uint8).reshape(-1, *x.shape[-2:])
-    out = np.empty_like(data)
-
-    def run() -> np.ndarray:
-        for image, result in zip(data, out, strict=True):
-            cv2.morphologyEx(image, code, kernel, dst=result)
-        return out.reshape(x.shape)
-
-    return run
+    forms = operator_forms.opencv(x.reshape(-1, *x.shape[-2:]), operation, selem)
+    run, _ = forms[operator_forms.ONE_BY_ONE]
+    return lambda: run().reshape(x.shape)
 
 
 def skimage(x: np.ndarray, name: str) -> Run:
@@ -190,7 +163,7 @@ def main() -> None:
     rows: list[dict] = []
     first_s: list[float] = []
     for shape in SHAPES[:2] if options.smoke else SHAPES:
-        x = noise(shape)
+        x = smoothed_noise(shape)
         for name, selem in list(SETS.items())[: 2 if options.smoke else None]:
             for operation in ("erosion", "opening") if name == "disk 7" else ("erosion",):
                 case = {"image": " x ".join(map(str, shape)), "operation": operation}
@@ -199,7 +172,7 @@ def main() -> None:
                 rows += compare(
                     case, runs | {"OpenCV": opencv(x, operation, selem)}, "OpenCV", budget, first_s
                 )
-    small = jnp.asarray(noise((32, 32)))
+    small = jnp.asarray(smoothed_noise((32, 32)))
     least = jax.jit(lambda x: x & x)
     case = {"image": "32 x 32", "operation": "erosion", "element": "disk 7"}
     runs = ours(np.asarray(small), "erosion", SETS["disk 7"]) | {BARE: lambda: least(small)}

@@ -12,7 +12,6 @@ process, results and workspaces kept between calls, calls of C and of OpenCV by 
 """
 
 import ctypes
-import os
 import shutil
 import tempfile
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from _lib import common
 from _lib.c_library import at, load
+from _lib.one_core import bind
 
 from morphax.export import c
 from morphax.morphology import elements
@@ -87,8 +87,7 @@ def main() -> None:
     """Check and time all elements, compilers and options."""
     parser = common.options_parser(__doc__, smoke="a small image, one element")
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    bind()
     import cv2
     from scipy import ndimage
 

@@ -33,12 +33,9 @@ compiled how long is in `build_s`.
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
-)
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several threads
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+from _lib.one_core import one_core
+
+os.environ.update(one_core())  # before jax is imported
 
 import shutil
 import tempfile

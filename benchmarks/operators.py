@@ -23,12 +23,9 @@ the images, the others' does not.
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
-)
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-if hasattr(os, "sched_setaffinity"):  # the flags alone leave XLA several threads
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+from _lib.one_core import one_core
+
+os.environ.update(one_core())  # before jax is imported
 
 import importlib.metadata
 import time
@@ -39,6 +36,7 @@ import numpy as np
 from _lib import common
 from _lib.operator_forms import (
     CHANNELS,
+    ELEMENTS,
     ONE_BY_ONE,
     PACKED,
     PIXELS,
@@ -51,10 +49,9 @@ from _lib.operator_forms import (
     pytorch,
     scipy,
     skimage,
+    smoothed_noise,
     specialised,
 )
-
-from morphax.morphology import elements
 
 COLUMNS = ("images", "operation", "element", "contender", "median_s", "iqr_s", "repeats", "ratio")
 GOALS = (  # images, contender, peers (the fastest counts), times faster; of the erosion by the disk
@@ -76,25 +73,10 @@ def targets(smoke: bool) -> list[tuple[str, str, np.ndarray]]:
     """Operations, names of the elements, elements."""
     noise = np.random.default_rng(0).random((7, 7)) < 0.5
     noise[3, 3] = True
-    sets = {
-        "disk 7": elements.disk(7),
-        "square 3": elements.square(3),
-        "disk 21": elements.disk(21),
-        "horizontal stick 41": elements.named("hstick", 41)[20:21],
-        "stick 41 at 45 degrees": elements.stick(41, 45),
-        "random 7x7": noise,
-    }
+    sets = {**ELEMENTS, "random 7x7": noise}
     named = [(f"{name}, {selem.sum()} px", selem) for name, selem in sets.items()]
     erosions = [("erosion", *pair) for pair in (named[:1] if smoke else named)]
     return [*erosions, ("opening", *named[0])]
-
-
-def images(side: int) -> np.ndarray:
-    """One bool image: smoothed noise above its median."""
-    from scipy import ndimage
-
-    noise = np.random.default_rng(1).standard_normal((side, side)).astype(np.float32)
-    return ndimage.gaussian_filter(noise, 8.0) > 0
 
 
 MAKERS = (ours, specialised, opencv, skimage, pytorch)
@@ -165,7 +147,7 @@ def main() -> None:
     about = common.metadata("operators", unit="megapixel", reference=REFERENCE, smoke=options.smoke)
     for package in ("opencv-python-headless", "scikit-image"):
         about["versions"][package] = version(package)
-    large = images(256 if options.smoke else 4096)
+    large = smoothed_noise((256,) * 2 if options.smoke else (4096,) * 2)
     tile = 64 if options.smoke else 256
     tiles = large.reshape(len(large) // tile, tile, -1, tile).swapaxes(1, 2).reshape(-1, tile, tile)
     rows, skipped, cores = [], [], {}

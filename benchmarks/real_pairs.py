@@ -97,19 +97,9 @@ def as_pairs(examples: list[Example]) -> dict[str, Any]:
 
 
 def learn_union(name: str, train: list[Example], seed: int, options: Any = UNION) -> Learned:
-    """Learn a union of hit-or-misses."""
+    """Learn a union of hit-or-misses, or several levels of them."""
     found = learn_window_union(jax.random.key(seed), **as_pairs(train), **options[name])
     return found, _says(found)
-
-
-def learn_few(name: str, train: list[Example], seed: int) -> Learned:
-    """Learn a union of few hit-or-misses."""
-    return learn_union(name, train, seed, FEW)
-
-
-def learn_unions(name: str, train: list[Example], seed: int) -> Learned:
-    """Learn two levels of unions."""
-    return learn_union(name, train, seed, UNIONS)
 
 
 def learn_votes(name: str, train: list[Example], seed: int) -> Learned:
@@ -161,8 +151,8 @@ CONTENDERS: dict[str, tuple[Callable[..., Learned], tuple[str, ...]]] = {
     "table 3x3": (_rival(partial(pair_rivals.learn_table, side=3), "border"), BINARY),
     "table 5x5": (_rival(partial(pair_rivals.learn_table, side=5), "border"), BINARY),
     "union": (learn_union, tuple(UNION)),
-    "union of 8": (learn_few, tuple(FEW)),
-    "two unions": (learn_unions, tuple(UNIONS)),
+    "union of 8": (partial(learn_union, options=FEW), tuple(FEW)),
+    "two unions": (partial(learn_union, options=UNIONS), tuple(UNIONS)),
     "votes": (learn_votes, SETS),
     "menu": (learn_menu, SETS),
     "tree": (_rival(partial(pair_rivals.learn_trees, extra=False), *_TREES), SETS),

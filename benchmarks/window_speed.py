@@ -16,7 +16,6 @@ and `.md`. Needs scikit-learn and a C compiler.
 """
 
 import ctypes
-import os
 import resource
 import tempfile
 import time
@@ -28,6 +27,7 @@ import jax
 import numpy as np
 from _lib import common
 from _lib.c_library import at, library
+from _lib.one_core import bind
 from PIL import Image
 
 from morphax import data
@@ -128,8 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.side, options.maps = 96, 8
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    bind()
     about = common.metadata("window_speed", unit="s", reference="extra-trees", smoke=options.smoke)
     if options.set is None:
         drawn = jax.jit(data.diskorect, static_argnums=1)(jax.random.key(0), 256)

@@ -13,8 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import morphax
+from morphax.morphology import elements
 from morphax.packed import pixels
 
+ELEMENTS = {
+    "disk 7": elements.disk(7),
+    "square 3": elements.square(3),
+    "disk 21": elements.disk(21),
+    "horizontal stick 41": elements.named("hstick", 41)[20:21],
+    "stick 41 at 45 degrees": elements.stick(41, 45),
+}
 REFERENCE = "OpenCV"
 PACKED, SPECIAL = "morphax, 32 images a word", "morphax specialised, 32 images a word"
 PIXELS = "morphax, 32 pixels a word"
@@ -22,6 +30,14 @@ ONE_BY_ONE, CHANNELS = REFERENCE, "OpenCV, images as channels"
 SPECIAL_PIXELS = "morphax specialised, 32 pixels a word"
 # What is timed, and its result as bool.
 Run = tuple[Callable[[], Any], Callable[[Any], np.ndarray]]
+
+
+def smoothed_noise(shape: tuple[int, ...]) -> np.ndarray:
+    """Bool images: smoothed noise above its median, which erosions neither lose nor keep."""
+    from scipy import ndimage
+
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return ndimage.gaussian_filter(values, [0, 8, 8] if len(shape) == 3 else 8) > 0
 
 
 def scipy(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
