@@ -46,7 +46,10 @@ UNUSABLE = (ImportError, ValueError, OSError)
 
 
 def new_parser(name: str, description: str, *, data_dir: bool = True) -> argparse.ArgumentParser:
-    """Return a parser with the options that the examples share: --data-dir, --out and --smoke."""
+    """Return a parser with the options that the examples share: --data-dir, --out and --smoke.
+
+    What the example compiles is kept on disk (`keep_compiled`).
+    """
     keep_compiled()
     options = argparse.ArgumentParser(description=description)
     if data_dir:

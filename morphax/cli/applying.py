@@ -13,6 +13,7 @@ from morphax.cli.main import one_line
 from morphax.data import find_images, load_image, save_mask
 from morphax.data.images import is_whole_png
 from morphax.recipes import MenuEntry, load_model, load_record
+from morphax.training import keep_compiled
 from morphax.training.progress import reporter
 
 _AHEAD = 2  # images a thread that wait for it, so that memory is bounded
@@ -32,6 +33,7 @@ def apply(options: argparse.Namespace) -> int:
         OSError: a file of the model cannot be read, or a mask or its folder cannot be written;
             masks that are finished stay.
     """
+    keep_compiled()
     entry = load_model(options.model, pick=options.pick)
     if not options.anyway:
         require_useful(options.model)

@@ -15,7 +15,7 @@ from morphax.cli.report import save_report
 from morphax.recipes import learn as learn_menu
 from morphax.recipes import load_record, save_menu
 from morphax.recipes.menu.saved import MENU_FILE
-from morphax.training import RunOptions
+from morphax.training import RunOptions, keep_compiled
 
 STEPS = "steps"
 """Folder, in that of the menu, of the finished steps of a search that is not over."""
@@ -34,6 +34,7 @@ def learn(options: argparse.Namespace) -> int:
         ValueError: pairs that cannot be learned from, or a menu is there already.
         OSError: a file cannot be read or written.
     """
+    keep_compiled()
     out = Path(options.out).expanduser()
     if (out / MENU_FILE).exists() and not (out / STEPS).is_dir() and not options.overwrite:
         raise ValueError(f"{out} holds a menu already; give another -o, or --overwrite")

@@ -78,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _show_warning
             module = importlib.import_module(f"morphax.cli.{command.module}")
-            importlib.import_module("morphax.training").keep_compiled()
             return getattr(module, options.command)(options)
     except KeyboardInterrupt:
         print("morphax: interrupted", file=sys.stderr)

@@ -10,6 +10,7 @@ from morphax import _files
 from morphax.cli.reading import pairs_of
 from morphax.data.image_lists import Scores, read_pairs, score_answers
 from morphax.recipes import load_model
+from morphax.training import keep_compiled
 
 _COLUMNS = ("error", "precision", "recall", "f1", "iou", "pixels")
 
@@ -27,6 +28,7 @@ def evaluate(options: argparse.Namespace) -> int:
         ValueError: pairs that cannot be scored.
         OSError: a file cannot be read or written.
     """
+    keep_compiled()
     entry = load_model(options.model, pick=options.pick)
     gray = entry.planes is not None
     pairs = pairs_of(options, "test", gray=gray, thresholds=entry.options)

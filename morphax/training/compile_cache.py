@@ -14,9 +14,10 @@ SWITCH = "MORPHAX_CACHE"
 def keep_compiled(*, folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Keep compiled programs in a folder, from which later processes read them.
 
-    The command `morphax` and the examples call this when they start. Nothing changes where JAX has
-    a cache already (`jax_compilation_cache_dir`, `JAX_COMPILATION_CACHE_DIR`), or where the folder
-    cannot be written in. The folder may be deleted at any time.
+    `morphax learn`, `apply` and `evaluate`, and the examples, call this when they start. Nothing
+    changes where JAX has a cache already (`jax_compilation_cache_dir`,
+    `JAX_COMPILATION_CACHE_DIR`), or where the folder cannot be written in. The folder may be
+    deleted at any time.
 
     Args:
         folder: folder of the cache. By default the one that the variable MORPHAX_CACHE names, or
