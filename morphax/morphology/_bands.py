@@ -20,13 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from morphax.morphology.shift import PLANES, Element, Layout, shift_or
+from morphax.morphology.shift import IN_ONE_LOOP, PLANES, Element, Layout, shift_or
 
 _ONES, _NONE, _ONE = np.uint8(255), np.uint8(0), np.uint8(1)
 _SMALLEST = 1 << 14  # pixels; below, bools are about as fast and quicker to compile
 _LARGE = 1 << 20  # bytes of an array from which on it is worked on in blocks
 _BLOCK = 1 << 18  # bytes of a block
-_IN_ONE_LOOP = 32  # pixels of a window that one loop reads; no array lies between
 
 
 class _Cut(NamedTuple):
@@ -140,7 +139,8 @@ def _match(
             return shift_or(x, window, erosion=erosion, keep=keep)
         return keep(lambda: shift_or(x, window, erosion=erosion))
 
-    if framed.size <= _LARGE or (isinstance(window, np.ndarray) and window.sum() <= _IN_ONE_LOOP):
+    # One loop has no array between that should stay in the cache.
+    if framed.size <= _LARGE or (isinstance(window, np.ndarray) and window.sum() <= IN_ONE_LOOP):
         return match(framed)
     return _in_blocks(match, framed, words.shape)
 

@@ -18,7 +18,8 @@ from jax import lax
 BORDERS = ("ignore", "constant", "replicate")
 _UNROLLED = 128  # a traced window with more pixels is looped over by rows, to keep compiling short
 _PASS = 10  # cost of writing an array to memory and reading it again, in reads of an array
-_IN_ONE_LOOP = 32  # views joined in one loop; many more are not vectorized by XLA
+IN_ONE_LOOP = 32
+"""Views that are joined in one loop; many more are not vectorized by XLA."""
 
 
 class Element(NamedTuple):
@@ -174,8 +175,8 @@ def _views(
 def _joined(views: Sequence[_Maker], join: Callable, keep: Callable) -> jax.Array:
     """Join views, so many in one loop as the compiler makes a good loop of."""
     out = None
-    for start in range(0, len(views), _IN_ONE_LOOP):
-        part = views[start : start + _IN_ONE_LOOP]
+    for start in range(0, len(views), IN_ONE_LOOP):
+        part = views[start : start + IN_ONE_LOOP]
         so_far = [] if out is None else [partial(same, out)]
         out = keep(lambda views=(*so_far, *part): reduce(join, (view() for view in views)))
     assert out is not None

@@ -291,8 +291,7 @@ def hit_or_misses(layer: Bisel, x: jax.Array) -> jax.Array:
     """
     symmetric = layer["bise"].spec.symmetric
     literals = concatenate([x, complement(x, symmetric=symmetric)])
-    maps = apply(layer["lui"], apply(layer["bise"], literals))
-    return apply(layer["union"], maps)
+    return apply(layer["union"], bisel(layer, literals))
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

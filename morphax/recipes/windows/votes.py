@@ -147,8 +147,9 @@ def learn_window_votes(
     _checks.at_least("members", members, 1)
     # From here on all images are planes of bits.
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
-    plan = VotePlan(counts, steps, pixels, border, flip, most, further_window, folds)
-    plan = plan._replace(members=members, properties=properties)
+    plan = VotePlan(
+        counts, steps, pixels, border, flip, most, further_window, folds, members, properties
+    )
     part, held = hold_out(examples)
     narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
 

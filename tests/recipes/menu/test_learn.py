@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 import pytest
+from helpers.menus import row_union
 from scipy import ndimage
 
 from morphax import models, realize
@@ -112,15 +113,6 @@ def test_menus_print_as_text_and_html(opening) -> None:
     assert opening.rows()[-1]["f1"] == 1
 
 
-def _union(count: int) -> LevelsNetwork:
-    """A union of the pixels of a row: the more, the closer to its dilation by five pixels."""
-    window = square_window(5)
-    literals = np.zeros((count, 50), bool)
-    literals[np.arange(count), 10 + np.arange(count)] = True
-    level = Level(window, literals, np.ones(count, np.int32), np.array([1], np.int32))
-    return LevelsNetwork((level,), 1, "constant")
-
-
 def _dilated(seed: int = 0):
     images = np.random.default_rng(seed).random((8, 12, 16)) < 0.1
     row = np.ones((1, 5), bool)
@@ -136,7 +128,7 @@ def steps(monkeypatch):
         taken.append(step.name)
         if step.family != "union" or step.sizes[0] > 4:
             return []
-        network = _union(step.sizes[0])
+        network = row_union(step.sizes[0])
         bits = network.params(), network.binary()
         return [Network(step.name, network, *bits, None, "constant", {"n": step.sizes[0]})]
 
@@ -190,7 +182,7 @@ def test_two_levels_of_votes_are_an_entry() -> None:
 def test_numpy_holds_the_planes_of_a_band(monkeypatch) -> None:
     """Images are run by numpy before anything is compiled: memory must not grow with them."""
     image = np.random.default_rng(0).random((1, 1500, 40, 1)) < 0.6
-    network = _union(5)
+    network = row_union(5)
     entry = menu_entry("union", network, network.params(), _dilated())
     program = resized(entry.program, image.shape[1:3])
     peaks = []
@@ -308,7 +300,7 @@ def test_what_is_worse_when_learned_again_stays_as_it_was(steps, monkeypatch) ->
     def again(options, setting, seconds):
         calls.append(str(options["sizes"]))
         # The smaller one gets better, the larger one worse.
-        network = _union(3 if options["sizes"] == (2,) else 1)
+        network = row_union(3 if options["sizes"] == (2,) else 1)
         bits = network.params(), network.binary()
         return Network("again", network, *bits, None, "constant", options)
 

@@ -3,22 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from helpers.menus import row_union
 
-from morphax.data.window_patterns import square_window
 from morphax.recipes import learn
 from morphax.recipes.menu import _search as module
-from morphax.recipes.menu._networks import LevelsNetwork
 from morphax.recipes.menu._steps import Network
-from morphax.recipes.windows._levels import Level
-
-
-def _union(count: int) -> LevelsNetwork:
-    """A union of the pixels of a row: the more, the closer to its dilation by five pixels."""
-    window = square_window(5)
-    literals = np.zeros((count, 50), bool)
-    literals[np.arange(count), 10 + np.arange(count)] = True
-    level = Level(window, literals, np.ones(count, np.int32), np.array([1], np.int32))
-    return LevelsNetwork((level,), 1, "constant")
 
 
 @pytest.mark.parametrize("slow", [pytest.param(1, marks=pytest.mark.slow), 3])
@@ -32,7 +21,7 @@ def test_two_levels_of_votes_have_their_time_on_slow_machines(monkeypatch, slow)
     def take(step, setting, before, seconds):
         votes = "votes" in step.family
         clock[0] += slow * costs[step.sizes] if votes else seconds
-        network = _union(len(step.sizes) + 1)
+        network = row_union(len(step.sizes) + 1)
         options = {"family": step.family, "sizes": step.sizes}
         # Choosing a window takes a part of the time of the first votes.
         training = slow * (4 if step.sizes == (16,) else costs.get(step.sizes, 0))
@@ -43,7 +32,7 @@ def test_two_levels_of_votes_have_their_time_on_slow_machines(monkeypatch, slow)
     def learn_again(options, setting, seconds):
         clock[0] += options.get("training_seconds", seconds)
         again.append(options["sizes"])
-        return Network("again", _union(3), None, None, None, "constant", options)
+        return Network("again", row_union(3), None, None, None, "constant", options)
 
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(module, "take_step", take)

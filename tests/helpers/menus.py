@@ -1,0 +1,16 @@
+"""Small window operators for tests of menus."""
+
+import numpy as np
+
+from morphax.data.window_patterns import square_window
+from morphax.recipes.menu._networks import LevelsNetwork
+from morphax.recipes.windows._levels import Level
+
+
+def row_union(count: int) -> LevelsNetwork:
+    """A union of the pixels of a row: the more, the closer to its dilation by five pixels."""
+    window = square_window(5)
+    literals = np.zeros((count, 50), bool)
+    literals[np.arange(count), 10 + np.arange(count)] = True
+    level = Level(window, literals, np.ones(count, np.int32), np.array([1], np.int32))
+    return LevelsNetwork((level,), 1, "constant")
