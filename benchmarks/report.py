@@ -43,7 +43,6 @@ PAGES = (
     projection.PAGE,
     running.PAGE,
 )
-IN_SHORT = (learning.in_short, projection.in_short, classification.in_short)
 
 
 def joined(parts: list[str]) -> str:
@@ -90,21 +89,32 @@ def files() -> dict[str, str]:
     return written | {"README.md": joined(["# Results", ORIGIN, "\n".join(lines)])}
 
 
+def listed(folder: str, *sentences: tuple[str, shared.Page]) -> str:
+    """Return a list of the sentences that are not empty, each with a link to its page."""
+    lines = [f"- {text} ([table]({folder}/{about.name}.md))" for text, about in sentences if text]
+    return "\n".join(lines)
+
+
 def measured() -> str:
-    """Return the block of the README."""
-    return joined([*(section() for section in IN_SHORT), TAIL])
+    """Return the block of the README: what was reached, each with its page."""
+    reached = (
+        (learning.found(), learning.PAGE),
+        (pairs.beside_trees(), pairs.PAGE),
+        (classification.accuracies(), classification.PAGE),
+        (inference.equal(), inference.PAGE),
+    )
+    return joined([listed("docs/results", *reached), TAIL])
 
 
 def believed() -> str:
     """Return the block of docs/why-believe.md: what was tested, each with its page."""
-    tests = [
+    tests = (
         (soundness.at_the_bounds(), soundness.PAGE),
         (learning.agreed(), learning.PAGE),
         (inference.equal(), inference.PAGE),
         (soundness.hostile(), soundness.PAGE),
-    ]
-    lines = [f"- {text} ([table](results/{about.name}.md))" for text, about in tests if text]
-    return "\n".join(lines) + "\n"
+    )
+    return listed("results", *tests) + "\n"
 
 
 def main() -> None:

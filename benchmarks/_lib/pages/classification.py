@@ -36,10 +36,6 @@ EXPLORED = {
     "train_cpu_seconds": "CPU seconds",
     "made": "made",
 }
-SHORT = (
-    *("dataset", "training", "float_accuracy", "binary_accuracy"),
-    *("certified_share", "decisions_that_differ"),
-)
 DENSE = {
     "training": "training",
     "head": "last layer",
@@ -249,16 +245,6 @@ Batch 64. For the 16 members in one program, the ratio is the cost of all of the
 one.
 
 {table(timings(document), STEP, median_s=seconds, iqr_s=seconds)}"""
-
-
-@reads("classify")
-def in_short(document: dict[str, Any]) -> str:
-    """Write accuracies and certificates for the README."""
-    heads = {key: CLASSES[key] for key in SHORT}
-    return f"""Classifiers that are binary to the end, accuracy on the full test sets
-(`python examples/classify.py`):
-
-{table(dated(document["results"]), heads, dataset=_name, **SHARES)}"""
 
 
 PAGE = Page(

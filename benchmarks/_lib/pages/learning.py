@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from _lib.pages.formats import dice, percent, pivot, table
-from _lib.pages.shared import Page, heading, note, reads, results
+from _lib.pages.shared import Page, heading, reads, results
 
 UNIONS = {
     "seed": "seed",
@@ -227,15 +227,6 @@ exact projection can be far worse than the others. The method that held-out pair
 do, is {dice(max(row["lost"] for row in rows))} below the best one at most.
 
 {table(rows, heads, **styles)}"""
-
-
-@reads("recover_operators")
-def in_short(document: dict[str, Any]) -> str:
-    """Write the counts for the README."""
-    return f"""Operators learned from image pairs by one fixed recipe
-(`python benchmarks/recover_operators.py`{note(document["metadata"])}):
-
-{table(_counts(document))}"""
 
 
 PAGE = Page(

@@ -186,16 +186,6 @@ note](../notes/projection.md).
 ![Size of the structuring elements that each projection asks for](../figures/selem_size.png)"""
 
 
-@reads("projection")
-def in_short(document: dict[str, Any]) -> str:
-    """Write the large layer for the README."""
-    return f"""The exact projection of a layer of 4096 neurons with 4096 inputs (the papers: 28
-days), against
-`jnp.sort` of the same matrix in the same run (`python benchmarks/projection.py`):
-
-{_layer_table(document)}"""
-
-
 PAGE = Page(
     "projection",
     "The exact projection",
