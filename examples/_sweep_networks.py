@@ -1,8 +1,7 @@
 """Networks that sweep_mnist.py compares, and the hyper-parameters that it draws for them.
 
 A group is (weight map, regulariser), or a baseline and "none". Each group has the same number of
-members, one for each random search. A network is a few functions of the latent parameters and the
-hyper-parameters of one member, so that all members of a group can be one vmapped program.
+random searches. A network is a few functions of its latent parameters.
 """
 
 from collections.abc import Callable
@@ -14,10 +13,10 @@ import numpy as np
 
 import morphax
 from morphax.certificates.neuron import certify_node
-from morphax.neurons import models, reparam
+from morphax.neurons import models
 from morphax.objectives import regularizers
 
-WEIGHT_MAPS = ("identity", "positive", "dual")
+WEIGHT_MAPS = ("positive", "identity", "dual")
 REGULARIZERS = {
     "none": None,
     "L_exact": "exact",
@@ -26,7 +25,6 @@ REGULARIZERS = {
     "L_nor": "constant-normal",
 }
 BASELINES = ("MLP", "STE")
-BIAS_MAPS = ("raw", "positive", "interval_projected", "interval_reparametrised")
 COEFFICIENTS = (0.01, 0.001)
 DELAYS = {"positive": (0, 1000, 5000, 10000), "dual": (10000, 15000, 20000)}
 DELAYS["identity"] = DELAYS["positive"]
@@ -37,83 +35,88 @@ class Protocol(NamedTuple):
     """Hold the size of the experiment; what is not here is the same for all protocols.
 
     Attributes:
-        hidden: neurons of the hidden layer.
-        searches: members of each group.
-        epochs: passes over the training images (50 000; 10 000 choose the best member).
+        hidden: neurons of the hidden layer with positive weights, and of the baselines.
+        narrow: neurons of the hidden layer under the other weight maps.
+        searches: searches of each group.
+        epochs: passes over the training images (50 000; 10 000 choose the best search).
         batch: images in a step.
-        every: steps between two evaluations of the regulariser, which is multiplied by as much.
+        every: steps between two evaluations of a penalty, which is multiplied by as much.
         neurons: neurons in the rotating block that L_exact looks at.
-        bias_maps: how many of `BIAS_MAPS` are drawn from.
-        start: factor on the variance-preserving initial scale p (0 in the papers).
+        refit: steps by which the last layer is refitted to bits.
     """
 
-    hidden: int
-    searches: int
-    epochs: float
+    hidden: int = 4096
+    narrow: int = 1024
+    searches: int = 6
+    epochs: int = 6
     batch: int = 64
     every: int = 8
-    neurons: int = 16
-    bias_maps: int = 2
-    start: float = 1.0
+    neurons: int = 64
+    refit: int = 1500
 
 
-PROTOCOLS = {
-    "reduced": Protocol(hidden=256, searches=6, epochs=2),
-    "full": Protocol(4096, 42, 30, every=1, neurons=64, bias_maps=4, start=0.0),
-}
+class Hyper(NamedTuple):
+    """Hold what one search draws: numbers, so that all searches of a group share a program.
+
+    Attributes:
+        rate: rate of Adam at the first step; cosine decay.
+        coefficient: strength of the penalty.
+        delay: step at which the penalty sets in.
+    """
+
+    rate: np.float32
+    coefficient: np.float32
+    delay: np.int32
 
 
-def draw(group: tuple[str, str], settings: Protocol, seed: int, steps: int) -> dict[str, Any]:
-    """Draw the hyper-parameters of the members of a group.
+def width(group: tuple[str, str], settings: Protocol) -> int:
+    """Return the neurons of the hidden layer of a group."""
+    return settings.narrow if group[0] in ("identity", "dual") else settings.hidden
 
-    Learning rates are 10^U(-3, -1). Regularised members draw a coefficient and a delay. Delays are
-    the papers', in steps of a run of `LONG` steps; a shorter run takes them as shares.
+
+def draw(group: tuple[str, str], *, seed: int, search: int, steps: int) -> Hyper:
+    """Draw the hyper-parameters of a search.
+
+    Rates are 10^U(-2, -1): the papers' lower rates do not arrive within the epochs of this sweep.
+    Regularised searches draw a coefficient and a delay. Delays are the papers', in steps of a run
+    of `LONG` steps; a shorter run takes them as shares.
 
     Args:
         group: (weight map, regulariser).
-        settings: the size of the experiment.
-        seed: member i of every group has the same learning rate and bias map, so that groups can be
-            compared in pairs.
+        seed: search i of every group has the same rate, and the same coefficient and delay where
+            the choices are the same, so that groups can be compared in pairs.
+        search: number of the search.
         steps: length of the run.
-
-    Returns:
-        Name -> array `(searches,)`: "rate", "bias_map", "coefficient" and "delay".
     """
     weight_map, regularizer = group
-    has_bias_map = weight_map != "identity" and weight_map not in BASELINES
-    is_regular = REGULARIZERS.get(regularizer) is not None
-    drawn: dict[str, list[Any]] = {"rate": [], "bias_map": [], "coefficient": [], "delay": []}
-    for member in range(settings.searches):
-        rng = np.random.default_rng([seed, member])
-        drawn["rate"].append(10 ** rng.uniform(-3, -1))
-        drawn["bias_map"].append(int(rng.integers(settings.bias_maps)) if has_bias_map else 0)
-        drawn["coefficient"].append(rng.choice(COEFFICIENTS) if is_regular else 0.0)
-        delay = rng.choice(DELAYS.get(weight_map, (0,))) if is_regular else 0
-        drawn["delay"].append(int(delay * min(1.0, steps / LONG)))
-    kinds = {"rate": np.float32, "coefficient": np.float32}
-    return {name: np.array(values, kinds.get(name, np.int32)) for name, values in drawn.items()}
+    rng = np.random.default_rng([seed, search])
+    rate, coefficient = 10 ** rng.uniform(-2, -1), rng.choice(COEFFICIENTS)
+    delay = int(rng.choice(DELAYS.get(weight_map, (0,))) * min(1.0, steps / LONG))
+    if REGULARIZERS[regularizer] is None:
+        coefficient, delay = 0.0, 0
+    return Hyper(np.float32(rate), np.float32(coefficient), np.int32(delay))
 
 
 class Network(NamedTuple):
-    """Hold what a group needs of its members, as functions of one of them.
+    """Hold what a group needs of its network.
 
     Attributes:
-        init: (key, hyper) -> latent parameters.
-        scores: (latent, hyper, float images) -> scores; the function that is trained.
-        penalty: (latent, hyper, turn) -> scalar, or None.
-        judge: (latent, hyper) -> (share of certified hidden neurons, binary params), or None.
+        init: key -> latent parameters.
+        scores: (latent, float images) -> scores; the function that is trained.
+        penalty: (latent, turn) -> scalar, or None.
+        every: steps between two evaluations of the penalty.
+        judge: latent -> (bool, which hidden neurons are certified; binary params), or None.
     """
 
-    init: Callable[[jax.Array, Any], Any]
-    scores: Callable[[Any, Any, jax.Array], jax.Array]
-    penalty: Callable[[Any, Any, jax.Array], jax.Array] | None
-    judge: Callable[[Any, Any], tuple[jax.Array, Any]] | None
+    init: Callable[[jax.Array], Any]
+    scores: Callable[[Any, jax.Array], jax.Array]
+    penalty: Callable[[Any, jax.Array], jax.Array] | None = None
+    every: int = 1
+    judge: Callable[[Any], tuple[jax.Array, Any]] | None = None
 
 
 # The papers' classifier, a plain morphax model: one DenseLUI, then `linear_head`, whose weights are
-# the effective ones of a second DenseLUI that stays real. The bias map is searched, so it is
-# applied here and the node gets the bias itself ("raw"); the regularisers see effective parameters
-# anyway.
+# the effective ones of a second DenseLUI that stays real.
 
 
 def classifier(params: Any, x: jax.Array) -> jax.Array:
@@ -122,94 +125,60 @@ def classifier(params: Any, x: jax.Array) -> jax.Array:
 
 
 def init_lui(
-    key: jax.Array,
-    shape: tuple[int, int],
-    weight_map: str,
-    *,
-    mean: float,
-    bias_map: jax.Array,
-    scale: float,
-) -> dict[str, jax.Array]:
-    """Return the initial latent parameters of a DenseLUI whose bias map is a number."""
+    key: jax.Array, shape: tuple[int, int], weight_map: str, *, mean: float
+) -> morphax.BiSE:
+    """Return the initial DenseLUI of the papers: its scale starts at 0."""
+    # One bias map a weight map: the one that each is used with most in the papers.
+    bias_map = "raw" if weight_map == "identity" else "positive"
     node = models.init_dense_lui(
-        key, *shape, weight_map=weight_map, bias_map="raw", input_mean=mean
+        key, *shape, weight_map=weight_map, bias_map=bias_map, input_mean=mean
     )
-    bias = jnp.where(bias_map == 0, node.bias, reparam.softplus_inverse(node.bias))
-    return {"weight": node.weight, "bias": bias, "scale": node.scale * scale}
+    return morphax.BiSE(node.weight, node.bias, jnp.zeros_like(node.scale), node.spec)
 
 
-def to_node(latent: Any, spec: morphax.Spec, bias_map: jax.Array, count: int) -> morphax.BiSE:
-    """Return the node of latent parameters, with one of the first `count` bias maps applied."""
-    node = morphax.BiSE(latent["weight"], latent["bias"], latent["scale"], spec)
-    bias = node.bias
-    if count > 1 and spec.weight_map != "identity":
-        weights = morphax.effective(node)[0] if count > 2 else jnp.zeros((1, 2))
-        for number in range(1, count):
-            mapped = reparam.effective_bias(node.bias, BIAS_MAPS[number], weights)
-            bias = jnp.where(bias_map == number, mapped, bias)
-    return morphax.BiSE(node.weight, bias, node.scale, spec)
-
-
-def lui_spec(shape: tuple[int, int], weight_map: str) -> morphax.Spec:
-    """Return the spec of a DenseLUI, without computing its parameters."""
-
-    def init(key: jax.Array) -> morphax.BiSE:
-        return models.init_dense_lui(key, *shape, weight_map=weight_map, bias_map="raw")
-
-    return jax.eval_shape(init, jax.random.key(0)).spec
-
-
-def morphological(
-    weight_map: str, regularizer: str, settings: Protocol, inputs: int, mean: float
-) -> Network:
+def morphological(group: tuple[str, str], settings: Protocol, inputs: int, mean: float) -> Network:
     """Return the papers' classifier under one weight map and one regulariser."""
-    shapes = {"hidden": (inputs, settings.hidden), "last": (settings.hidden, 10)}
-    means = {"hidden": mean, "last": 0.5}
-    specs = {name: lui_spec(shape, weight_map) for name, shape in shapes.items()}
+    weight_map, regularizer = group
+    hidden = width(group, settings)
 
-    def init(key: jax.Array, hyper: Any) -> Any:
-        keys = dict(zip(shapes, jax.random.split(key), strict=True))
-        given = {"bias_map": hyper["bias_map"], "scale": settings.start}
+    def init(key: jax.Array) -> Any:
+        keys = jax.random.split(key)
         return {
-            name: init_lui(keys[name], shape, weight_map, mean=means[name], **given)
-            for name, shape in shapes.items()
+            "hidden": init_lui(keys[0], (inputs, hidden), weight_map, mean=mean),
+            "last": init_lui(keys[1], (hidden, 10), weight_map, mean=0.5),
         }
 
-    def node(name: str, latent: Any, hyper: Any) -> morphax.BiSE:
-        return to_node(latent[name], specs[name], hyper["bias_map"], settings.bias_maps)
-
-    def params(latent: Any, hyper: Any) -> Any:
-        weights, bias, scale = morphax.effective(node("last", latent, hyper))
+    def params(latent: Any) -> Any:
+        weights, bias, scale = morphax.effective(latent["last"])
         head = {"weight": weights.T * scale[None], "bias": -scale * bias}
-        return {"hidden": node("hidden", latent, hyper), **head}
+        return {"hidden": latent["hidden"], **head}
 
-    def scores(latent: Any, hyper: Any, x: jax.Array) -> jax.Array:
-        return classifier(params(latent, hyper), x)
+    def scores(latent: Any, x: jax.Array) -> jax.Array:
+        return classifier(params(latent), x)
 
     kind, _, threshold = (REGULARIZERS[regularizer] or "").partition("-")
 
-    def penalty(latent: Any, hyper: Any, turn: jax.Array) -> jax.Array:
-        hidden = [node("hidden", latent, hyper)]
+    def penalty(latent: Any, turn: jax.Array) -> jax.Array:
         if kind == "exact":
-            return regularizers.exact(hidden, neurons=settings.neurons, step=turn)
-        return regularizers.constant(hidden, threshold=threshold)
+            return regularizers.exact(latent["hidden"], neurons=settings.neurons, step=turn)
+        return regularizers.constant(latent["hidden"], threshold=threshold)
 
-    def judge(latent: Any, hyper: Any) -> tuple[jax.Array, Any]:
-        real = params(latent, hyper)
-        share = certify_node(real["hidden"])[0].exact.mean()
-        return share, morphax.binarize(real, method="constant-exact")
+    def judge(latent: Any) -> tuple[jax.Array, Any]:
+        real = params(latent)
+        exact = certify_node(real["hidden"])[0].exact
+        return exact, morphax.binarize(real, method="constant-exact")
 
-    return Network(init, scores, penalty if kind else None, judge)
+    return Network(init, scores, penalty if kind else None, settings.every, judge)
 
 
-def dense(inputs: int, hidden: int) -> Callable[[jax.Array, Any], Any]:
+def dense(inputs: int, hidden: int) -> Callable[[jax.Array], Any]:
     """Return the initializer of a plain two-layer network: uniform weights of the usual spread."""
 
     def weights(key: jax.Array, rows: int, columns: int) -> jax.Array:
         bound = (6 / (rows + columns)) ** 0.5
         return jax.random.uniform(key, (rows, columns), minval=-bound, maxval=bound)
 
-    def init(key: jax.Array, hyper: Any) -> Any:
+    def init(key: jax.Array) -> Any:
         keys = jax.random.split(key)
         first = {"hidden": weights(keys[0], inputs, hidden), "threshold": jnp.zeros(hidden)}
         return first | {"weight": weights(keys[1], hidden, 10), "bias": jnp.zeros(10)}
@@ -220,11 +189,11 @@ def dense(inputs: int, hidden: int) -> Callable[[jax.Array, Any], Any]:
 def mlp(inputs: int, hidden: int) -> Network:
     """Return a network of rectified units of the same sizes, for the same loss."""
 
-    def scores(latent: Any, hyper: Any, x: jax.Array) -> jax.Array:
+    def scores(latent: Any, x: jax.Array) -> jax.Array:
         h = jax.nn.relu(x @ latent["hidden"] - latent["threshold"][None])
         return h @ latent["weight"] + latent["bias"][None]
 
-    return Network(dense(inputs, hidden), scores, None, None)
+    return Network(dense(inputs, hidden), scores)
 
 
 def straight_through(inputs: int, hidden: int) -> Network:
@@ -242,12 +211,12 @@ def straight_through(inputs: int, hidden: int) -> Network:
     def _(primals: Any, tangents: Any) -> Any:
         return sign(primals[0]), jnp.where(jnp.abs(primals[0]) <= 1, tangents[0], 0)
 
-    def scores(latent: Any, hyper: Any, x: jax.Array) -> jax.Array:
+    def scores(latent: Any, x: jax.Array) -> jax.Array:
         total = (2 * x - 1) @ sign(latent["hidden"]) / inputs**0.5
         bits = sign(total - latent["threshold"][None]) / hidden**0.5
         return bits @ latent["weight"] * 10 + latent["bias"][None]
 
-    return Network(dense(inputs, hidden), scores, None, None)
+    return Network(dense(inputs, hidden), scores)
 
 
 def network(group: tuple[str, str], settings: Protocol, inputs: int, mean: float) -> Network:
@@ -262,4 +231,4 @@ def network(group: tuple[str, str], settings: Protocol, inputs: int, mean: float
     baselines = {"MLP": mlp, "STE": straight_through}
     if group[0] in baselines:
         return baselines[group[0]](inputs, settings.hidden)
-    return morphological(*group, settings, inputs, mean)
+    return morphological(group, settings, inputs, mean)

@@ -1,182 +1,236 @@
-"""Training and evaluation of all members of a group of sweep_mnist.py by one program.
+"""Training and evaluation of one search of sweep_mnist.py.
 
-The members see the same images in the same order. The step number is not batched, so an evaluation
-of the regulariser that is due every few steps is skipped in the others. A member whose loss is no
-longer finite stays so, and no other member notices.
+An epoch is one program, and an interrupted search goes on at the epoch that was cut off. Three sets
+of weights leave a search (`CHECKPOINTS`): those of the end, those of the least validation error of
+the float network, and those of the least *total* validation loss, penalty included, which a
+training loop that keeps the "best" weights hands out. With a penalty that sets in late, the last
+may be weights from before it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _sweep_networks import Network, Protocol, classifier
+from _sweep_networks import Hyper, Network, Protocol
 
+import morphax
+from morphax.classification import refit_head
 from morphax.training import RunOptions, TrainState, drive
+from morphax.training.loop import Run
 
-# Members that a CPU trains at once: their parameters stay in the cache, so a few at a time are
-# faster than all together.
-AT_ONCE = 3
+CHECKPOINTS = ("end", "float error", "total loss")
+ADAM = optax.scale_by_adam()
+
+
+class Best(NamedTuple):
+    """Hold the weights that were the best by one rule.
+
+    Attributes:
+        latent: latent parameters.
+        value: what the rule looks at; the least one so far.
+        step: step after which it was seen.
+    """
+
+    latent: Any
+    value: jax.Array
+    step: jax.Array
+
+
+def loss(net: Network, latent: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the papers' loss: their outputs are tanh(score) / 2 + 1/2, so it is that of 2 scores.
+
+    Args:
+        net: the network.
+        latent: its latent parameters.
+        x: float images `(batch, pixels)`.
+        y: labels `(batch,)`.
+    """
+    wanted = jax.nn.one_hot(y, 10)
+    return optax.sigmoid_binary_cross_entropy(2 * net.scores(latent, x), wanted).mean()
 
 
 @cache
-def make_chunk(net: Network, settings: Protocol, steps: int) -> Callable[..., Any]:
-    """Return the jitted `(state, hypers, images, labels, order) -> (state, losses of members)`."""
-    at_once = AT_ONCE if jax.default_backend() == "cpu" else settings.searches
-    adam = optax.scale_by_adam()
+def make_epoch(net: Network, steps: int) -> Callable[..., Any]:
+    """Return the jitted `(state, hyper, images, labels, order) -> (state, mean loss)`."""
 
-    def loss(latent: Any, hyper: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        # The papers' outputs are tanh(score) / 2 + 1/2: binary cross-entropy of 2 scores.
-        return optax.sigmoid_binary_cross_entropy(2 * net.scores(latent, hyper, x), y).mean()
-
-    def add_penalty(gradient: Any, latent: Any, hyper: Any, step: jax.Array) -> Any:
-        strength = hyper["coefficient"] * settings.every * (step >= hyper["delay"])
-        extra = jax.grad(net.penalty)(latent, hyper, step // settings.every)
+    def add_penalty(gradient: Any, latent: Any, hyper: Hyper, step: jax.Array) -> Any:
+        extra = jax.grad(net.penalty)(latent, step // net.every)
+        strength = hyper.coefficient * net.every
         return jax.tree.map(lambda g, e: g + strength * e, gradient, extra)
 
-    def update(
-        latent: Any, moments: Any, hyper: Any, x: jax.Array, y: jax.Array, step: jax.Array
-    ) -> Any:
-        value, gradient = jax.value_and_grad(loss)(latent, hyper, x, y)
+    def epoch(state: TrainState, hyper: Hyper, images: Any, labels: Any, order: Any) -> Any:
+        def body(carry: Any, drawn: jax.Array) -> Any:
+            latent, moments, step = carry
+            x, y = images[drawn].astype(jnp.float32), labels[drawn]
+            value, gradient = jax.value_and_grad(lambda p: loss(net, p, x, y))(latent)
+            if net.penalty is not None:
+                is_due = (step % net.every == 0) & (step >= hyper.delay)
+                args = gradient, latent, hyper, step
+                gradient = jax.lax.cond(is_due, add_penalty, lambda g, *_: g, *args)
+            updates, moments = ADAM.update(gradient, moments)
+            rate = hyper.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps))
+            latent = jax.tree.map(lambda p, u: p - rate * u, latent, updates)
+            return (latent, moments, step + 1), value
+
+        moments, best = state.opt_state
+        carry, losses = jax.lax.scan(body, (state.params, moments, state.step), order)
+        return TrainState(carry[0], (carry[1], best), carry[2]), losses.mean()
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+@cache
+def make_choice(net: Network, per_epoch: int) -> Callable[..., Any]:
+    """Return the jitted `(state, hyper, images, labels) -> (state, records)` after an epoch.
+
+    It measures the validation images and keeps the weights if they are the best so far.
+    """
+
+    def choose(state: TrainState, hyper: Hyper, images: Any, labels: Any) -> Any:
+        latent, (moments, best) = state.params, state.opt_state
+
+        def part(given: Any) -> Any:
+            x, y = given[0].astype(jnp.float32), given[1]
+            return (net.scores(latent, x).argmax(-1) != y).mean(), loss(net, latent, x, y)
+
+        pieces = (images.reshape(10, -1, images.shape[1]), labels.reshape(10, -1))
+        error, total = (values.mean() for values in jax.lax.map(part, pieces))
         if net.penalty is not None:
-            is_due = step % settings.every == 0
-            args = gradient, latent, hyper, step
-            gradient = jax.lax.cond(is_due, add_penalty, lambda g, *_: g, *args)
-        updates, moments = adam.update(gradient, moments)
-        rate = hyper["rate"] * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps))
-        latent = jax.tree.map(lambda p, u: p - rate * u, latent, updates)
-        return latent, moments, value
+            penalty = net.penalty(latent, state.step // per_epoch)
+            total += jnp.where(state.step >= hyper.delay, hyper.coefficient, 0) * penalty
+        values = dict(zip(CHECKPOINTS[1:], (error, total), strict=True))
+        for name, value in values.items():
+            new, old = Best(latent, value, state.step), best[name]
+            better = value < old.value
+            best[name] = jax.tree.map(lambda a, b, c=better: jnp.where(c, a, b), new, old)
+        return TrainState(latent, (moments, best), state.step), values
 
-    def chunk(
-        state: Any, hypers: Any, images: jax.Array, labels: jax.Array, order: jax.Array
-    ) -> Any:
-        def train_member(member: Any) -> Any:
-            latent, moments, hyper = member
-
-            def body(carry: Any, drawn: jax.Array) -> Any:
-                latent, moments, step = carry
-                x, y = images[drawn].astype(jnp.float32), jax.nn.one_hot(labels[drawn], 10)
-                latent, moments, value = update(latent, moments, hyper, x, y, step)
-                return (latent, moments, step + 1), value
-
-            carry, losses = jax.lax.scan(body, (latent, moments, state.step), order)
-            return carry[:2], losses.mean()
-
-        members = (state.params, state.opt_state, hypers)
-        batch_size = min(at_once, settings.searches)
-        trained, losses = jax.lax.map(train_member, members, batch_size=batch_size)
-        return TrainState(*trained, state.step + len(order)), losses
-
-    return jax.jit(chunk, donate_argnums=0)
+    return jax.jit(choose, donate_argnums=0)
 
 
-def initial(net: Network, hypers: Any, seed: int) -> TrainState:
-    """Return the state of all members: latent parameters, Adam's moments, one step for all."""
-    searches = len(hypers["rate"])
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(searches))
-    latent = jax.jit(jax.vmap(net.init))(keys, hypers)
-    moments = jax.vmap(optax.scale_by_adam().init)(latent)
-    return TrainState(latent, moments, jnp.zeros((), jnp.int32))
-
-
-def batches(seed: int, count: int, batch: int, steps: range) -> Iterator[np.ndarray]:
-    """Yield the numbers of the images of each of these steps: a permutation for each epoch."""
-    shuffled, current = np.arange(count), None
-    for step in steps:
-        epoch, place = divmod(step, count // batch)
-        if epoch != current:
-            shuffled, current = np.random.default_rng([seed, epoch]).permutation(count), epoch
-        yield shuffled[place * batch :][:batch]
+def initial(net: Network, seed: int, search: int) -> TrainState:
+    """Return the state before the first step; search i starts alike in all groups of a shape."""
+    latent = jax.jit(net.init)(jax.random.fold_in(jax.random.key(seed), search))
+    zero = jnp.zeros((), jnp.int32)
+    best = {name: Best(latent, jnp.asarray(jnp.inf), zero) for name in CHECKPOINTS[1:]}
+    # Copies, because the program that makes a step frees the arrays that it is given.
+    return jax.tree.map(jnp.array, TrainState(latent, (ADAM.init(latent), best), zero))
 
 
 def train(
     net: Network,
-    hypers: Any,
-    train_set: Any,
+    hyper: Hyper,
+    sets: Any,
     settings: Protocol,
     *,
     seed: int,
-    steps: int,
-    folder: Path | None,
+    search: int,
+    run: RunOptions,
     name: str,
-    bar: Any,
-) -> tuple[Any, np.ndarray]:
-    """Train all members of a group to their last step, from the checkpoint of an interrupted run.
+) -> Run:
+    """Train one search to its last step, from the checkpoint of an interrupted run.
 
     Args:
         net: network of the group.
-        hypers: hyper-parameters of its members, from `draw`.
-        train_set: images and labels.
+        hyper: what the search draws.
+        sets: "train" and "valid": images and labels; ten divides the number of the latter.
         settings: the size of the experiment.
         seed: seed of the initial parameters and of the order of the images.
-        steps: length of the run.
-        folder: folder of the checkpoints; None for none.
+        search: number of the search.
+        run: where the search is saved, and how long it may take.
         name: settings of the run.
-        bar: progress bar.
 
     Returns:
-        Latent parameters, and for each member the step at which its loss was no longer finite, or
-        -1.
+        The run; its state holds the best weights of either rule.
 
     Raises:
         ValueError: checkpoints of other settings.
         ImportError: no orbax (extra "checkpoint").
     """
-    images, labels = train_set
-    chunk, length = make_chunk(net, settings, steps), max(1, min(200, steps // 4))
+    (images, labels), valid = ([*map(jnp.asarray, sets[part])] for part in ("train", "valid"))
+    per_epoch = len(images) // settings.batch
+    steps = per_epoch * settings.epochs
+    epoch, choose = make_epoch(net, steps), make_choice(net, per_epoch)
 
-    # `training.fit` trains one model; a sweep gives `drive` the steps of all members instead.
-    def advance(state: TrainState) -> tuple[TrainState, jax.Array]:
-        numbers = range(int(state.step), min(int(state.step) + length, steps))
-        order = np.stack([*batches(seed, len(images), settings.batch, numbers)])
-        state, losses = chunk(state, hypers, images, labels, jnp.asarray(order))
-        bar.update(int(state.step) - bar.n)
-        return state, losses
+    def advance(state: TrainState) -> tuple[TrainState, dict]:
+        rng = np.random.default_rng([seed, int(state.step) // per_epoch])
+        order = rng.permutation(len(images))[: per_epoch * settings.batch]
+        state, mean = epoch(state, hyper, images, labels, jnp.asarray(order.reshape(per_epoch, -1)))
+        state, values = choose(state, hyper, *valid)
+        return state, {"loss": mean, **values}
 
-    done = drive(
+    return drive(
         advance,
-        initial(net, hypers, seed),
+        initial(net, seed, search),
         steps=steps,
-        every=length,
+        every=per_epoch,
         settings={"name": name},
-        run=RunOptions(checkpoint=folder),
+        run=run,
     )
-    lost = ~np.isfinite(np.array([record["loss"] for record in done.history], float))
-    numbers = np.array([record["step"] for record in done.history])
-    return done.state.params, np.where(lost.any(0), numbers[lost.argmax(0)], -1)
 
 
-def evaluate(
-    net: Network, latent: Any, hypers: Any, images: np.ndarray, labels: np.ndarray
-) -> list[dict]:
-    """Return, for each member, its errors as float and binary network and how often they differ."""
-    real = jax.jit(jax.vmap(net.scores, in_axes=(0, 0, None)))
-    binary = jax.jit(jax.vmap(classifier, in_axes=(0, None)))
-    shares, bits = None, None
-    if net.judge is not None:
-        shares, bits = jax.jit(jax.vmap(net.judge))(latent, hypers)
+def chosen(state: TrainState) -> dict[str, tuple[Any, int]]:
+    """Return latent parameters, and the step that they are of, for each of `CHECKPOINTS`."""
+    best = state.opt_state[1]
+    picked = {name: (best[name].latent, int(best[name].step)) for name in CHECKPOINTS[1:]}
+    return {"end": (state.params, int(state.step)), **picked}
 
-    # Answers of all members, 1000 images at a time.
-    floats, binaries = [], []
-    for i in range(0, len(images), 1000):
-        x = jnp.asarray(images[i : i + 1000])
-        floats.append(np.asarray(real(latent, hypers, x.astype(jnp.float32)).argmax(-1)))
-        if bits is not None:
-            binaries.append(np.asarray(binary(bits, x).argmax(-1)))
-    soft = np.concatenate(floats, 1)
-    hard = np.concatenate(binaries, 1) if binaries else None
 
-    records = []
-    for member in range(len(soft)):
-        record = {"float_error": float((soft[member] != labels).mean())}
-        record["binary_error"] = record["gap"] = record["certified"] = None
-        if hard is not None:
-            record["binary_error"] = float((hard[member] != labels).mean())
-            record["gap"] = float((hard[member] != soft[member]).mean())
-            record["certified"] = float(shares[member])
-        records.append(record)
-    return records
+def blocks(function: Callable[[jax.Array], Any], images: np.ndarray) -> np.ndarray:
+    """Return a function of all images, 1000 at a time."""
+    parts = [function(jnp.asarray(images[i : i + 1000])) for i in range(0, len(images), 1000)]
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def evaluate(net: Network, latent: Any, sets: Any, settings: Protocol) -> dict[str, Any]:
+    """Return the errors of a network: float, binary, and binary with a refitted last layer.
+
+    Returns:
+        "valid_float_error", "test_float_error" and, but for baselines, the same for "binary" and
+        "refit"; "certified", the share of certified hidden neurons; "median_selem", pixels of the
+        median structuring element; "constant", the share of hidden neurons that say the same on
+        999 of 1000 validation images; "ors_and_ands" of the others, without sharing.
+    """
+    scores = _scores(net)
+    record: dict[str, Any] = {}
+    for part in ("valid", "test"):
+        images, labels = sets[part]
+        answers = blocks(lambda x: scores(latent, x).argmax(-1), images)
+        record[f"{part}_float_error"] = float((answers != labels).mean())
+    if net.judge is None:
+        return record
+    exact, binary = jax.jit(net.judge)(latent)
+    bits = {part: blocks(lambda x: _APPLY(binary["hidden"], x), sets[part][0]) for part in sets}
+    labels = sets["train"][1]
+    heads = {
+        "binary": (binary["weight"], binary["bias"]),
+        "refit": refit_head(
+            jax.random.key(0), bits["train"], labels, classes=10, steps=settings.refit
+        ),
+    }
+    for part in ("valid", "test"):
+        for name, head in heads.items():
+            answers = blocks(lambda x, h=head: _HEAD(x, *h).argmax(-1), bits[part])
+            record[f"{part}_{name}_error"] = float((answers != sets[part][1]).mean())
+    size = np.asarray(binary["hidden"].selem).sum(0)
+    active = bits["valid"].mean(0)
+    is_constant = (active < 1e-3) | (active > 1 - 1e-3)
+    return record | {
+        "certified": float(np.mean(exact)),
+        "median_selem": float(np.median(size)),
+        "constant": float(is_constant.mean()),
+        "ors_and_ands": int((size - 1)[~is_constant].sum()),
+    }
+
+
+_APPLY, _HEAD = jax.jit(morphax.apply), jax.jit(morphax.linear_head)
+
+
+@cache
+def _scores(net: Network) -> Callable[[Any, jax.Array], jax.Array]:
+    """Return the jitted scores of float networks on bool images."""
+    return jax.jit(lambda latent, x: net.scores(latent, x.astype(jnp.float32)))

@@ -1,18 +1,19 @@
 # %% [markdown]
 # # The papers' experiment: which regulariser, with equal searches?
 #
-# MNIST, a DenseLUI of binary pixels and a real last layer (784-4096-10 in the papers). Three weight
-# maps times five regularisers, an MLP, and a binary network trained straight through (weights +-1)
-# get the same number of random searches each. The members of a group are one vmapped, jitted
-# program. `_sweep_networks.py` has the networks and what is searched, `_sweep_training.py` trains a
-# group.
+# MNIST, a DenseLUI of binary pixels and a real last layer: 784-4096-10, as in the papers. Three
+# weight maps times the regularisers, an MLP, and a binary network trained straight through (weights
+# +-1) get the same number of random searches each. `_sweep_networks.py` has the networks and what
+# is searched, `_sweep_training.py` trains and judges a search.
 #
-#     python examples/sweep_mnist.py --data-dir DATA         # reduced: two cores, narrower, fewer
-#     python examples/sweep_mnist.py --protocol full         # the papers' sizes, for a GPU
-#     python examples/sweep_mnist.py --smoke                 # generated images, seconds
+#     python examples/sweep_mnist.py --data-dir DATA                # hours on two cores
+#     python examples/sweep_mnist.py --data-dir DATA --minutes 30   # a slice of it
+#     python examples/sweep_mnist.py --smoke                        # generated images, seconds
 #
-# A run that was interrupted goes on: give the same options and the same `--out`. Finished groups
-# are in `journal.jsonl`, the group in progress is in `checkpoints/`.
+# The sweep is made of slices: give the same options and the same `--out`, and it goes on where it
+# ended or was killed. Finished searches are in `journal.jsonl`, the search in progress is in
+# `checkpoints/`. Positive weights come first, and one search of each group before the second of
+# any, so that the table is fair whenever it is stopped.
 
 # %%
 import argparse
@@ -20,132 +21,99 @@ import json
 import shutil
 import sys
 import time
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from _common import UNUSABLE, command, load, metadata, new_parser, refuse, write, write_rows
 from _sweep_networks import (
     BASELINES,
-    BIAS_MAPS,
-    PROTOCOLS,
     REGULARIZERS,
     WEIGHT_MAPS,
     Protocol,
     draw,
     network,
+    width,
 )
-from _sweep_training import evaluate, train
-from tqdm import tqdm
+from _sweep_training import CHECKPOINTS, chosen, evaluate, train
 
-import morphax
-from morphax import data, program
-from morphax.training import json_text
+from morphax import data
+from morphax.training import RunOptions, json_text
 
 # %% [markdown]
-# ## One group
-#
-# Validation images choose the best member of a group. Its binary network is simplified and counted.
+# ## One search
 
 
 # %%
-def steps_of(settings: Protocol, images: int) -> int:
-    """Return the steps of a run on so many images."""
-    return max(1, round(settings.epochs * (images // settings.batch)))
+class Search(NamedTuple):
+    """Hold one search: its weight map (or baseline), its regulariser and its number."""
+
+    weights: str
+    regularizer: str
+    number: int
+
+    @property
+    def label(self) -> str:
+        """Return the name under which the journal has it."""
+        return " ".join(map(str, self))
 
 
-def run_group(
-    group: tuple[str, str],
+def run_search(
+    search: Search,
     sets: dict[str, Any],
     settings: Protocol,
     *,
     seed: int,
-    folder: Path,
+    run: RunOptions,
     name: str,
-    bar: Any,
-) -> list[dict]:
-    """Train and evaluate one group; return a row for each member, the chosen one marked."""
-    images, labels = sets["train"]
-    steps = steps_of(settings, len(images))
-    hypers = draw(group, settings, seed, steps)
-    net = network(group, settings, images.shape[1], float(images.mean()))
-    start = time.perf_counter()
-    latent, broken = train(
-        net,
-        hypers,
-        (jnp.asarray(images), jnp.asarray(labels)),
-        settings,
-        seed=seed,
-        steps=steps,
-        folder=folder / "checkpoints" / "-".join(group),
-        name=f"{name} {group}",
-        bar=bar,
-    )
-    records = {split: evaluate(net, latent, hypers, *sets[split]) for split in ("valid", "test")}
-    rows = [member_row(group, hypers, broken, records, i) for i in range(settings.searches)]
-    choose(rows)
-    best = next((row for row in rows if row["best"]), None)
-    if best is not None and net.judge is not None:
-        one, hyper = jax.tree.map(lambda leaf: leaf[best["member"]], (latent, hypers))
-        best["operations"] = operations(net.judge(one, hyper)[1], images.shape[1])
-    for row in rows:
-        row["seconds"] = round(time.perf_counter() - start, 1)
+) -> list[dict] | None:
+    """Train and evaluate one search; return a row for each checkpoint, None if it was cut short."""
+    group, images = search[:2], sets["train"][0]
+    steps = len(images) // settings.batch * settings.epochs
+    hyper = draw(group, seed=seed, search=search.number, steps=steps)
+    net = one_network(group, settings, images.shape[1], float(images.mean()))
+    start = time.process_time()
+    how = {"seed": seed, "search": search.number, "run": run, "name": f"{name} {search.label}"}
+    done = train(net, hyper, sets, settings, **how)
+    if done.is_cut_short:
+        return None
+    trained = time.process_time() - start
+    drawn = {key: value.item() for key, value in hyper._asdict().items()}
+    lost = [record["step"] for record in done.history if not np.isfinite(record["loss"])]
+    head = {**search._asdict(), "hidden": width(group, settings), **drawn}
+    head |= {"diverged": lost[0] if lost else None, "cpu_seconds": round(trained)}
+    rows, known = [], {}
+    for checkpoint, (latent, step) in chosen(done.state).items():
+        if step not in known:  # two rules often choose the same weights
+            known[step] = evaluate(net, latent, sets, settings)
+        before = hyper.coefficient > 0 and step <= hyper.delay
+        about = {"checkpoint": checkpoint, "step": step, "before_penalty": bool(before)}
+        rows.append({**head, **about, **known[step]})
     return rows
 
 
-def member_row(
-    group: tuple[str, str], hypers: Any, broken: np.ndarray, records: dict, member: int
-) -> dict:
-    """Return the row of a member; the errors of one that diverged are None."""
-    hyper = {key: value[member].item() for key, value in hypers.items()}
-    diverged = int(broken[member]) if broken[member] >= 0 else None
-    row = {"weights": group[0], "regularizer": group[1], "member": member, **hyper}
-    row |= {"bias_map": BIAS_MAPS[hyper["bias_map"]], "diverged": diverged}
-    for split, members in records.items():
-        values = dict.fromkeys(members[member]) if diverged is not None else members[member]
-        row |= {f"{split}_{key}": value for key, value in values.items()}
-    return row
-
-
-def choose(rows: list[dict]) -> None:
-    """Mark the members of least validation error: "best_float", and "best" as it is shipped."""
-    sound = [row for row in rows if row["diverged"] is None]
-    shipped = "valid_float_error" if rows[0]["weights"] in BASELINES else "valid_binary_error"
-    for mark, key in (("best", shipped), ("best_float", "valid_float_error")):
-        for row in rows:
-            row[mark] = False
-        if sound:
-            min(sound, key=lambda row: row[key])[mark] = True
-
-
-def operations(binary: Any, inputs: int) -> int:
-    """Return the two-input bit operations of the binary hidden layer, simplified."""
-    plain = program.build(lambda p, x: morphax.apply(p, x), binary["hidden"], (1, inputs))
-    return program.count(program.simplify(plain)).total
+one_network = cache(network)  # so that all searches of a group share its compiled programs
 
 
 def say(rows: list[dict]) -> None:
-    """Print a line for a group."""
-    label = f"{rows[0]['weights']:9s} {rows[0]['regularizer']:14s}"
-    best = next((row for row in rows if row["best"]), None)
-    if best is None:
-        print(f"{label} all diverged", flush=True)
-        return
-    floats = next(row["test_float_error"] for row in rows if row["best_float"])
-    columns = {"best binary": "binary_error", "its float": "float_error", "certified": "certified"}
-    numbers = "  ".join(
-        f"{name} {best[f'test_{key}']:.2%}"
-        for name, key in columns.items()
-        if best[f"test_{key}"] is not None
-    )
-    seconds = rows[0]["seconds"]
-    print(f"{label} best float {floats:.2%}  {numbers}  ({seconds} s)", flush=True)
+    """Print a line for each checkpoint of a search."""
+    for row in rows:
+        names = (
+            "test_float_error",
+            "test_binary_error",
+            "test_refit_error",
+            "certified",
+            "constant",
+        )
+        numbers = "  ".join(f"{name} {row[name]:.2%}" for name in names if name in row)
+        label = f"{row['weights']} {row['regularizer']} {row['number']}"
+        where = f"{row['checkpoint']} ({row['step']})"
+        print(f"{label:26s} {where:18s} {numbers}  S {row.get('median_selem')}", flush=True)
 
 
 def journal(path: Path, name: str) -> dict[str, list[dict]]:
-    """Return the finished groups of these settings: group -> rows.
+    """Return the finished searches of these settings: label -> rows.
 
     A line that was cut short when the run was killed is dropped from the file.
     """
@@ -156,7 +124,7 @@ def journal(path: Path, name: str) -> dict[str, list[dict]]:
     for line in whole:
         record = json.loads(line)
         if record["settings"] == name:
-            done[record["group"]] = record["rows"]
+            done[record["search"]] = record["rows"]
     write(path, lambda temporary: temporary.write_text("".join(whole)))
     return done
 
@@ -167,28 +135,31 @@ def journal(path: Path, name: str) -> dict[str, list[dict]]:
 
 # %%
 def figure(rows: list[dict]) -> Any:
-    """Draw the float against the binary error of each member, a panel for each weight map."""
+    """Draw the float against the binary error of each search, a panel for each weight map."""
     from matplotlib.figure import Figure
 
-    sheet = Figure(figsize=(10.5, 3.9), layout="constrained")
-    axes = sheet.subplots(1, len(WEIGHT_MAPS), sharex=True, sharey=True)
-    marks = dict(zip(REGULARIZERS, "osD^v", strict=True))
-    for axis, weight_map in zip(axes, WEIGHT_MAPS, strict=True):
-        for name, mark in marks.items():
-            group = (weight_map, name)
-            members = [row for row in rows if (row["weights"], row["regularizer"]) == group]
-            sound = [row for row in members if row["diverged"] is None]
-            errors = [
-                [100 * row[f"test_{kind}_error"] for row in sound] for kind in ("float", "binary")
+    rows = [row for row in rows if row["checkpoint"] == CHECKPOINTS[0] and row["diverged"] is None]
+    shown = [name for name in WEIGHT_MAPS if any(row["weights"] == name for row in rows)]
+    sheet = Figure(figsize=(1 + 3.4 * max(len(shown), 1), 3.9), layout="constrained")
+    axes = sheet.subplots(1, max(len(shown), 1), sharex=True, sharey=True, squeeze=False)[0]
+    for axis, weight_map in zip(axes, shown, strict=False):
+        for name, mark in zip(REGULARIZERS, "osD^vP", strict=False):
+            found = [
+                row for row in rows if (row["weights"], row["regularizer"]) == (weight_map, name)
             ]
-            axis.scatter(*errors, marker=mark, s=34, alpha=0.75, label=name)
+            floats = [100 * row["test_float_error"] for row in found]
+            for kind, filled in (("binary", "none"), ("refit", None)):
+                errors = [100 * row[f"test_{kind}_error"] for row in found]
+                label = name if filled else None
+                color = f"C{list(REGULARIZERS).index(name)}"
+                axis.plot(floats, errors, mark, color=color, mfc=filled or color, label=label)
         axis.axline((2, 2), (90, 90), color="0.7", linewidth=0.8, zorder=0)
         axis.set(xscale="log", yscale="log", title=weight_map, xlabel="float error, %")
         for each in (axis.xaxis, axis.yaxis):
             each.set_major_formatter("{x:g}")
     axes[0].set_ylabel("binary error, %")
     axes[-1].legend(fontsize=8, loc="lower right")
-    title = "Each mark is one search; on the line the binary network is as good"
+    title = "Every search; filled: last layer refitted; on the line binary is as good as float"
     sheet.suptitle(title, fontsize=10)
     return sheet
 
@@ -211,96 +182,104 @@ def read(options: argparse.Namespace) -> dict[str, Any]:
         images, labels = load("mnist", split, data_dir=options.data_dir, limit=options.limit)
         sets[split] = data.binary_images(images, threshold=128).reshape(len(images), -1), labels
     images, labels = sets["train"]
-    held = len(images) // 6
+    held = len(images) // 60 * 10
     sets["train"], sets["valid"] = (
         (images[part], labels[part]) for part in (slice(0, -held), slice(-held, None))
     )
     return sets
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run all groups; write journal.jsonl, sweep_mnist.json and sweep_mnist.png."""
-    options = parse(argv)
-    settings = PROTOCOLS[options.protocol]
+def order(options: argparse.Namespace, searches: int) -> list[Search]:
+    """Return the searches in the order in which they are run."""
     if options.smoke:
-        settings = settings._replace(hidden=16, searches=2, epochs=3, batch=50, every=4)
-    given = {name: getattr(options, name) for name in ("hidden", "searches", "epochs")}
+        return [Search("dual", "L_uni", i) for i in range(searches)] + [Search("STE", "none", 0)]
+    tiers = [[("positive", name) for name in REGULARIZERS]]
+    tiers += [[(name, "none") for name in BASELINES]]
+    tiers += [[(weights, name) for name in REGULARIZERS for weights in WEIGHT_MAPS[1:]]]
+    listed = [Search(*group, i) for tier in tiers for i in range(searches) for group in tier]
+    return [
+        search
+        for search in listed
+        if (not options.only or search.weights in options.only)
+        and (not options.groups or search.regularizer in options.groups)
+    ]
+
+
+def run_slice(
+    sets: dict[str, Any], settings: Protocol, options: argparse.Namespace
+) -> tuple[list[dict], int]:
+    """Run the searches that the journal does not have, for so many minutes.
+
+    Returns:
+        The rows of all searches that are finished, and the number of those that are not.
+    """
+    path, count = options.out / "journal.jsonl", len(sets["train"][0])
+    sized = settings._replace(searches=0)  # more searches do not change the first ones
+    name = json_text([*sized, options.seed, count, options.smoke])
+    done, start = journal(path, name), time.perf_counter()
+    searches = order(options, settings.searches)
+    limit = RunOptions(time_limit=60 * options.minutes if options.minutes else None)
+    for search in searches:
+        if search.label in done:
+            continue
+        if limit.is_over(start):
+            break
+        folder = options.out / "checkpoints" / search.label.replace(" ", "-")
+        run = RunOptions(checkpoint=options.out / "checkpoints", time_limit=limit.time_limit)
+        run = run.part(folder.name, start=start)
+        rows = run_search(search, sets, settings, seed=options.seed, run=run, name=name)
+        if rows is None:
+            break
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json_text({"settings": name, "search": search.label, "rows": rows}) + "\n")
+        shutil.rmtree(folder)  # the journal has it
+        done[search.label] = rows
+        say(rows)
+    finished = [search for search in searches if search.label in done]
+    return [row for search in finished for row in done[search.label]], len(searches) - len(finished)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a slice of the sweep; write journal.jsonl, sweep_mnist.json and sweep_mnist.png."""
+    options = parse(argv)
+    settings = Protocol()
+    if options.smoke:
+        settings = Protocol(16, 16, searches=2, epochs=3, batch=50, refit=50)
+    given = {name: getattr(options, name) for name in ("hidden", "narrow", "searches", "epochs")}
     settings = settings._replace(**{k: v for k, v in given.items() if v is not None})
     try:
         sets = read(options)
         options.out.mkdir(parents=True, exist_ok=True)
-    except UNUSABLE as error:
-        return refuse("sweep_mnist", error)
-    about = metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
-    count = len(sets["train"][0])
-    try:
-        rows = run_groups(groups(options), sets, settings, options)
+        rows, left = run_slice(sets, settings, options)
     except UNUSABLE as error:  # such as the checkpoints of other settings
         return refuse("sweep_mnist", error)
+    about = metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
     about |= {
-        "command": command(
-            "sweep_mnist", {"protocol": options.protocol, **given, "seed": options.seed}
-        ),
-        "protocol": options.protocol,
+        "command": command("sweep_mnist", {**given, "seed": options.seed}),
         "settings": settings._asdict(),
-        "steps": steps_of(settings, count),
-        "train_images": count,
+        "steps": len(sets["train"][0]) // settings.batch * settings.epochs,
+        "train_images": len(sets["train"][0]),
         "seed": options.seed,
+        "searches_left": left,
     }
-    write_rows(options.out / "sweep_mnist.json", about, rows)
-    figure(rows).savefig(options.out / "sweep_mnist.png", dpi=120)
+    if rows:
+        write_rows(options.out / "sweep_mnist.json", about, rows)
+        figure(rows).savefig(options.out / "sweep_mnist.png", dpi=120)
+    print(f"{left} searches are left" if left else "all searches are finished", flush=True)
     return 0
-
-
-def groups(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return the groups to run: (weight map, regulariser), and the baselines."""
-    if options.smoke:
-        chosen = [("dual", "L_uni"), ("STE", "none")]
-    else:
-        chosen = [(weights, name) for weights in WEIGHT_MAPS for name in REGULARIZERS]
-        chosen += [(name, "none") for name in BASELINES]
-    return [group for group in chosen if not options.only or group[0] in options.only]
-
-
-def run_groups(
-    chosen: list[tuple[str, str]],
-    sets: dict[str, Any],
-    settings: Protocol,
-    options: argparse.Namespace,
-) -> list[dict]:
-    """Run the groups that the journal does not have; return the rows of all of them."""
-    path, count = options.out / "journal.jsonl", len(sets["train"][0])
-    name = json_text([*settings, options.seed, count, options.smoke])
-    done = journal(path, name)
-    for group in chosen:
-        label = " ".join(group)
-        if label in done:
-            continue
-        bar = tqdm(
-            total=steps_of(settings, count), desc=label, unit="step", disable=None, leave=False
-        )
-        how = {"seed": options.seed, "folder": options.out, "name": name, "bar": bar}
-        done[label] = run_group(group, sets, settings, **how)
-        bar.close()
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json_text({"settings": name, "group": label, "rows": done[label]}) + "\n")
-        shutil.rmtree(options.out / "checkpoints" / "-".join(group))  # the journal has it
-        say(done[label])
-    for group in chosen:
-        choose(done[" ".join(group)])
-    return [row for group in chosen for row in done[" ".join(group)]]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = new_parser("sweep_mnist", "Compare regularisers with equal random searches.")
     add = parser.add_argument
-    add("--protocol", choices=PROTOCOLS, default="reduced", help="size of the experiment (reduced)")
-    add("--hidden", type=int, help="hidden neurons, instead of the protocol's")
-    add("--searches", type=int, help="members of a group, instead of the protocol's")
-    add("--epochs", type=float, help="passes over the images, instead of the protocol's")
-    words = "run a part of the table; the journals of parts can be joined"
-    add("--only", nargs="+", choices=(*WEIGHT_MAPS, *BASELINES), help=words)
+    add("--minutes", type=float, help="end after so many minutes; the same command goes on")
+    add("--hidden", type=int, help="neurons under positive weights, and of the baselines (4096)")
+    add("--narrow", type=int, help="neurons under identity and dual weights (1024)")
+    add("--searches", type=int, help="searches of each group (6)")
+    add("--epochs", type=int, help="passes over the images (6)")
+    add("--only", nargs="+", choices=(*WEIGHT_MAPS, *BASELINES), help="run a part of the table")
+    add("--groups", nargs="+", choices=REGULARIZERS, help="run these regularisers only")
     add("--limit", type=int, help="use only so many images of each set")
     add("--seed", type=int, default=0, help="the same seed gives the same networks (0)")
     return parser.parse_args(argv)
