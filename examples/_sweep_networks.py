@@ -130,9 +130,8 @@ def init_lui(
     """Return the initial DenseLUI of the papers: its scale starts at 0."""
     # One bias map a weight map: the one that each is used with most in the papers.
     bias_map = "raw" if weight_map == "identity" else "positive"
-    node = models.init_dense_lui(
-        key, *shape, weight_map=weight_map, bias_map=bias_map, input_mean=mean
-    )
+    options = {"weight_map": weight_map, "bias_map": bias_map, "input_mean": mean}
+    node: Any = models.init_dense_lui(key, *shape, **options)
     return morphax.BiSE(node.weight, node.bias, jnp.zeros_like(node.scale), node.spec)
 
 

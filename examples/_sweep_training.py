@@ -56,9 +56,10 @@ def loss(net: Network, latent: Any, x: jax.Array, y: jax.Array) -> jax.Array:
 @cache
 def make_epoch(net: Network, steps: int) -> Callable[..., Any]:
     """Return the jitted `(state, hyper, images, labels, order) -> (state, mean loss)`."""
+    penalty: Any = net.penalty
 
     def add_penalty(gradient: Any, latent: Any, hyper: Hyper, step: jax.Array) -> Any:
-        extra = jax.grad(net.penalty)(latent, step // net.every)
+        extra = jax.grad(penalty)(latent, step // net.every)
         strength = hyper.coefficient * net.every
         return jax.tree.map(lambda g, e: g + strength * e, gradient, extra)
 
@@ -101,7 +102,7 @@ def make_choice(net: Network, per_epoch: int) -> Callable[..., Any]:
         error, total = (values.mean() for values in jax.lax.map(part, pieces))
         if net.penalty is not None:
             penalty = net.penalty(latent, state.step // per_epoch)
-            total += jnp.where(state.step >= hyper.delay, hyper.coefficient, 0) * penalty
+            total += jnp.where(state.step > hyper.delay, hyper.coefficient, 0) * penalty
         values = dict(zip(CHECKPOINTS[1:], (error, total), strict=True))
         for name, value in values.items():
             new, old = Best(latent, value, state.step), best[name]

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.repository import load_example
-from tqdm import tqdm
 
 import morphax
 from morphax.classification import model
-from morphax.neurons import models, reparam
+from morphax.training import RunOptions
 
 sweep, dense = load_example("sweep_mnist"), load_example("dense_mnist")
 networks, training = sys.modules["_sweep_networks"], sys.modules["_sweep_training"]
 dense_training = sys.modules["_dense_training"]
 # Optax's Adam mixes dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
-SMALL = networks.Protocol(hidden=5, searches=3, epochs=2, batch=10, every=2)
+SMALL = networks.Protocol(hidden=5, narrow=4, searches=2, epochs=3, batch=10, every=2, refit=20)
+LATE = networks.Hyper(np.float32(0.05), np.float32(0.5), np.int32(8))
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +35,15 @@ def digits():
 
 
 @cache
-def network(group, settings):
-    """One object a group, so that its program is compiled once."""
-    return networks.network(group, settings, 12, 0.5)
+def network(group):
+    """One object a group, so that its programs are compiled once."""
+    return networks.network(group, SMALL, 12, 0.5)
 
 
-def train(
-    digits, folder=None, *, hypers=None, group=("positive", "L_uni"), settings=SMALL, bar=None
-):
-    """Latent parameters and verdicts of a group of 16 steps."""
-    images, labels = digits["train"]
-    hypers = sweep.draw(group, settings, 0, 16) if hypers is None else hypers
-    net = network(group, settings)
-    device = jnp.asarray(images), jnp.asarray(labels)
-    return training.train(
-        net,
-        hypers,
-        device,
-        settings,
-        seed=0,
-        steps=16,
-        folder=folder,
-        name="run",
-        bar=bar or tqdm(disable=True),
-    )
+def train(digits, *, hyper=LATE, group=("positive", "L_uni"), **run):
+    """A search of 24 steps, three epochs; the penalty sets in after the first."""
+    given = {"seed": 0, "search": 0, "name": "run", "run": RunOptions(**run)}
+    return training.train(network(group), hyper, digits, SMALL, **given)
 
 
 def assert_same(a, b):
@@ -66,150 +51,136 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
-class Bar:
-    """A progress bar that keeps what it is told, and at one call kills the run."""
+@pytest.mark.slow
+def test_a_search_cut_short_ends_as_if_it_had_not_been(digits, tmp_path):
+    whole = train(digits)
+    cut = train(digits, checkpoint=tmp_path / "search", time_limit=1e-9)
+    assert cut.is_cut_short
+    assert int(cut.state.step) == 8
+    resumed = train(digits, checkpoint=tmp_path / "search")
+    assert_same(whole.state, resumed.state)
+    assert [r["loss"] for r in whole.history] == [r["loss"] for r in resumed.history]
 
-    def __init__(self, kill_at=None):
-        self.n, self.told, self.kill_at = 0, [], kill_at
 
-    def update(self, steps):
-        self.n += steps
-        self.told.append(steps)
-        if len(self.told) == self.kill_at:
-            raise KeyboardInterrupt
+def test_best_weights_are_those_of_the_least_record(digits):
+    """By both rules; the total loss holds the penalty from the step on at which it sets in."""
+    done = train(digits)
+    for rule in training.CHECKPOINTS[1:]:
+        records = [np.float32(record[rule]) for record in done.history]
+        best = done.state.opt_state[1][rule]
+        assert best.value == min(records)
+        assert int(best.step) == 8 * (1 + int(np.argmin(records)))
+    net, valid = network(("positive", "L_uni")), map(jnp.asarray, digits["valid"])
+    images, labels = valid
+    data_loss = training.loss(net, done.state.params, images.astype(jnp.float32), labels)
+    penalty = net.penalty(done.state.params, 0)
+    expected = float(data_loss + LATE.coefficient * penalty)
+    assert done.history[-1]["total loss"] == pytest.approx(expected, rel=1e-4)
+    picked = training.chosen(done.state)
+    assert list(picked) == list(training.CHECKPOINTS)
+    assert picked["end"][1] == 24
 
 
 @pytest.mark.slow
-def test_an_interrupted_group_ends_as_if_it_had_not_been(digits, tmp_path):
-    whole, _ = train(digits)
-    with pytest.raises(KeyboardInterrupt):
-        train(digits, tmp_path / "group", bar=Bar(kill_at=3))
-    bar = Bar()
-    resumed, _ = train(digits, tmp_path / "group", bar=bar)
-    assert bar.told == [12, 4]  # steps 1 to 8 were saved, and are not taken again
-    assert_same(whole, resumed)
-
-
-@pytest.mark.slow
-def test_a_diverging_member_is_recorded_and_poisons_no_other(digits):
-    group = ("positive", "L_uni")
-    hypers = sweep.draw(group, SMALL, 0, 16)
-    sound, fine = train(digits, hypers=hypers)
-    bad = {**hypers, "rate": np.array([hypers["rate"][0], np.nan, hypers["rate"][2]], np.float32)}
-    lost, broken = train(digits, hypers=bad)
-    assert fine.tolist() == [-1, -1, -1]
-    assert broken[1] > 0
-    assert [broken[0], broken[2]] == [-1, -1]
-    for one, other in zip(jax.tree.leaves(sound), jax.tree.leaves(lost), strict=True):
-        np.testing.assert_array_equal(one[::2], other[::2])
-        assert not np.isfinite(other[1]).any()
-
-
-@pytest.mark.slow
-def test_rows_of_a_group_with_a_lost_member(digits, tmp_path, monkeypatch):
-    draw = sweep.draw
-
-    def lost(*args):
-        hypers = draw(*args)
-        hypers["rate"][1] = np.inf
-        return hypers
-
-    monkeypatch.setattr(sweep, "draw", lost)
-    rows = sweep.run_group(
-        ("dual", "none"), digits, SMALL, seed=0, folder=tmp_path, name="x", bar=tqdm(disable=True)
-    )
-    assert [row["diverged"] is None for row in rows] == [True, False, True]
-    assert rows[1]["test_binary_error"] is None
-    assert [row["best"] for row in rows].count(True) == 1
-    assert not rows[1]["best"]
-    best = next(row for row in rows if row["best"])
-    assert best["valid_binary_error"] == min(rows[i]["valid_binary_error"] for i in (0, 2))
-    assert best["operations"] >= 0
-    rows[1]["rate"] = 0.0  # infinite by this test's doing
+def test_a_late_penalty_can_be_undone_by_the_choice_of_weights(digits, tmp_path, monkeypatch):
+    """The least total loss is then of before the penalty, and the row says so."""
+    monkeypatch.setattr(sweep, "draw", lambda *_, **__: LATE._replace(coefficient=np.float32(1e3)))
+    search = sweep.Search("positive", "L_uni", 0)
+    rows = sweep.run_search(search, digits, SMALL, seed=0, run=RunOptions(), name="x")
+    by_rule = {row["checkpoint"]: row for row in rows}
+    assert by_rule["total loss"]["step"] == 8
+    assert by_rule["total loss"]["before_penalty"]
+    assert not by_rule["end"]["before_penalty"]
+    assert 0 <= by_rule["end"]["test_refit_error"] <= 1
+    assert by_rule["end"]["hidden"] == 5
     json.dumps(rows, allow_nan=False)
 
 
+def test_a_slice_goes_on_where_the_last_one_ended(digits, tmp_path, monkeypatch):
+    """One search of each group comes before the second of any; the journal is not run again."""
+    options = sweep.parse(
+        ["--out", str(tmp_path), "--only", "positive", "--groups", "none", "L_nor"]
+    )
+    ran = []
+
+    def search(search, *_, run, **__):
+        run.checkpoint.mkdir(parents=True, exist_ok=True)
+        ran.append(search.label)
+        return [] if len(ran) != 3 else None
+
+    monkeypatch.setattr(sweep, "run_search", search)
+    monkeypatch.setattr(sweep, "say", lambda rows: None)
+    assert sweep.run_slice(digits, SMALL, options) == ([], 2)
+    assert sweep.run_slice(digits, SMALL, options) == ([], 0)
+    first = ["positive none 0", "positive L_nor 0", "positive none 1"]
+    assert ran == [*first, "positive none 1", "positive L_nor 1"]
+
+
 @pytest.mark.slow
-def test_all_members_at_once_or_alone(digits, monkeypatch):
-    """A member does not depend on its company."""
-    monkeypatch.setattr(training, "AT_ONCE", 2)
-    many, _ = train(digits, group=("identity", "none"))
-    alone, _ = train(digits, group=("identity", "none"), settings=SMALL._replace(searches=1))
-    for one, other in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
-        np.testing.assert_allclose(one[:1], other, rtol=2e-4, atol=2e-5)
+def test_evaluation_against_the_networks_themselves(digits):
+    group = ("positive", "none")
+    net = network(group)
+    done = train(digits, hyper=LATE._replace(coefficient=np.float32(0)), group=group)
+    record = training.evaluate(net, done.state.params, digits, SMALL)
+    exact, binary = net.judge(done.state.params)
+    images, labels = digits["test"]
+    answers = networks.classifier(binary, jnp.asarray(images)).argmax(-1)
+    assert record["test_binary_error"] == pytest.approx((np.asarray(answers) != labels).mean())
+    assert record["certified"] == pytest.approx(np.asarray(exact).mean())
+    assert record["median_selem"] == np.median(np.asarray(binary["hidden"].selem).sum(0))
 
 
 def test_searches_are_equal_and_in_the_ranges_of_the_papers():
+    def drawn(group, steps=25_000):
+        return [sweep.draw(group, seed=0, search=i, steps=steps) for i in range(40)]
+
     groups = [(w, r) for w in sweep.WEIGHT_MAPS for r in sweep.REGULARIZERS]
-    settings = sweep.PROTOCOLS["full"]
-    drawn = {group: sweep.draw(group, settings, 0, 50_000) for group in groups}
-    rates = np.stack([hypers["rate"] for hypers in drawn.values()])
+    rates = np.array([[hyper.rate for hyper in drawn(group)] for group in groups])
     assert (rates == rates[:1]).all()
-    assert rates.min() >= 1e-3
+    assert rates.min() >= 1e-2
     assert rates.max() <= 1e-1
-    assert set(drawn["positive", "L_uni"]["delay"].tolist()) == {0, 1000, 5000, 10000}
-    assert set(drawn["dual", "L_nor"]["delay"].tolist()) == {10000, 15000, 20000}
-    assert set(drawn["dual", "none"]["bias_map"].tolist()) == {0, 1, 2, 3}
-    assert not drawn["identity", "none"]["bias_map"].any()
-    assert not drawn["positive", "none"]["coefficient"].any()
-    short = sweep.draw(("positive", "L_uni"), settings, 0, 2500)["delay"]
-    np.testing.assert_array_equal(short, drawn["positive", "L_uni"]["delay"] // 10)
+    uniform = drawn(("positive", "L_uni"))
+    assert {int(hyper.delay) for hyper in uniform} == {0, 1000, 5000, 10000}
+    assert {round(float(hyper.coefficient), 6) for hyper in uniform} == {0.01, 0.001}
+    assert uniform == drawn(("positive", "L_exact"))
+    assert {int(hyper.delay) for hyper in drawn(("dual", "L_nor"))} == {10000, 15000, 20000}
+    assert not any(hyper.coefficient for hyper in drawn(("positive", "none")))
+    short = drawn(("positive", "L_uni"), steps=2500)
+    assert [hyper.delay for hyper in short] == [hyper.delay // 10 for hyper in uniform]
 
 
 @pytest.mark.first(2)
 @pytest.mark.parametrize("weight_map", sweep.WEIGHT_MAPS)
-@pytest.mark.parametrize("bias_map", [0, 1])
-def test_the_network_is_the_papers_classifier(weight_map, bias_map, rng):
+def test_the_network_is_the_papers_classifier(weight_map, rng):
     """Written out in numpy: two DenseLUIs, the last one without its threshold."""
-    net = networks.network((weight_map, "none"), SMALL, 12, 0.3)
-    hyper = {"bias_map": jnp.int32(0 if weight_map == "identity" else bias_map)}
+    net = network((weight_map, "none"))
     latent = jax.tree.map(
-        lambda a: a + jnp.asarray(rng.normal(0, 0.1, a.shape), a.dtype),
-        net.init(jax.random.key(0), hyper),
+        lambda a: a + jnp.asarray(rng.normal(0, 0.1, a.shape), a.dtype), net.init(jax.random.key(0))
     )
+    assert not net.init(jax.random.key(0))["hidden"].scale.any()
     x = rng.random((7, 12)) < 0.4
-    specs = {}
-    for name, shape in (("hidden", (12, 5)), ("last", (5, 10))):
-        node = models.init_dense_lui(
-            jax.random.key(0), *shape, weight_map=weight_map, bias_map="raw"
-        )
-        specs[name] = node.spec.factor
 
     def potential(name, x):
-        w, b, p = (np.asarray(latent[name][k], float) for k in ("weight", "bias", "scale"))
+        node = latent[name]
+        w, b, p = (np.asarray(leaf, float) for leaf in (node.weight, node.bias, node.scale))
         if weight_map != "identity":
-            w = np.logaddexp(w, 0)
+            w, b = np.logaddexp(w, 0), np.logaddexp(b, 0)
             if weight_map == "dual":
-                w = specs[name] * w / w.sum(0)
-            b = np.logaddexp(b, 0) if bias_map else b
+                w = node.spec.factor * w / w.sum(0)
         return p * (x @ w - b)
 
     expected = potential("last", np.tanh(potential("hidden", x)) / 2 + 0.5)
-    scores = net.scores(latent, hyper, jnp.asarray(x, jnp.float32))
+    scores = net.scores(latent, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_interval_biases_are_those_of_reparam(rng):
-    latent = {
-        "weight": jnp.asarray(rng.normal(size=(12, 5)), jnp.float32),
-        "bias": jnp.asarray(rng.normal(0, 9, 5), jnp.float32),
-        "scale": jnp.ones(5),
-    }
-    spec = morphax.Spec("dense", "positive", "raw")
-    weights = morphax.effective(morphax.BiSE(**latent, spec=spec))[0]
-    for number, name in enumerate(sweep.BIAS_MAPS):
-        node = networks.to_node(latent, spec, jnp.int32(number), 4)
-        expected = reparam.effective_bias(latent["bias"], name, weights)
-        np.testing.assert_array_equal(node.bias, expected)
 
 
 def test_a_journal_forgets_a_line_cut_short_and_other_settings(tmp_path):
     path = tmp_path / "journal.jsonl"
     lines = [
-        {"settings": s, "group": g, "rows": [i]} for i, (s, g) in enumerate(("xa", "ya", "xb"))
+        {"settings": s, "search": g, "rows": [i]} for i, (s, g) in enumerate(("xa", "ya", "xb"))
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    path.write_text(text + '{"settings": "x", "gro')
+    path.write_text(text + '{"settings": "x", "sea')
     assert sweep.journal(path, "x") == {"a": [0], "b": [2]}
     assert path.read_text() == text
     assert sweep.journal(tmp_path / "none", "x") == {}
