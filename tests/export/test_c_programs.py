@@ -96,6 +96,30 @@ def test_counts_of_many_words(per, lanes, tmp_path):
     assert execute(made, x.tobytes()) == (0, labels.encode(), b"")
 
 
+@pytest.mark.parametrize("lanes", [8, 3])
+def test_planes_are_read_where_they_lie(lanes, tmp_path):
+    """Votes of any size for planes of two signals, by neurons that read planes of both."""
+    rng = np.random.default_rng(lanes)
+    chosen = rng.integers(0, 96, 60).astype(np.int32)
+    votes = rng.integers(0, 151, 3 * 900).astype(np.int32)  # with planes that count many times
+    layers = [
+        Op("input", (), (48, 1, 1)),
+        Op("complement", (0,), (48, 1, 1)),
+        Op("complement", (1,), (48, 1, 1)),
+        Op("select", (1, 2), (60, 1, 1), arrays={"source": chosen}),
+        combine(rng, 3, (60, 1, 1), planes=150),  # too many to be written as lines
+        Op("constant", (), (1, 1, 1), arrays={"bits": np.ones((1, 1, 1), bool)}),
+        Op("select", (4, 5), (2700, 1, 1), arrays={"source": votes}),
+        Op("group_sum", (6,), (3, 1, 1), options={"per": 900}),
+    ]
+    program = Program(tuple(layers), (48,), (3,))
+    c(program, tmp_path, name="net", main=True)
+    made = compile_c(tmp_path / "net.c", f"-DNET_LANES={lanes}")
+    x = random_images(rng, (150, 48))
+    labels = "".join(f"{label}\n" for label in np.argmax(run(program, x), -1))
+    assert execute(made, x.tobytes()) == (0, labels.encode(), b"")
+
+
 def test_results_of_many_pixels(tmp_path):
     """More than 64 bytes for an image, and more images than a lane holds."""
     rng = np.random.default_rng(7)

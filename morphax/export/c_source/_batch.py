@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphax import _checks
+from morphax.export.c_source import _batch_counts, _batch_reads, _tables, _text, _votes
 from morphax.export.c_source import _batch_templates as text
 from morphax.export.c_source import _batch_wrapper_templates as ends
-from morphax.export.c_source import _tables, _text, _votes
 from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 
@@ -32,9 +31,11 @@ class _Place(NamedTuple):
     number: int
     shapes: list[tuple[int, int, int]]  # shapes of its inputs
     reads: list[str]  # pointers to its inputs
+    at: list[int | None]  # places of its inputs in the workspace; None is the network's input
     writes: str  # pointer to its result
     scratch: str  # pointer to the padded plane of a "spatial" op
     helpers: dict[str, str]  # functions that several ops share, by name; grows
+    entries: list[int]  # largest entries of the tables of indices; grows
 
 
 def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
@@ -51,6 +52,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     ops, last = program.ops, program.ops[-1]
     place_of, room = _text.places(program, lambda op: math.prod(op.shape))
     helpers: dict[str, str] = {}
+    entries = [0]
     parts, calls = [], []
     # A function for each op, and the statement of the run function that calls it.
     for number, op in enumerate(ops):
@@ -60,9 +62,11 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
             number,
             [ops[i].shape for i in op.inputs],
             [f"workspace + {place_of[i]} * L" if i else "in" for i in op.inputs],
+            [place_of[i] if i else None for i in op.inputs],
             "out" if op is last else f"workspace + {place_of[number]} * L",
             f"workspace + {room} * L",
             helpers,
+            entries,
         )
         defined, called = _emit(op, place)
         calls += [f"    /* op {number}: {op.kind} */", *called]
@@ -70,11 +74,10 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     names = _names(program, name, room, calls, main=main)
     # Helpers stand before the ops that call them, and the type of the indices before both.
     counts = last.kind == "group_sum"
-    if counts and last.options["per"] >= 8:
-        helpers |= {"ADD": _votes.ADD.strip("\n"), "ADD_WORDS": text.ADD_WORDS.strip("\n")}
     inner = [*helpers.values(), *parts]
     if any("index_type" in part for part in inner):
-        inner.insert(0, fill(text.INDEX, kind=_index_kind(program)))
+        kind = "uint16_t" if max(entries) < 2**16 else "uint32_t"
+        inner.insert(0, fill(text.INDEX, kind=kind))
     # A network that counts has functions for counts and labels, any other one for bits.
     outer = [ends.PACK, ends.RUN, *([ends.COUNTS, ends.LABELS] if counts else [ends.UNPACK])]
     outer += [ends.APPLY, *([ends.MAIN] if main else [])]
@@ -153,13 +156,6 @@ def _word(op: Op) -> str:
     return "j" if planes == 1 or area == 1 else f"(j % {planes} * {area} + j / {planes})"
 
 
-def _index_kind(program: Program) -> str:
-    """Return the C type that holds the entries of all index tables."""
-    limits = [op.shape[0] for op in program.ops]
-    limits += [_padded(op) for op in program.ops if op.kind == "spatial"]
-    return "uint16_t" if max(limits) < 2**16 else "uint32_t"
-
-
 def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
     """Return (definitions, statements of the run function) of an op."""
     number, size = place.number, math.prod(op.shape)
@@ -168,8 +164,14 @@ def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
         return "", [f"    memcpy({place.writes}, in, {size} * L * sizeof *in);"]
     if op.kind in ("select", "rearrange"):
         return _moves(op, place)
-    if op.kind == "combine":
-        return _combine(op, place), call
+    if op.kind in ("combine", "group_sum"):
+        reads = _batch_reads.reads_of(op, place.shapes, place.at)
+        call = [f"    op{number}({reads.base}, {place.writes});"]
+        if op.kind == "combine":
+            return _combine(op, place, reads.words), call
+        defined, index = _batch_counts.group_sum(op, number, reads.words, place.helpers)
+        place.entries.append(int(index.max(initial=0)))
+        return defined, call
     if op.kind == "spatial":
         call = f"    op{number}({place.reads[0]}, {place.writes}, {place.scratch});"
         return _spatial(op, place), [call]
@@ -189,31 +191,36 @@ def _emit(op: Op, place: _Place) -> tuple[str, list[str]]:
     if op.kind == "at_least":
         unit = f"(size_t){op.shape[1] * op.shape[2]} * L"
         return _votes.at_least(op, number, unit=unit, extra="", helpers=place.helpers), call
-    _checks.require(op.kind == "group_sum", "program", "ops of morphax.program", op.kind)
-    return _group_sum(op, number), call
+    raise AssertionError(op.kind)
 
 
-def _combine(op: Op, place: _Place) -> str:
-    """Return the function of a "combine" op."""
-    number, words = place.number, op.shape[1] * op.shape[2]
+def _combine(op: Op, place: _Place, words: np.ndarray) -> str:
+    """Return the function of a "combine" op; `words` are the places of the planes that it reads."""
+    number, area = place.number, op.shape[1] * op.shape[2]
     if _tables.is_small(op):
         lines = _tables.combine_lines(
-            op, lambda o: f"out[{o * words} * L + i]", lambda k: f"x[{k * words} * L + i]"
+            op, lambda o: f"out[{o * area} * L + i]", lambda k: f"x[{words[k]} * L + i]"
         )
         unused = "" if len(op.arrays["indices"]) else "    (void)x;\n"
-        return fill(text.COMBINE_LINES, n=number, words=words, lines=lines, unused=unused)
+        return fill(text.COMBINE_LINES, n=number, words=area, lines=lines, unused=unused)
     # By tables: `size` pixels of a plane at once, so that the result stays in registers.
-    size = _tables.chunk(words)
-    place.helpers.setdefault(f"any_{size}", _join("any", size))
-    place.helpers.setdefault(f"all_{size}", _join("all", size))
-    unit, block = f"({words} * L)", f"{size} * L"
-    return _tables.combine_by_table(number, op, extra="", unit=unit, block=block, of=size, size="")
+    size = _joins(place.helpers, area, ("any", "all"))
+    lists = _tables.quads([words[part] for part in _tables.index_lists(op)])
+    place.entries.extend([int(words.max(initial=0)), op.shape[0]])
+    tables, runs = _tables.combine_tables(number, op, lists)
+    names = {"n": number, "words": area, "chunk": size, "runs": runs}
+    return "\n\n".join([*tables, fill(text.COMBINE_TABLE, **names)])
 
 
-def _join(what: str, size: int) -> str:
-    """Return the helper that joins any number of planes, `size` pixels of each: "any" or "all"."""
-    start, sign = ("0", "|") if what == "any" else ("~(uint64_t)0", "&")
-    return fill(text.JOIN, how=what, chunk=size, start=start, sign=sign)
+def _joins(helpers: dict[str, str], pixels: int, which: tuple[str, ...]) -> int:
+    """Add the helpers that join words, and return how many pixels they work on at once."""
+    size = _tables.chunk(pixels, 4 if pixels < _LARGE else 16)
+    for how in which:
+        # Each byte of the join of no words, and of its complement.
+        start, sign = (0, "|") if how == "any" else (255, "&")
+        names = {"start": start, "complemented": 255 - start, "sign": sign}
+        helpers.setdefault(f"{how}_{size}", fill(text.JOIN, how=how, chunk=size, **names))
+    return size
 
 
 def _spatial(op: Op, place: _Place) -> str:
@@ -241,8 +248,8 @@ def _spatial(op: Op, place: _Place) -> str:
     order = _tables.spatial_order(op)
     if _tables.is_small(op):
         return _spatial_lines(op, order, positions, names)
-    size = _tables.chunk(width)
-    place.helpers.setdefault(f"any_{size}", _join("any", size))
+    size = _joins(place.helpers, width, ("any",))
+    place.entries.append(_padded(op))
     lists = _tables.quads([positions[o] for o in order])
     # A row of the table: plane read, erosion, plane written, complemented, quads of its pixels.
     sources = op.arrays["source"].tolist()
@@ -316,35 +323,3 @@ def _moves(op: Op, place: _Place) -> tuple[str, list[str]]:
             tables.append(_text.constant_table("uint32_t", name, pairs))
             calls.append(f"    move({read}, {place.writes}, {name}, {len(mine)}, {unit} * L);")
     return "\n\n".join(tables), calls
-
-
-def _group_sum(op: Op, number: int) -> str:
-    """Return the function of a "group_sum": counts of `per` words each, by carry-save adders.
-
-    It takes about five operations for each word: sixty-four words are added at once where there are
-    so many, then eight (s0, s1, ... are the bits of the counts), then one.
-    """
-    per = op.options["per"]
-    bits = per.bit_length()
-    # c is added to bit b (a half adder), and becomes the carry to the next bit.
-    carry = [f"{{ const uint64_t e = s{b} & c; s{b} ^= c; c = e; }}" for b in range(bits - 1)]
-    carry.append(f"s{bits - 1} ^= c;")
-    indent = "\n" + " " * 16
-    names = {
-        "n": number,
-        "classes": op.shape[0],
-        "per": per,
-        "bits": bits,
-        "sixty_fours": per // 64 * 64,
-        "eights": per // 8 * 8,
-        "load": indent.join(f"s{b} = n[{b} * L + i];" for b in range(bits)),
-        "store": indent.join(f"n[{b} * L + i] = s{b};" for b in range(bits)),
-        "ripple": indent.join(carry),
-        "ripple_eights": indent.join(carry[3:]),
-        "ripple_sixty_fours": indent.join(carry[6:]),
-        "names": ", ".join(f"s{b}" for b in range(bits)),
-    }
-    many = [fill(text.COUNT_SIXTY_FOUR, **names)] if per >= 64 else []
-    eight = [fill(text.COUNT_EIGHT, **names)] if per % 64 >= 8 else []
-    one = [fill(text.COUNT_ONE, **names)] if per % 8 else []
-    return fill(text.COUNT, lines="\n".join([*many, *eight, *one]), **names)

@@ -42,24 +42,34 @@ static void move(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, const uint3
 """
 
 # Helpers any_N and all_N: the OR or AND of any number of operands. N pixels are kept in registers
-# while the index list is read, four operands in each step.
+# while the index list is read, four operands in each step. Named results of a fixed number, not a
+# loop over all words of a plane, for compilers keep only those in registers.
 JOIN = """
-/* d = the words x + index[k] * unit joined by $sign, $chunk pixels of them; four k at a time. */
-static void ${how}_$chunk(const uint64_t *RESTRICT x, uint64_t *RESTRICT d, const index_type *index,
-                  size_t quads, size_t unit, uint64_t flip)
+/* to = the words from index[k] * L on joined by $sign, $chunk pixels of them; four k at a time. */
+static void ${how}_$chunk(const uint64_t *RESTRICT words, uint64_t *RESTRICT to,
+                  const index_type *index, size_t quads, int complement)
 {
-    uint64_t t[$chunk * L];
+    const vector *x = (const vector *)words;
+    vector *d = (vector *)to, t[$chunk * V];
     size_t i;
-    for (i = 0; i < $chunk * L; ++i)
-        t[i] = $start;
+    if (quads == 0) {
+        memset(to, complement ? $complemented : $start, $chunk * L * sizeof *to);
+        return;
+    }
+    for (i = 0; i < $chunk * V; ++i)
+        t[i] = x[index[0] * V + i];
     for (; quads > 0; --quads, index += 4) {
-        const uint64_t *a = x + index[0] * unit, *b = x + index[1] * unit;
-        const uint64_t *c = x + index[2] * unit, *e = x + index[3] * unit;
-        for (i = 0; i < $chunk * L; ++i)
+        const vector *a = x + index[0] * V, *b = x + index[1] * V;
+        const vector *c = x + index[2] * V, *e = x + index[3] * V;
+        for (i = 0; i < $chunk * V; ++i)
             t[i] $sign= a[i] $sign b[i] $sign c[i] $sign e[i];
     }
-    for (i = 0; i < $chunk * L; ++i)
-        d[i] = t[i] ^ flip;
+    if (complement)
+        for (i = 0; i < $chunk * V; ++i)
+            d[i] = ~t[i];
+    else
+        for (i = 0; i < $chunk * V; ++i)
+            d[i] = t[i];
 }
 """
 
@@ -70,6 +80,31 @@ static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
     size_t i;
 $unused    for (i = 0; i < $words * L; ++i) {
 $lines
+    }
+}
+"""
+
+# A "combine" op by tables. For each run of neurons of one kind and size: `index` walks over the
+# words that they read, `plane` over the planes that they write. All neurons read the same few
+# pixels before the next few are worked on: these stay in the first cache.
+COMBINE_TABLE = """
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
+{
+    size_t r, k, w;
+    for (w = 0; w < $words * L; w += $chunk * L) {
+        const index_type *index = op${n}_index, *plane = op${n}_plane;
+        /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
+        for (r = 0; r < $runs; ++r) {
+            const uint32_t *run = op${n}_runs[r];
+            const int complement = (int)(run[2] >> 1);
+            for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
+                uint64_t *d = out + *plane * ($words * L) + w;
+                if (run[2] & 1)
+                    all_$chunk(x + w, d, index, run[1], complement);
+                else
+                    any_$chunk(x + w, d, index, run[1], complement);
+            }
+        }
     }
 }
 """
@@ -140,8 +175,8 @@ static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, uint64_t *R
         for (y = 0; y < $height; ++y)
             for (w = 0; w < $width * L; w += $chunk * L)
                 any_$chunk(pad + y * ($stride * L) + w,
-                      out + window[2] * ($area * L) + y * ($width * L) + w, index, window[4], L,
-                      (uint64_t)0 - (uint64_t)window[3]);
+                      out + window[2] * ($area * L) + y * ($width * L) + w, index, window[4],
+                      (int)window[3]);
         index += (size_t)4 * window[4];
     }
 }
@@ -168,68 +203,86 @@ static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 }
 """
 
-# A "group_sum": for each class the loops COUNT_EIGHT and COUNT_ONE over the words to count. Plane b
-# of a class holds bit b of the counts.
+# A "group_sum": for each class and each bit of the votes, `sizes` is the number of words that have
+# it. Plane b of a class holds bit b of the counts.
 COUNT = """
 static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out)
 {
-    size_t k, j, i;
+    const index_type *index = op${n}_index;
+    size_t k, b;
     memset(out, 0, $classes * $bits * L * sizeof *out);
-    for (k = 0; k < $classes; ++k) {
-        uint64_t *RESTRICT n = out + k * ($bits * L);
-$lines
-    }
+    for (k = 0; k < $classes; ++k)
+        for (b = 0; b < $weights; ++b) {
+            const size_t count = op${n}_sizes[k][b];
+            vector *n = (vector *)out + (k * $bits + b) * V;
+            add_words((const vector *)x, n, index, count, $bits - b);
+            index += count;
+        }
 }
 """
 
-# Helper of counts of many words.
+# Helper of counts, a carry-save adder: about five operations for each word. Sixty-four words are
+# added at once: eight carries of weight 8 are added like the words, and only their one carry of
+# weight 64 ripples through the bits above. Then eight at once, then one.
 ADD_WORDS = """
-/* The bits s0, s1, s2 of a count += word i of eight planes; see ADD_EIGHT. */
-#define ADD_WORDS(y, carry) \\
-    ADD_EIGHT(uint64_t, s0, s1, s2, (y)[i], (y)[L + i], (y)[2 * L + i], (y)[3 * L + i], \\
-              (y)[4 * L + i], (y)[5 * L + i], (y)[6 * L + i], (y)[7 * L + i], carry)
-"""
+/* The bits s0, s1, s2 of a count += the words of eight indices; see ADD_EIGHT. */
+#define ADD_WORDS(j, carry) \\
+    ADD_EIGHT(vector, s0, s1, s2, x[(j)[0] * V + i], x[(j)[1] * V + i], x[(j)[2] * V + i], \\
+              x[(j)[3] * V + i], x[(j)[4] * V + i], x[(j)[5] * V + i], x[(j)[6] * V + i], \\
+              x[(j)[7] * V + i], carry)
 
-# Sixty-four words at once: eight carries of weight 8 are added in the same way, and only their one
-# carry of weight 64 ripples through the bits above.
-COUNT_SIXTY_FOUR = """
-        for (j = 0; j < $sixty_fours; j += 64, x += 64 * L)
-            for (i = 0; i < L; ++i) {
-                uint64_t c, c0, c1, c2, c3, c4, c5, c6, c7, $names;
-                $load
-                ADD_WORDS(x, c0)
-                ADD_WORDS(x + 8 * L, c1)
-                ADD_WORDS(x + 16 * L, c2)
-                ADD_WORDS(x + 24 * L, c3)
-                ADD_WORDS(x + 32 * L, c4)
-                ADD_WORDS(x + 40 * L, c5)
-                ADD_WORDS(x + 48 * L, c6)
-                ADD_WORDS(x + 56 * L, c7)
-                ADD_EIGHT(uint64_t, s3, s4, s5, c0, c1, c2, c3, c4, c5, c6, c7, c)
-                $ripple_sixty_fours
-                $store
-            }
-"""
+/* The counts n, of `bits` bits, += *carry, which has the weight of bit `first`. */
+static void ripple(vector *n, const vector *carry, size_t first, size_t bits)
+{
+    vector c = *carry;
+    for (; first < bits; ++first) {
+        const vector e = n[first * V] & c;
+        n[first * V] ^= c;
+        c = e;
+    }
+}
 
-# Seven full adders make one carry of weight 8 from eight words and the three lowest bits.
-COUNT_EIGHT = """
-        for (j = $sixty_fours; j < $eights; j += 8, x += 8 * L)
-            for (i = 0; i < L; ++i) {
-                uint64_t c, $names;
-                $load
-                ADD_WORDS(x, c)
-                $ripple_eights
-                $store
+/* The counts n, of `bits` bits, += the words x + index[0] * V, ..., `count` of them. */
+static void add_words(const vector *x, vector *n, const index_type *index, size_t count,
+                      size_t bits)
+{
+    const size_t many = count / 64 * 64, some = count / 8 * 8;
+    size_t i, j;
+    for (i = 0; i < V; ++i, ++n) {
+        vector c, c0, c1, c2, c3, c4, c5, c6, c7, s0 = n[0], s1 = n[0], s2 = n[0];
+        if (some > 0) { /* then there are four bits or more */
+            s1 = n[V];
+            s2 = n[2 * V];
+        }
+        if (many > 0) { /* then there are seven bits or more */
+            vector s3 = n[3 * V], s4 = n[4 * V], s5 = n[5 * V];
+            for (j = 0; j < many; j += 64) {
+                ADD_WORDS(index + j, c0)
+                ADD_WORDS(index + j + 8, c1)
+                ADD_WORDS(index + j + 16, c2)
+                ADD_WORDS(index + j + 24, c3)
+                ADD_WORDS(index + j + 32, c4)
+                ADD_WORDS(index + j + 40, c5)
+                ADD_WORDS(index + j + 48, c6)
+                ADD_WORDS(index + j + 56, c7)
+                ADD_EIGHT(vector, s3, s4, s5, c0, c1, c2, c3, c4, c5, c6, c7, c)
+                ripple(n, &c, 6, bits);
             }
-"""
-
-# Adds the words that are left one by one.
-COUNT_ONE = """
-        for (j = $eights; j < $per; ++j, x += L)
-            for (i = 0; i < L; ++i) {
-                uint64_t c = x[i], $names;
-                $load
-                $ripple
-                $store
-            }
+            n[3 * V] = s3;
+            n[4 * V] = s4;
+            n[5 * V] = s5;
+        }
+        for (j = many; j < some; j += 8) {
+            ADD_WORDS(index + j, c)
+            ripple(n, &c, 3, bits);
+        }
+        if (some > 0) {
+            n[0] = s0;
+            n[V] = s1;
+            n[2 * V] = s2;
+        }
+        for (j = some; j < count; ++j)
+            ripple(n, x + index[j] * V + i, 0, bits);
+    }
+}
 """

@@ -14,7 +14,8 @@ HEADER = """
 #define ${NAME}_INPUT_BYTES $words_in /* of one image: a byte a pixel, channels last */
 #define ${NAME}_INPUT_WORDS ((size_t)$words_in * ${NAME}_LANES)
 #define ${NAME}_OUTPUT_WORDS ((size_t)$words_out * ${NAME}_LANES)
-#define ${NAME}_WORKSPACE_WORDS ((size_t)($words_in + $words_out + $scratch) * ${NAME}_LANES)
+#define ${NAME}_WORKSPACE_WORDS \
+    ((size_t)($words_in + $words_out + $scratch) * ${NAME}_LANES + 14)
 
 /* ${NAME}_WORKSPACE_WORDS, for callers that cannot read this file. */
 size_t ${name}_workspace_words(void);
@@ -63,6 +64,21 @@ $restrict
 
 #define L ((size_t)${NAME}_LANES)
 
+/* The lanes of a pixel are V words: one vector, where the compiler has vectors, or L integers. */
+#if defined(__GNUC__) && ${NAME}_LANES <= 8 && (${NAME}_LANES & (${NAME}_LANES - 1)) == 0
+typedef uint64_t vector __attribute__((vector_size(8 * ${NAME}_LANES), aligned(8), may_alias));
+#define V ((size_t)1)
+#else
+typedef uint64_t vector;
+#define V L
+#endif
+
+/* The next multiple of 64 bytes, from which vectors are read faster; 7 words on, at most. */
+static uint64_t *aligned(uint64_t *words)
+{
+    return words + (64 - (uintptr_t)words % 64) % 64 / sizeof *words;
+}
+
 size_t ${name}_workspace_words(void) { return ${NAME}_WORKSPACE_WORDS; }
 """
 
@@ -70,6 +86,7 @@ size_t ${name}_workspace_words(void) { return ${NAME}_WORKSPACE_WORDS; }
 RUN = """
 void ${name}_run(const uint64_t *in, uint64_t *out, uint64_t *workspace)
 {
+    workspace = aligned(workspace);
 $calls
 }
 """
@@ -187,7 +204,8 @@ void ${name}_labels(const uint64_t *out, size_t count, int32_t *labels)
 APPLY = """
 void ${name}_$verb(const uint8_t *images, size_t count, $kind *$results, uint64_t *workspace)
 {
-    uint64_t *in = workspace, *out = in + ${NAME}_INPUT_WORDS, *rest = out + ${NAME}_OUTPUT_WORDS;
+    uint64_t *in = aligned(workspace), *out = in + ${NAME}_INPUT_WORDS;
+    uint64_t *rest = out + ${NAME}_OUTPUT_WORDS;
     while (count > 0) {
         const size_t n = count < 64 * L ? count : 64 * L;
         ${name}_pack(images, n, in);

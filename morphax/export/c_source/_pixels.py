@@ -208,9 +208,8 @@ def _emit(
     # By tables, in blocks of words that stay in the first cache.
     helpers["any"] = fill(text.JOIN, what="any", start="0", sign="|")
     helpers["all"] = fill(text.JOIN, what="all", start="~(uint64_t)0", sign="&")
-    left = "words - w < BLOCK ? words - w : BLOCK, "
-    options = {"extra": ", size_t words", "unit": "words", "block": "BLOCK", "of": "of"}
-    return _tables.combine_by_table(number, op, size=left, **options), call
+    tables, runs = _tables.combine_tables(number, op, _tables.quads(_tables.index_lists(op)))
+    return "\n\n".join([*tables, fill(text.COMBINE_TABLE, n=number, runs=runs)]), call
 
 
 def _spatial(op: Op, number: int) -> str:

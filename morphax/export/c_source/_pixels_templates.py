@@ -129,6 +129,31 @@ static void ${what}_of(const uint64_t *RESTRICT x, uint64_t *RESTRICT d, const i
 }
 """
 
+# A "combine" op by tables. For each run of neurons of one kind and size: `index` walks over the
+# planes they read, `plane` over the planes they write, in blocks of words that stay in the cache.
+COMBINE_TABLE = """
+static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t words)
+{
+    const index_type *index = op${n}_index, *plane = op${n}_plane;
+    size_t r, k, w;
+    /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
+    for (r = 0; r < $runs; ++r) {
+        const uint32_t *run = op${n}_runs[r];
+        const uint64_t flip = (uint64_t)0 - (uint64_t)(run[2] >> 1);
+        for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
+            uint64_t *d = out + *plane * words;
+            for (w = 0; w < words; w += BLOCK) {
+                const size_t n = words - w < BLOCK ? words - w : BLOCK;
+                if (run[2] & 1)
+                    all_of(x + w, d + w, index, run[1], words, n, flip);
+                else
+                    any_of(x + w, d + w, index, run[1], words, n, flip);
+            }
+        }
+    }
+}
+"""
+
 # A "combine" of few members: one line for each neuron, in one loop over all words of a plane.
 COMBINE_LINES = """
 static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t words)

@@ -47,50 +47,18 @@ def combine_lines(op: Op, to: Callable[[int], str], term: Callable[[int], str]) 
     return "\n".join(lines)
 
 
-# A "combine" op by tables. For each run of neurons of one kind and size: `index` walks over the
-# planes they read, `plane` over the planes they write. `all_*` and `any_*` join one block of words.
-_COMBINE = """
-static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out$extra)
-{
-    const index_type *index = op${n}_index, *plane = op${n}_plane;
-    size_t r, k, w;
-    /* A run: neurons, quads of each, 1 for intersections + 2 for complemented ones. */
-    for (r = 0; r < $runs; ++r) {
-        const uint32_t *run = op${n}_runs[r];
-        const uint64_t flip = (uint64_t)0 - (uint64_t)(run[2] >> 1);
-        for (k = 0; k < run[0]; ++k, ++plane, index += (size_t)4 * run[1]) {
-            uint64_t *d = out + *plane * $unit;
-            for (w = 0; w < $unit; w += $block) {
-                if (run[2] & 1)
-                    all_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
-                else
-                    any_$of(x + w, d + w, index, run[1], $unit, ${size}flip);
-            }
-        }
-    }
-}
-"""
-
-
-def combine_by_table(
-    number: int, op: Op, *, extra: str, unit: str, block: str, of: object, size: str
-) -> str:
-    """Write the tables of a "combine" op, and the function that runs it.
+def combine_tables(number: int, op: Op, lists: list[np.ndarray]) -> tuple[list[str], int]:
+    """Write the tables of a "combine" op: members, planes of the result, and runs of neurons.
 
     Args:
         number: number of the op.
         op: the op.
-        extra: parameters of the function after x and out, with a comma before; or "".
-        unit: words of a plane, as an expression of C.
-        block: words that are worked on together, as an expression of C.
-        of: end of the names of the helpers `any_...` and `all_...`.
-        size: argument of the helpers with the number of words that are left, with a comma after;
-            or "".
+        lists: the index of each member of each neuron, from `quads`.
 
     Returns:
-        Definitions.
+        Definitions of `op.._index`, `op.._plane` and `op.._runs`, and the number of runs. A run
+        holds its number of neurons, the quads of each, and 1 for intersections + 2 for complements.
     """
-    lists = quads(index_lists(op))
     sizes = np.array([len(part) // 4 for part in lists])
     erosion, complement = (op.arrays[k].astype(int) for k in ("erosion", "complement"))
     # Sort the neurons by kind and size, and find the runs of equal ones.
@@ -105,8 +73,7 @@ def combine_by_table(
         _text.constant_table("index_type", f"op{number}_plane", order),
         _text.constant_table("uint32_t", f"op{number}_runs", runs),
     ]
-    names = {"n": number, "extra": extra, "unit": unit, "block": block, "of": of, "size": size}
-    return "\n\n".join([*tables, _text.fill(_COMBINE, runs=len(starts), **names)])
+    return tables, len(starts)
 
 
 def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -121,14 +88,14 @@ def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def chunk(pixels: int) -> int:
-    """Return the number of pixels to work on at once: the largest divisor of `pixels` up to 16.
+def chunk(pixels: int, most: int) -> int:
+    """Return the number of pixels to work on at once: the largest divisor of `pixels` up to `most`.
 
     Example:
-        >>> chunk(28 * 28), chunk(1), chunk(49)
+        >>> chunk(28 * 28, 16), chunk(1, 16), chunk(49, 16)
         (16, 1, 7)
     """
-    return max(d for d in range(1, 17) if pixels % d == 0)
+    return max(d for d in range(1, most + 1) if pixels % d == 0)
 
 
 def offsets(window: np.ndarray) -> np.ndarray:

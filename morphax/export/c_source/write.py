@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from morphax import _checks, _files
 from morphax.data.gray_planes import GrayPlanes
-from morphax.export.c_source import _batch, _gray, _pixels, _text
+from morphax.export.c_source import _batch, _batch_reads, _gray, _pixels, _text
 from morphax.program import Program, build, simplify
 from morphax.program.validate import check_program
 
@@ -89,6 +89,8 @@ def c(
     check_program(program)
     if layout == "pixels":
         _pixels.check(program)
+    else:
+        program = _batch_reads.without_selects(program)
     emit, gray = LAYOUTS[layout], {}
     if planes is not None:
         _gray.check(program, planes, channels, layout)
