@@ -18,11 +18,11 @@ from jax.core import Tracer
 from morphax import _checks
 from morphax.certificates.neuron import EROSION, Certificate, certify_node
 from morphax.neurons.nodes import (
-    ROLES,
     BinaryBiSE,
     BiSE,
     Spec,
     effective,
+    input_axes,
     is_node,
     map_nodes,
     unbank,
@@ -130,7 +130,7 @@ def _binary_node(node: BiSE, certificate: Certificate, fallback: Projection | No
         # Inside the bounds a neuron is its operation, even where its scale keeps it from being
         # exact.
         inside = certificate.exact | (certificate.margin > 0)
-        n = math.prod(node.weight.shape[axis] for axis in ROLES[node.spec.role])
+        n = math.prod(node.weight.shape[axis] for axis in input_axes(node))
         chosen = unbank(node, jnp.broadcast_to(inside[..., None], (*inside.shape, n)))
         selem = jnp.where(chosen, selem, fallback.selem)
         operation = jnp.where(inside, operation, fallback.operation)
@@ -162,9 +162,9 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
 
     def one(node: BinaryBiSE) -> BiSE:
         weight = jnp.asarray(node.selem, jnp.float32)
-        total = weight.sum(ROLES[node.spec.role])
+        total = weight.sum(input_axes(node))
         # A single pixel is an erosion and a dilation at once; they differ along the frame only.
-        centre = tuple(side // 2 for side in weight.shape[:2])
+        centre = tuple(weight.shape[axis] // 2 for axis in input_axes(node))
         is_moved = (total == 1) & ~node.selem[centre] if node.spec.role == "spatial" else False
         distance = total / 2 - 0.5 + jnp.where(is_moved, 0.25, 0.0)
         bias = jnp.where(node.erosion, distance, -distance)

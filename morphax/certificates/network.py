@@ -165,7 +165,7 @@ def _carry(
     axes = tuple(range(zone[0].ndim - inner))
     low, high = zone[0].max(axes), zone[1].min(axes)
     # Spread the zones of the channels over windows and outputs, as the weights are laid out.
-    window = node.weight.shape[-4:-2] if node.spec.role == "spatial" else ()
+    window = node.weight.shape[:-2] if node.spec.role == "spatial" else ()
     spread = [
         jnp.broadcast_to(v if inner == 2 else v[:, None], node.weight.shape[-2:])
         for v in (low, high)

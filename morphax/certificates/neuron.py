@@ -310,14 +310,15 @@ def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Arr
 
     It is the set that scipy takes: `scipy.ndimage.binary_dilation(x, selem)` or `binary_erosion(x,
     selem)` reproduces the neuron. A neuron looks at a window S; a dilation that does so is the
-    textbook dilation by S reflected.
+    textbook dilation by S reflected. Along a side of even length, the origin of the reflected set
+    lies one pixel before the default of scipy: pass `origin=-1` for that axis of a dilation.
 
     Args:
         found: certificate from `certify`, or `BinaryBiSE`, of a spatial bank.
         *index: input channel and output channel.
 
     Returns:
-        The set, bool `(kh, kw)`.
+        The set, bool `(kh, kw)`, or with as many axes as the window.
 
     Raises:
         ValueError: if the bank is not spatial, or the index does not fit.
@@ -329,13 +330,12 @@ def structuring_element(found: Certificate | BinaryBiSE, *index: int) -> jax.Arr
         >>> structuring_element(node, 0, 0).astype(int).tolist()
         [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
     """
-    _checks.require(
-        found.selem.ndim == 4, "found", "a spatial bank (kh, kw, in, out)", found.selem.shape
-    )
-    shape = found.selem.shape[2:]
+    binary = isinstance(found, BinaryBiSE)
+    operation = found.erosion if binary else found.operation == EROSION
+    is_spatial = operation.ndim == 2 and 3 <= found.selem.ndim <= 5
+    _checks.require(is_spatial, "found", "a spatial bank (kh, kw, in, out)", found.selem.shape)
+    shape = operation.shape
     in_range = len(index) == 2 and all(0 <= i < size for i, size in zip(index, shape, strict=True))
     _checks.require(in_range, "index", f"(in, out) below {shape}", index)
-    window = found.selem[:, :, index[0], index[1]]
-    binary = isinstance(found, BinaryBiSE)
-    erosion = found.erosion[index] if binary else found.operation[index] == EROSION
-    return jnp.where(erosion, window, window[::-1, ::-1])
+    window = found.selem[(..., *index)]
+    return jnp.where(operation[index], window, jnp.flip(window))

@@ -4,8 +4,8 @@
 the binary network: `model.apply({"params": morphax.binarize(params)}, x > 0.5)`. Images are
 `(batch, H, W, channels)`.
 
-`options` holds options of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
-symmetric, offset, input_mean, scale, dtype.
+`options` holds options of `morphax.models.init_bise`: axes (3 for volumes), threshold, weight_map,
+bias_map, border, symmetric, offset, input_mean, scale, dtype.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ class BiSE(nn.Module):
     """Apply single BiSE neurons, one for each channel: `(batch, H, W, C)` to the same shape.
 
     Attributes:
-        kernel_size: odd side of the window, or (height, width).
+        kernel_size: side of the window, or one to three sides.
         options: options of `morphax.models.init_bise`, by name.
 
     Example:
@@ -61,7 +61,7 @@ class BiSEL(nn.Module):
 
     Attributes:
         features: number of output channels.
-        kernel_size: odd side of the window, or (height, width).
+        kernel_size: side of the window, or one to three sides.
         options: options of `morphax.models.init_bise`, by name.
 
     Example:
@@ -120,7 +120,7 @@ class BiMoNN(nn.Module):
 
     Attributes:
         channels: numbers of channels of the input and of each layer.
-        kernel_size: one size for all layers, or one size (or pair) for each layer.
+        kernel_size: one size for all layers, or one size for each layer.
         options: options of `morphax.models.init_bise`, by name.
 
     Example:

@@ -8,8 +8,8 @@ Train with `Optimizer` of this module, or with Optax on `nnx.state(model, nnx.Pa
 `nnx.update`. Flax's own `nnx.Optimizer` (0.12) unpacks parameters that are pytrees when it stores
 its state, and fails on its second step.
 
-`**options` are options of `morphax.models.init_bise`: threshold, weight_map, bias_map, border,
-symmetric, offset, input_mean, scale, dtype.
+`**options` are options of `morphax.models.init_bise`: axes (3 for volumes), threshold, weight_map,
+bias_map, border, symmetric, offset, input_mean, scale, dtype.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ class BiSE(nnx.Module):
 
         Args:
             features: number of channels.
-            kernel_size: odd side of the window, or (height, width).
+            kernel_size: side of the window, or one to three sides.
             rngs: random number generators of NNX; the stream "params" is used.
             **options: options of `morphax.models.init_bise` (module docstring).
         """
@@ -128,7 +128,7 @@ class BiSEL(nnx.Module):
         Args:
             in_features: number of input channels.
             out_features: number of output channels.
-            kernel_size: odd side of the window, or (height, width).
+            kernel_size: side of the window, or one to three sides.
             rngs: random number generators of NNX; the stream "params" is used.
             **options: options of `morphax.models.init_bise` (module docstring).
         """
@@ -193,7 +193,7 @@ class BiMoNN(nnx.Module):
 
         Args:
             channels: numbers of channels of the input and of each layer.
-            kernel_size: one size for all layers, or one size (or pair) for each layer.
+            kernel_size: one size for all layers, or one size for each layer.
             rngs: random number generators of NNX; the stream "params" is used.
             **options: options of `morphax.models.init_bise` (module docstring).
         """

@@ -1,8 +1,9 @@
 """Correlation of float images with banks of small windows, and its padding.
 
-Images are `(batch, H, W, in)`, windows `(kh, kw, in, out)` with odd sides; each (in, out) pair has
-its own window, so the result is `(batch, H, W, in, out)`. Nothing is flipped: this is `lax.conv`'s
-cross-correlation.
+Images are `(batch, H, W, in)`, windows `(kh, kw, in, out)`; each (in, out) pair has its own window,
+so the result is `(batch, H, W, in, out)`. Rows and volumes have one axis less or more, in images
+and in windows. Nothing is flipped: this is `lax.conv`'s cross-correlation. The origin of a window
+is at `side // 2` along each axis.
 """
 
 from collections.abc import Sequence
@@ -14,19 +15,19 @@ _TILE = 64  # wider images are cut in column tiles: the banded product costs (ti
 
 
 def pad_images(images: jax.Array, window: Sequence[int], mode: str, value: float = 0) -> jax.Array:
-    """Pad images so that a "valid" window sees every pixel as its centre.
+    """Pad images so that a "valid" window has its origin at each pixel once.
 
     Args:
-        images: float `(batch, H, W, in)`.
-        window: sides (kh, kw) of the window, both odd.
+        images: float `(batch, H, W, in)`, or with another number of image axes.
+        window: sides (kh, kw) of the window, one for each image axis.
         mode: "edge" (the nearest pixel) or "constant".
         value: value beyond the frame, for "constant".
 
     Returns:
         The padded images, `(batch, H + kh - 1, W + kw - 1, in)`.
     """
-    widths = ((0, 0), (window[0] // 2,) * 2, (window[1] // 2,) * 2, (0, 0))
-    if mode == "edge" and 0 not in images.shape[1:3]:  # an empty image has no nearest pixel
+    widths = ((0, 0), *((side // 2, (side - 1) // 2) for side in window), (0, 0))
+    if mode == "edge" and 0 not in images.shape[1:-1]:  # an empty image has no nearest pixel
         return jnp.pad(images, widths, mode="edge")
     return jnp.pad(images, widths, constant_values=value)
 
@@ -45,7 +46,24 @@ def _banded(windows: jax.Array, width: int) -> jax.Array:
 
 
 def _correlate_banded(images: jax.Array, windows: jax.Array) -> jax.Array:
-    """Correlate by one product with banded matrices, over tiles of columns."""
+    """Correlate rows, images or volumes by products with banded matrices."""
+    if windows.ndim == 3:  # a row is an image of one row
+        return _correlate_images(images[:, None], windows[None])[:, 0]
+    if windows.ndim == 4:
+        return _correlate_images(images, windows)
+    # Slice z of the result is the sum over the slices d of the window of slice z + d.
+    batch, depth = images.shape[0], images.shape[1] - windows.shape[0] + 1
+    total = None
+    for d, window in enumerate(windows):
+        slices = images[:, d : d + depth].reshape(batch * depth, *images.shape[2:])
+        part = _correlate_images(slices, window)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.reshape(batch, depth, *total.shape[1:])
+
+
+def _correlate_images(images: jax.Array, windows: jax.Array) -> jax.Array:
+    """Correlate images by one product with banded matrices, over tiles of columns."""
     batch, rows, columns, _ = images.shape
     kh, kw, n_in, n_out = windows.shape
     height, width = rows - kh + 1, columns - kw + 1
@@ -64,17 +82,19 @@ def _correlate_banded(images: jax.Array, windows: jax.Array) -> jax.Array:
 
 def _correlate_conv(images: jax.Array, windows: jax.Array) -> jax.Array:
     """Correlate by XLA's convolution."""
-    kh, kw, n_in, n_out = windows.shape
+    *sides, n_in, n_out = windows.shape
+    axes = "DHW"[-len(sides) :]
+    layout = f"N{axes}C"
     result = jax.lax.conv_general_dilated(
         images,
-        windows.reshape(kh, kw, 1, n_in * n_out),
-        (1, 1),
+        windows.reshape(*sides, 1, n_in * n_out),
+        (1,) * len(sides),
         "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=(layout, f"{axes}IO", layout),
         feature_group_count=n_in,
         precision=jax.lax.Precision.HIGHEST,
     )
-    return result.reshape(*result.shape[:3], n_in, n_out)
+    return result.reshape(*result.shape[:-1], n_in, n_out)
 
 
 def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
@@ -87,8 +107,9 @@ def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
     neither of them, the convolution is used.
 
     Args:
-        images: padded images, float `(batch, H + kh - 1, W + kw - 1, in)`.
-        windows: float `(kh, kw, in, out)`.
+        images: padded images, float `(batch, H + kh - 1, W + kw - 1, in)`, or with one image axis
+            less or more.
+        windows: float `(kh, kw, in, out)`, with as many axes.
 
     Returns:
         The correlations, float `(batch, H, W, in, out)`.
@@ -97,8 +118,10 @@ def correlate(images: jax.Array, windows: jax.Array) -> jax.Array:
         >>> correlate(jnp.ones((1, 5, 6, 2)), jnp.ones((3, 3, 2, 4))).shape
         (1, 3, 4, 2, 4)
     """
-    (batch, rows, columns, _), (kh, kw, *channels) = images.shape, windows.shape
-    shape = (batch, rows - kh + 1, columns - kw + 1, *channels)
+    batch, *frame, _ = images.shape
+    *sides, n_in, n_out = windows.shape
+    frame = [length - side + 1 for length, side in zip(frame, sides, strict=True)]
+    shape = (batch, *frame, n_in, n_out)
     if 0 in shape:
         return jnp.zeros(shape, jnp.result_type(images, windows))
     return jax.lax.platform_dependent(

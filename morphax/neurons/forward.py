@@ -10,6 +10,9 @@ or words with 32 images in their bits (`morphax.pack`). The layout depends on th
 | "lui"     | `(..., in, out)`      | `(..., out)`          |
 | "dense"   | `(..., in)`           | `(..., out)`          |
 
+A spatial bank whose windows have one or three axes takes rows `(batch, W, in)` or volumes `(batch,
+D, H, W, in)`.
+
 A model built only from `apply`, `complement`, `concatenate`, `flatten`, `union_pool` and, at its
 end, `morphax.group_sum` runs, from the same code, as the real network and as its binary twin, on
 bool and on words, and `morphax.program.trace` can follow it. Write a constant as `jnp.zeros(shape,
@@ -32,8 +35,18 @@ from morphax import _checks
 from morphax.morphology import bit_arrays
 from morphax.morphology.shift import pad, shift_or
 from morphax.neurons import _correlate
-from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, check_shapes, effective, unbank
+from morphax.neurons.nodes import (
+    BinaryBiSE,
+    BiSE,
+    Node,
+    check_shapes,
+    effective,
+    input_axes,
+    unbank,
+)
 from morphax.neurons.thresholds import threshold
+
+_FRAMES = {1: "W", 2: "H, W", 3: "D, H, W"}  # number of image axes -> their names
 
 
 def mark(function):
@@ -113,7 +126,8 @@ def apply(node: Node, x: jax.Array) -> jax.Array:
     binary = isinstance(node, BinaryBiSE)
     weight = node.selem if binary else node.weight
     if role == "spatial":
-        _checks.require(x.ndim == 4, "x", "shape (batch, H, W, in)", x.shape)
+        axes = len(input_axes(node))
+        _checks.require(x.ndim == axes + 2, "x", f"shape (batch, {_FRAMES[axes]}, in)", x.shape)
     channels = x.shape[-2:] if role == "lui" else x.shape[-1:]
     expected = weight.shape[-2:] if role == "lui" else weight.shape[-2:-1]
     _checks.require(channels == expected, "x", f"trailing axes {expected} (channels)", x.shape)
@@ -154,7 +168,7 @@ def _correlate_windows(
     node: BiSE, weight: jax.Array, erosion: jax.Array, x: jax.Array
 ) -> jax.Array:
     """Correlate images with the windows of a bank, with its border; `erosion` is a guess."""
-    spec, window = node.spec, weight.shape[:2]
+    spec, window = node.spec, weight.shape[:-2]
     if spec.border == "replicate":
         return _correlate.correlate(_correlate.pad_images(x, window, "edge"), weight)
     background = -1.0 if spec.symmetric else 0.0
@@ -171,7 +185,7 @@ def _correlate_windows(
     image = jnp.broadcast_to(zero, (1, *x.shape[1:]))
     frame = _correlate.pad_images(image, window, "constant", 1)
     foreground = jnp.where(erosion, 1.0, background).astype(x.dtype)
-    return inside + _correlate.correlate(frame, weight) * _lead(foreground, 5)
+    return inside + _correlate.correlate(frame, weight) * _lead(foreground, x.ndim + 1)
 
 
 @mark
@@ -277,28 +291,35 @@ def flatten(x: jax.Array) -> jax.Array:
 
 
 def union_pool(
-    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None = None
+    x: jax.Array, *, window: tuple[int, ...], strides: tuple[int, ...] | None = None
 ) -> jax.Array:
     """Take the union over windows of the image: max for floats, OR for bool and words.
 
     Only windows inside the image count ("valid").
 
     Args:
-        x: floats, bool or words, `(batch, H, W, channels)`.
-        window: height and width of the window.
-        strides: steps between windows; the window itself by default.
+        x: floats, bool or words, `(batch, H, W, channels)`; rows and volumes have one image axis
+            less or more.
+        window: height and width of the window, one side for each image axis.
+        strides: steps between windows, likewise; the window itself by default.
 
     Returns:
         An array `(batch, H', W', channels)` of the dtype of `x`.
 
     Raises:
-        ValueError: if `x` has another rank or dtype.
+        ValueError: if `x` has another rank or dtype, or the window has other than one to three
+            sides.
 
     Example:
         >>> union_pool(jnp.zeros((1, 8, 6, 2), bool), window=(2, 2)).shape
         (1, 4, 3, 2)
     """
-    _checks.require(x.ndim == 4, "x", "shape (batch, H, W, channels)", x.shape)
+    _checks.require(1 <= len(window) <= 3, "window", "one to three sides", window)
+    frame = _FRAMES[len(window)]
+    is_image = x.ndim == len(window) + 2
+    _checks.require(is_image, "x", f"shape (batch, {frame}, channels)", x.shape)
+    is_steps = strides is None or len(strides) == len(window)
+    _checks.require(is_steps, "strides", f"{len(window)} steps, one for each side", strides)
     x = bit_arrays.native(x)
     bit_arrays.check_carrier("x", x)
     return _union_pool(x, window=window, strides=strides)
@@ -306,7 +327,7 @@ def union_pool(
 
 @mark
 def _union_pool(
-    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int] | None
+    x: jax.Array, *, window: tuple[int, ...], strides: tuple[int, ...] | None
 ) -> jax.Array:
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     start, join = (-np.inf, jax.lax.max) if floating else (0, jax.lax.bitwise_or)

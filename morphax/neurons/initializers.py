@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from morphax import _checks
 from morphax.neurons import reparam
-from morphax.neurons.nodes import ROLES, BiSE, Spec, bank
+from morphax.neurons.nodes import BiSE, Spec, bank, role_axes
 from morphax.neurons.thresholds import threshold_inverse
 
 _S = math.sqrt(3) + 2
@@ -62,9 +62,10 @@ def variance_preserving(
         (1, 2)
     """
     _checks.one_of("weights", weights, WEIGHTS)
-    axes = ROLES[spec.role]
-    rank = max(-a for a in axes)
-    _checks.require(len(shape) == rank, "shape", f"rank {rank} for role {spec.role!r}", shape)
+    ranks = (3, 4, 5) if spec.role == "spatial" else (2,)
+    expected = f"rank {' or '.join(map(str, ranks))} for role {spec.role!r}"
+    _checks.require(len(shape) in ranks, "shape", expected, shape)
+    axes = role_axes(spec.role, window=len(shape) - 2)
     n = math.prod(shape[a] for a in axes)
     # Mean and relative half-width of the weights, and the scale that preserves the variance with
     # them.
@@ -125,7 +126,7 @@ def heuristic(
         >>> node.weight.shape
         (4, 2)
     """
-    axes = ROLES[spec.role]
+    axes = role_axes(spec.role, window=len(shape) - 2)
     n = math.prod(shape[a] for a in axes)
     drawn = bias / (input_mean * n) * jax.random.uniform(key, shape, dtype, 0.5, 1.5)
     reduced = tuple(shape[i] for i in range(len(shape)) if i - len(shape) not in axes)

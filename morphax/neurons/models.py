@@ -2,7 +2,8 @@
 
 The Flax layers (`morphax.layers`) are shells around these functions. A params tree here is made of
 dicts and lists of nodes; the same function runs real and binary trees. Images are `(batch, H, W,
-channels)`.
+channels)`; windows of one or three sides make models of rows `(batch, W, channels)` and of volumes
+`(batch, D, H, W, channels)`.
 
 Source: Aouad & Talbot, "Binary Multi Channel Morphological Neural Network" (DGMM 2022, arXiv
 2204.08768) for BiSEL and BiMoNN.
@@ -21,39 +22,46 @@ from morphax.neurons.nodes import Node, Spec
 Bisel = Mapping[str, Node]
 
 
-def window(kernel_size: int | Sequence[int]) -> tuple[int, int]:
-    """Return a kernel size as (height, width), both odd.
+def window(kernel_size: int | Sequence[int], *, axes: int = 2) -> tuple[int, ...]:
+    """Return a kernel size as one side for each axis of the images.
 
     Args:
-        kernel_size: odd side of a square window, or (height, width).
+        kernel_size: side of a window whose sides are equal, or its one to three sides. A side may
+            be even: the origin of the window then is the pixel after its middle.
+        axes: number of axes of the images, 1 to 3, where `kernel_size` is one number.
 
     Returns:
-        (height, width).
+        The sides, such as (height, width).
 
     Raises:
-        ValueError: if a side is even or not positive.
+        ValueError: if a side is not positive, or there are other than one to three.
 
     Example:
-        >>> window(7)
-        (7, 7)
+        >>> window(7), window(3, axes=3), window((2, 5))
+        ((7, 7), (3, 3, 3), (2, 5))
     """
-    sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-    odd = len(sides) == 2 and all(isinstance(k, int) and k > 0 and k % 2 for k in sides)
-    _checks.require(
-        odd, "kernel_size", "an odd number or two (an even window has no centre)", kernel_size
-    )
-    return sides  # type: ignore[return-value]
+    _checks.require(axes in (1, 2, 3), "axes", "1, 2 or 3", axes)
+    sides = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
+    fits = 1 <= len(sides) <= 3 and all(isinstance(k, int) and k > 0 for k in sides)
+    _checks.require(fits, "kernel_size", "a positive side, or one to three of them", kernel_size)
+    return sides
 
 
 def init_bise(
-    key: jax.Array, features: int, *, kernel_size: int | Sequence[int] = 7, **options: Any
+    key: jax.Array,
+    features: int,
+    *,
+    kernel_size: int | Sequence[int] = 7,
+    axes: int = 2,
+    **options: Any,
 ) -> Node:
     """Draw a bank of single BiSE neurons, one for each channel.
 
     Args:
         key: PRNG key.
         features: number of channels of the image; each neuron sees its own channel only.
-        kernel_size: odd side, or (height, width).
+        kernel_size: side of the windows, or one to three sides, such as (height, width).
+        axes: number of axes of the images, 1 to 3, where a size is one number (`window`).
         **options: options of `Spec` (threshold, weight_map, bias_map, border, symmetric, offset)
             and of `variance_preserving` (input_mean, bias_noise, scale, dtype).
 
@@ -61,7 +69,7 @@ def init_bise(
         A `BiSE` node with weight `(kh, kw, features, 1)`; run it with `bise`.
 
     Raises:
-        ValueError: if a side of the kernel is even, or an option is unknown.
+        ValueError: if a side of the kernel is not positive, or an option is unknown.
 
     Example:
         >>> init_bise(jax.random.key(0), 2, kernel_size=5).weight.shape
@@ -69,7 +77,7 @@ def init_bise(
     """
     spec, init = _split(options)
     return variance_preserving(
-        key, (*window(kernel_size), features, 1), Spec("spatial", **spec), **init
+        key, (*window(kernel_size, axes=axes), features, 1), Spec("spatial", **spec), **init
     )
 
 
@@ -113,6 +121,7 @@ def init_bisel(
     out_features: int,
     *,
     kernel_size: int | Sequence[int] = 7,
+    axes: int = 2,
     **options: Any,
 ) -> dict[str, Node]:
     """Draw a BiSEL: one BiSE for each pair of channels, then one LUI for each output channel.
@@ -121,7 +130,8 @@ def init_bisel(
         key: PRNG key.
         in_features: number of input channels.
         out_features: number of output channels.
-        kernel_size: odd side, or (height, width).
+        kernel_size: side of the windows, or one to three sides, such as (height, width).
+        axes: number of axes of the images, 1 to 3, where a size is one number (`window`).
         **options: options of `init_bise`; both banks get them.
 
     Returns:
@@ -129,7 +139,7 @@ def init_bisel(
         nothing.
 
     Raises:
-        ValueError: if a side of the kernel is even, or an option is unknown.
+        ValueError: if a side of the kernel is not positive, or an option is unknown.
 
     Example:
         >>> sorted(init_bisel(jax.random.key(0), 2, 3))
@@ -137,7 +147,7 @@ def init_bisel(
     """
     spec, init = _split(options)
     bise_key, lui_key = jax.random.split(key)
-    shape = (*window(kernel_size), in_features, out_features)
+    shape = (*window(kernel_size, axes=axes), in_features, out_features)
     layer = {"bise": variance_preserving(bise_key, shape, Spec("spatial", **spec), **init)}
     if in_features > 1:
         # The LUI sees the outputs of neurons, which are centred whatever the image is.
@@ -164,6 +174,7 @@ def init_bimonn(
     channels: Sequence[int],
     *,
     kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7,
+    axes: int = 2,
     **options: Any,
 ) -> list[dict[str, Node]]:
     """Draw a BiMoNN: a sequence of BiSELs.
@@ -172,7 +183,9 @@ def init_bimonn(
         key: PRNG key.
         channels: numbers of channels of the input and of each layer, such as [1, 1, 1] for an
             opening, [1, 2, 1] for a top-hat.
-        kernel_size: one size for all layers, or a list with one size (or pair) for each layer.
+        kernel_size: one size for all layers, or a list with one size for each layer: a number, or
+            one to three sides.
+        axes: number of axes of the images, 1 to 3, where a size is one number (`window`).
         **options: options of `init_bise`.
 
     Returns:
@@ -185,7 +198,7 @@ def init_bimonn(
         >>> len(init_bimonn(jax.random.key(0), [1, 1, 1], kernel_size=5))
         2
     """
-    sizes = _layer_windows(channels, kernel_size)
+    sizes = _layer_windows(channels, kernel_size, axes)
     depth = len(sizes)
     keys = jax.random.split(key, depth)
     # `input_mean` describes the image, so only the first layer gets it.
@@ -200,16 +213,20 @@ def init_bimonn(
 
 
 def reach(
-    channels: Sequence[int], *, kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7
-) -> tuple[int, int]:
+    channels: Sequence[int],
+    *,
+    kernel_size: int | Sequence[int] | Sequence[Sequence[int]] = 7,
+    axes: int = 2,
+) -> tuple[int, ...]:
     """Return how far from a pixel a BiMoNN looks.
 
     Args:
         channels: numbers of channels, as for `init_bimonn`.
         kernel_size: sizes of the windows, as for `init_bimonn`.
+        axes: number of axes of the images, as for `init_bimonn`.
 
     Returns:
-        The number of rows and of columns to either side.
+        The number of rows and of columns to either side, one number for each axis.
 
     Raises:
         ValueError: under the same conditions as `init_bimonn`.
@@ -218,17 +235,20 @@ def reach(
         >>> reach([1, 3, 1], kernel_size=7)
         (6, 6)
     """
-    rows, columns = zip(*_layer_windows(channels, kernel_size), strict=True)
-    return sum(k // 2 for k in rows), sum(k // 2 for k in columns)
+    sides_of_axes = zip(*_layer_windows(channels, kernel_size, axes), strict=True)
+    return tuple(sum(side // 2 for side in sides) for sides in sides_of_axes)
 
 
-def _layer_windows(channels: Sequence[int], kernel_size: Any) -> list[tuple[int, int]]:
-    """Return (height, width) of the windows of each layer."""
+def _layer_windows(channels: Sequence[int], kernel_size: Any, axes: int) -> list[tuple[int, ...]]:
+    """Return the sides of the windows of each layer."""
     _checks.require(len(channels) >= 2, "channels", "two entries or more (input, layers)", channels)
     depth = len(channels) - 1
     sizes = [kernel_size] * depth if isinstance(kernel_size, int) else list(kernel_size)
     _checks.require(len(sizes) == depth, "kernel_size", f"one size, or {depth}", kernel_size)
-    return [window(size) for size in sizes]
+    windows = [window(size, axes=axes) for size in sizes]
+    same = len({len(sides) for sides in windows}) == 1
+    _checks.require(same, "kernel_size", "windows of one number of axes", kernel_size)
+    return windows
 
 
 def bimonn(layers: Sequence[Bisel], x: jax.Array) -> jax.Array:
@@ -250,6 +270,7 @@ def init_hit_or_misses(
     maps: int,
     *,
     kernel_size: int | Sequence[int] = 7,
+    axes: int = 2,
     **options: Any,
 ) -> dict[str, Node]:
     """Draw a union of hit-or-misses: erosions of the image and its complement, then one union.
@@ -258,7 +279,8 @@ def init_hit_or_misses(
         key: PRNG key.
         in_features: number of channels of the image.
         maps: number of hit-or-misses.
-        kernel_size: odd side, or (height, width).
+        kernel_size: side of the windows, or one to three sides, such as (height, width).
+        axes: number of axes of the images, 1 to 3, where a size is one number (`window`).
         **options: options of `init_bise`; all banks get them.
 
     Returns:
@@ -267,8 +289,7 @@ def init_hit_or_misses(
         `hit_or_misses`. Nothing binds the neurons to be erosions: training chooses.
 
     Raises:
-        ValueError: if a side of the kernel is even, `maps` is not positive, or an option is
-            unknown.
+        ValueError: if a side of the kernel or `maps` is not positive, or an option is unknown.
 
     Example:
         >>> init_hit_or_misses(jax.random.key(0), 1, 4, kernel_size=3)["bise"].weight.shape
@@ -276,7 +297,9 @@ def init_hit_or_misses(
     """
     _checks.at_least("maps", maps, 1)
     layer_key, union_key = jax.random.split(key)
-    layer = init_bisel(layer_key, 2 * in_features, maps, kernel_size=kernel_size, **options)
+    layer = init_bisel(
+        layer_key, 2 * in_features, maps, kernel_size=kernel_size, axes=axes, **options
+    )
     options["input_mean"] = 0.0 if options.get("symmetric") else 0.5
     return {**layer, "union": init_dense_lui(union_key, maps, 1, **options)}
 

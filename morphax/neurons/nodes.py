@@ -10,6 +10,10 @@ vmapped sweep, are free):
 | "lui"     | `(in, out)`         | `(out,)`    | a union/intersection of maps for output o |
 | "dense"   | `(in, out)`         | `(out,)`    | a union/intersection of a flat vector     |
 
+The windows of a spatial bank have one to three axes: as many as its weight has more than its bias.
+Rows have `(kw, in, out)`, volumes `(kd, kh, kw, in, out)`. Sides are of any parity, and the origin
+of a window is at `side // 2` along each axis, as in `morphax.morphology.operators`.
+
 `bank` moves a node to `(..., n)`, the layout of certificates and projections; `unbank` moves an
 array back.
 """
@@ -21,6 +25,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from morphax import _checks
 from morphax.morphology import bit_arrays
@@ -28,8 +33,8 @@ from morphax.morphology.dtypes import array_text
 from morphax.morphology.shift import BORDERS
 from morphax.neurons import reparam, thresholds
 
-ROLES = {"spatial": (-4, -3), "lui": (-2,), "dense": (-2,)}
-"""Role of a bank -> the axes of the weight that run over the inputs of one neuron."""
+ROLES = ("spatial", "lui", "dense")
+"""Roles of banks; the table in the module docstring defines them."""
 
 
 @dataclass(frozen=True)
@@ -169,19 +174,56 @@ def check_shapes(node: Node, name: str = "node") -> None:
         real = dtype is None or not jnp.issubdtype(dtype, jnp.complexfloating)
         _checks.require(real, f"{name}.{part}", "real numbers", dtype)
     weight, bias, scale = (jnp.shape(leaf) for leaf in leaves(node))
-    axes = ROLES[node.spec.role]
-    rank = max(-axis for axis in axes)
+    spatial = node.spec.role == "spatial"
+    rank = 3 if spatial else 2
     _checks.require(len(weight) >= rank, f"{name}.weight", f"rank {rank} or more", weight)
-    expected = weight[:-rank] + tuple(weight[a] for a in range(-rank, 0) if a not in axes)
+    # All axes of the weight beyond those of the bias belong to the window.
+    window = len(weight) - len(bias) if spatial else 1
+    one_to_three = f"windows of one to three axes beside a bias of shape {bias}"
+    _checks.require(window <= 3, f"{name}.weight", one_to_three, weight)
+    expected = weight[: -2 - window] + weight[-2:] if spatial else weight[:-2] + weight[-1:]
     _checks.require(
         bias == expected, f"{name}.bias", f"shape {expected} beside weights {weight}", bias
     )
     _checks.require(scale == expected, f"{name}.scale", f"shape {expected}", scale)
-    if node.spec.role == "spatial":
-        odd = weight[-4] % 2 == 1 and weight[-3] % 2 == 1
-        _checks.require(
-            odd, f"{name}.weight", "odd window sides (an even one has no centre)", weight[-4:-2]
-        )
+    if spatial:
+        sides = weight[-2 - window : -2]
+        _checks.require(0 not in sides, f"{name}.weight", "windows without empty sides", sides)
+
+
+def role_axes(role: str, *, window: int = 2) -> tuple[int, ...]:
+    """Return the axes of a weight that run over the inputs of one neuron.
+
+    Args:
+        role: one of `ROLES`.
+        window: number of axes of the windows, for the role "spatial".
+
+    Returns:
+        Negative numbers of axes.
+
+    Example:
+        >>> role_axes("spatial"), role_axes("spatial", window=3), role_axes("lui")
+        ((-4, -3), (-5, -4, -3), (-2,))
+    """
+    return tuple(range(-2 - window, -2)) if role == "spatial" else (-2,)
+
+
+def input_axes(node: Node) -> tuple[int, ...]:
+    """Return the axes of the weight of a bank that run over the inputs of one neuron.
+
+    Args:
+        node: bank of neurons; only the ranks of its weight and bias are read.
+
+    Returns:
+        Negative numbers of axes: those of the windows of a spatial bank, else (-2,).
+
+    Example:
+        >>> node = BiSE(jnp.ones((3, 5, 5, 1, 2)), jnp.ones((1, 2)), jnp.ones((1, 2)), Spec())
+        >>> input_axes(node)
+        (-5, -4, -3)
+    """
+    weight, bias, _ = leaves(node)
+    return role_axes(node.spec.role, window=np.ndim(weight) - np.ndim(bias))
 
 
 def bank(node: Node, array: jax.Array) -> jax.Array:
@@ -199,7 +241,7 @@ def bank(node: Node, array: jax.Array) -> jax.Array:
         >>> bank(node, node.weight).shape
         (1, 2, 9)
     """
-    axes = ROLES[node.spec.role]
+    axes = input_axes(node)
     moved = jnp.moveaxis(array, axes, tuple(range(-len(axes), 0)))
     return moved.reshape(*moved.shape[: -len(axes)], math.prod(moved.shape[-len(axes) :]))
 
@@ -214,7 +256,7 @@ def unbank(node: Node, array: jax.Array) -> jax.Array:
     Returns:
         An array of the shape of the weight.
     """
-    axes = ROLES[node.spec.role]
+    axes = input_axes(node)
     window = tuple(leaves(node)[0].shape[a] for a in axes)
     return jnp.moveaxis(
         array.reshape(*array.shape[:-1], *window), tuple(range(-len(axes), 0)), axes
@@ -240,7 +282,7 @@ def effective(node: BiSE) -> tuple[jax.Array, jax.Array, jax.Array]:
     # Map before moving: when a forward pass moves the bank back, the two moves cancel, and XLA
     # reads nothing across its rows.
     mapped = reparam.effective_weights(
-        jnp.asarray(node.weight), spec.weight_map, factor=spec.factor, axis=ROLES[spec.role]
+        jnp.asarray(node.weight), spec.weight_map, factor=spec.factor, axis=input_axes(node)
     )
     weights = bank(node, mapped)
     return (

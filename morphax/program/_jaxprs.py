@@ -14,7 +14,7 @@ from jax.extend import core as jax_core
 
 from morphax.morphology import bit_arrays
 from morphax.neurons import counting, forward
-from morphax.neurons.nodes import ROLES, BinaryBiSE, BiSE, Spec
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec
 from morphax.program.graph import read_options
 
 # Parameters of primitives that say where and how to run, and derivative rules: neither says what
@@ -146,8 +146,10 @@ def is_plain_call(eqn: Any, spec: Spec) -> bool:
         jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype, weak_type=var.aval.weak_type)
         for var in eqn.invars
     ]
-    # Under `vmap` the weights have an axis more than their role has; `apply` would refuse them.
-    if len(weight.shape) != max(-axis for axis in ROLES[spec.role]):
+    # Under `vmap` arrays have an axis more than their role has; `apply` would refuse them.
+    spatial = spec.role == "spatial"
+    fits = len(weight.shape) == len(x.shape) if spatial else len(weight.shape) == 2
+    if not fits or len(bias.shape) != (2 if spatial else 1):
         return False
     node_type = BinaryBiSE if bias.dtype == jnp.bool_ else BiSE
     with jax.disable_jit(False):

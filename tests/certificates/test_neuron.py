@@ -102,7 +102,8 @@ def test_spatial_neurons_agree_on_all_512_windows(border, dtype):
     weights, bias = neuron_oracle.draw(np.random.default_rng(4), 600, 9, dtype=dtype)
     spec = Spec("spatial", "identity", "raw", border=border)
     with x64(dtype):
-        shell = BiSE(jnp.zeros((3, 3, 1, 600), dtype), None, None, spec)
+        rows = jnp.zeros((1, 600), dtype)
+        shell = BiSE(jnp.zeros((3, 3, 1, 600), dtype), rows, rows, spec)
         node = BiSE(
             unbank(shell, jnp.asarray(weights)[None]),
             jnp.asarray(bias)[None],

@@ -15,7 +15,7 @@ from helpers.repository import ROOT
 
 import morphax
 from morphax.export.archive import container
-from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
+from morphax.neurons.nodes import BinaryBiSE, Spec, role_axes
 from morphax.program import Op, Program
 
 KINDS = [
@@ -46,7 +46,7 @@ def bits(rng, *shape):
 
 def random_bank(rng, shape, spec):
     """A binary bank; its windows and sets have two members on average."""
-    axes = ROLES[spec.role]
+    axes = role_axes(spec.role, window=len(shape) - 2)
     rest = tuple(n for i, n in enumerate(shape) if i - len(shape) not in axes)
     size = np.prod([shape[axis] for axis in axes])
     selem = rng.random(shape) < min(2 / size, 0.9)

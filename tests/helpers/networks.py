@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import data
-from morphax.neurons.nodes import ROLES, BiSE, Spec, bank, unbank
+from morphax.neurons.nodes import BiSE, Spec, bank, role_axes, unbank
 
 DENSE = Spec("dense", "identity", "raw")
 
@@ -36,10 +36,10 @@ def built(
     Returns:
         A `BiSE` node; S, operations and signs are random.
     """
-    axes = ROLES[spec.role]
+    axes = role_axes(spec.role, window=len(shape) - 2)
     full = (*stack, *shape)
     reduced = tuple(n for i, n in enumerate(full) if i - len(full) not in axes)
-    shell = BiSE(jnp.zeros(full), None, None, spec)
+    shell = BiSE(jnp.zeros(full), jnp.zeros(reduced), jnp.zeros(reduced), spec)
     n = bank(shell, shell.weight).shape[-1]
     selem = rng.random((*reduced, n)) < min(size / n, 0.9)
     selem[..., 0] |= ~selem.any(-1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from morphax import apply, complement, concatenate, flatten, group_sum, union_pool
 from morphax.neurons.models import bimonn, bisel
-from morphax.neurons.nodes import ROLES, BinaryBiSE, Spec
+from morphax.neurons.nodes import BinaryBiSE, Spec, role_axes
 
 # Of networks whose outputs say something.
 SEEDS = {
@@ -28,7 +28,7 @@ SEEDS = {
 def bank(rng, shape, role, *, size=2.5, border="ignore", stack=(), empty=0.05):
     """A random binary bank; some sets are empty."""
     full = (*stack, *shape)
-    axes = ROLES[role]
+    axes = role_axes(role, window=len(shape) - 2)
     reduced = tuple(n for i, n in enumerate(full) if i - len(full) not in axes)
     inputs = int(np.prod([shape[a] for a in axes]))
     selem = rng.random(full) < min(size / inputs, 0.9)

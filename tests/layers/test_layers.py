@@ -211,18 +211,18 @@ def test_a_single_bise_keeps_channels_apart(images):
     np.testing.assert_array_equal(other[..., 0], models.bise(node, x)[..., 0])
 
 
-@pytest.mark.parametrize("size", [4, 0, -3, (3, 4), (3,), (3, 3, 3), 3.0, "3"])
-def test_even_and_odd_kernels(size):
+@pytest.mark.parametrize("size", [0, -3, (3, 0), (), (3, 3, 3, 3), 3.0, "3"])
+def test_sizes_of_windows(size):
     with pytest.raises((ValueError, TypeError)):
         models.window(size)
-    assert models.window((3, 5)) == (3, 5)
+    assert models.window((3, 4)) == (3, 4)
 
 
 @pytest.mark.parametrize(
     "call, argument",
     [
-        (lambda key: models.init_bimonn(key, [1, 1], kernel_size=4), "kernel_size"),
-        (lambda key: models.init_bise(key, 1, kernel_size=(3, 2)), "kernel_size"),
+        (lambda key: models.init_bimonn(key, [1, 1], kernel_size=0), "kernel_size"),
+        (lambda key: models.init_bise(key, 1, kernel_size=(3, -2)), "kernel_size"),
         (lambda key: models.init_bimonn(key, [1, 1, 1], kernel_size=[3]), "kernel_size"),
         (lambda key: models.init_bimonn(key, [1]), "channels"),
         (lambda key: models.init_bisel(key, 1, 1, stride=2), "options"),
@@ -240,7 +240,7 @@ def test_even_and_odd_kernels(size):
             ),
             "kernel_size",
         ),
-        (lambda key: layers.BiMoNN([1, 1], kernel_size=2, rngs=nnx.Rngs(0)), "kernel_size"),
+        (lambda key: layers.BiMoNN([1, 1], kernel_size=0, rngs=nnx.Rngs(0)), "kernel_size"),
         (
             lambda key: layers.BiMoNN([2, 1], kernel_size=3, rngs=nnx.Rngs(0))(
                 jnp.zeros((1, 5, 5, 3))

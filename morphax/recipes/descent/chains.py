@@ -108,6 +108,7 @@ def learn_chain(
         ('nothing is wrong', True)
     """
     side = models.window(kernel_size)[0]
+    _checks.require(side % 2 == 1, "kernel_size", "an odd number", kernel_size)
     stages = STAGES if start is None else (_given_start(start, side),)
     _checks.require(1 <= depth <= 8, "depth", "1 to 8", depth)
     _checks.require(patience >= 0, "patience", "0 or more", patience)

@@ -19,7 +19,7 @@ import numpy as np
 
 from morphax.binarization import realize
 from morphax.neurons.forward import apply
-from morphax.neurons.nodes import ROLES, BiSE, is_node
+from morphax.neurons.nodes import BiSE, input_axes, is_node
 
 _SCALE = 4.0  # at 3/2 from the threshold the slope is 1/3000 of that at 1/2
 _SLOPE = float(_SCALE / 2 / np.cosh(_SCALE / 2) ** 2)
@@ -125,7 +125,7 @@ def ranked(layers: Any, gradient: tuple[Any, Any]) -> list[tuple[float, Change]]
             up, down = (jax.tree.map(np.asarray, part[number][bank]) for part in gradient)
             selem, erosion = np.asarray(node.selem), np.asarray(node.erosion)
             spatial = node.spec.role == "spatial"
-            axes = ROLES[node.spec.role]
+            axes = input_axes(node)
             sets = orbits(selem.shape[0]) if spatial else np.eye(len(selem), dtype=bool)[..., None]
             flat = (-1, *erosion.shape)
             parts = sets.reshape(len(sets), -1).astype(float)

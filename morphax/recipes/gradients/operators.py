@@ -141,6 +141,7 @@ def learn_operator(
     _checks.require(restarts >= 1, "restarts", "1 or more", restarts)
     _checks.require(patience >= 1, "patience", "1 or more", patience)
     require_pairs(train, valid)
+    _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
     size = train[0].shape[1:3]
     is_inside = len(frame) == 2 and all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
     _checks.require(is_inside, "frame", f"two numbers from 0 to less than half of {size}", frame)

@@ -94,6 +94,7 @@ def learn_union(
         (3, 3, 1, 2)
     """
     require_pairs(train, valid, channels=1)
+    _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
     _check_counts(maps=maps, starts=starts, batch_size=batch_size, steps=steps)
     _check_counts(joint_steps=joint_steps)
     _checks.require(retries >= 0, "retries", "0 or more", retries)
