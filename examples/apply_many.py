@@ -1,22 +1,26 @@
-"""Apply a learned operator to more images than one machine can do: workers of a Dask cluster.
+# %% [markdown]
+# # Apply a learned operator on a cluster
+#
+# Workers of a Dask cluster map an operator over more images than one machine can do.
+#
+#     python examples/apply_many.py MODEL IMAGES --out OUT [--scheduler tcp://HOST:8786]
+#     python examples/apply_many.py --smoke
+#
+# MODEL is what `morphax learn` wrote. IMAGES and OUT are folders that all workers see, or folders
+# of an object store that fsspec knows, such as s3://BUCKET/scans (`pip install s3fs`). Without
+# `--scheduler`, `--workers` processes on this machine do the work.
+#
+# The operator is an ordinary function that can be pickled, so any engine can map it. This example
+# uses Dask, because it is small (Ray is 80 MB a machine), runs on a laptop, Slurm and Kubernetes
+# alike, and sends the tasks of a worker that dies to another one. `morphax apply --shard K/N` needs
+# no engine: it is for the job arrays of a batch system.
+#
+# Each mask is written completely or not at all, and masks that are there are left alone, so the
+# same command goes on after anything. What could not be done is listed in OUT/skipped.txt, and the
+# exit status is then 2. It needs `pip install ".[cluster,data]"` from a clone of the repository,
+# and with `--smoke`, which draws what it did in OUT/apply_many.png, the extra `viz`, too.
 
-    python examples/apply_many.py MODEL IMAGES --out OUT [--scheduler tcp://HOST:8786]
-    python examples/apply_many.py --smoke
-
-MODEL is what `morphax learn` wrote. IMAGES and OUT are folders that all workers see, or folders of
-an object store that fsspec knows, such as s3://BUCKET/scans (`pip install s3fs`). Without
-`--scheduler`, `--workers` processes on this machine do the work.
-
-The operator is an ordinary function that can be pickled, so any engine can map it. This example
-uses Dask, because it is small (Ray is 80 MB a machine), runs on a laptop, Slurm and Kubernetes
-alike, and sends the tasks of a worker that dies to another one. `morphax apply --shard K/N` needs
-no engine: it is for the job arrays of a batch system.
-
-Each mask is written completely or not at all, and masks that are there are left alone, so the same
-command goes on after anything. What could not be done is listed in OUT/skipped.txt, and the exit
-status is then 2. It needs `pip install ".[cluster,data]"` from a clone of the repository.
-"""
-
+# %%
 import argparse
 import pickle
 import sys
@@ -28,9 +32,9 @@ from pathlib import Path, PurePosixPath
 
 import jax
 import numpy as np
-from _common import at_least, refuse
+from _common import at_least, refuse, write
 
-from morphax import data, recipes
+from morphax import data, elements, erosion, recipes, viz
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".pbm", ".pgm", ".jpg", ".jpeg")
 TASK = 8  # images a task, so that the scheduler is asked less often
@@ -38,9 +42,16 @@ PART = ".part"  # ending of masks that are being written
 AHEAD = 4  # tasks a thread of the workers that wait there, so that memory is bounded
 
 
-def main() -> int:
-    """Write the mask of each image; return 0, or 2 if one could not be written."""
-    options = argparse.ArgumentParser(description=__doc__)
+# %% [markdown]
+# ## The job
+
+
+# %%
+def main(argv: list[str] | None = None) -> int:
+    """Write the mask of each image; return 0, or 2 if something could not be used."""
+    options = argparse.ArgumentParser(
+        description="Apply a learned operator to many images, on the workers of a Dask cluster."
+    )
     add = options.add_argument
     add("model", nargs="?", help="folder or archive of morphax learn")
     add("images", nargs="?", help="folder of images, or its URL")
@@ -49,14 +60,17 @@ def main() -> int:
     add("--scheduler", help="address of a Dask cluster; one is started without")
     add("--workers", type=int, default=2, help="processes of that one (2)")
     add("--smoke", action="store_true", help="learn from generated pairs, and use threads")
-    args = options.parse_args()
+    args = options.parse_args(argv)
     at_least(options, args, workers=1)
     if args.smoke:
-        args.model, args.images = f"{args.out}/model", f"{args.out}/images"
-        make_example(args.model, args.images)
-        args.out = f"{args.out}/masks"
+        return smoke(args)
     if args.model is None or args.images is None:
         options.error("MODEL and IMAGES are needed")
+    return with_workers(args)
+
+
+def with_workers(args: argparse.Namespace) -> int:
+    """Find or start the workers, and apply the operator; return the exit status."""
     try:
         from distributed import Client, LocalCluster
 
@@ -158,6 +172,11 @@ def mapped(client, pairs, operator, source, target) -> Iterator[list[tuple[str, 
             queue.add(submit(task))
 
 
+# %% [markdown]
+# ## What a worker does
+
+
+# %%
 def write_masks(pairs, operator, source, target) -> list[tuple[str, str | None]]:
     """Read, apply and write some images, on a worker; return each path with its error or None."""
     threshold = operator.options.get("input_threshold")
@@ -180,15 +199,52 @@ def write_masks(pairs, operator, source, target) -> list[tuple[str, str | None]]
     return results
 
 
+# %% [markdown]
+# ## A small run of it
+
+
+# %%
+def smoke(args: argparse.Namespace) -> int:
+    """Learn from generated pairs, apply that to 20 images, and draw some; return the status."""
+    folder = Path(args.out)
+    args.model, args.images, args.out = (str(folder / n) for n in ("model", "images", "masks"))
+    try:
+        viz.require_matplotlib()
+        make_example(args.model, args.images)
+    except (ImportError, OSError) as error:
+        return refuse("apply_many", error)
+    if status := with_workers(args):
+        return status
+    numbered = (Path(there).glob("*.png") for there in (args.images, args.out))
+    sheet = figure(*(sorted(paths, key=lambda path: int(path.stem)) for paths in numbered))
+    write(folder / "apply_many.png", lambda path: sheet.savefig(path, dpi=90))
+    return 0
+
+
 def make_example(model: str, images: str) -> None:
     """Learn an erosion from generated pairs, and write 20 images to apply it to."""
-    x = np.random.default_rng(0).random((28, 24, 24)) < 0.6
-    below = np.pad(x, ((0, 0), (0, 1), (0, 0)), constant_values=True)[:, 1:]
-    menu = recipes.learn(jax.random.key(0), (x[:8], (x & below)[:8]), window=3)
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.random((28, 5, 5)) < 0.5, np.ones((8, 8), bool))
+    x = blocks | (rng.random(blocks.shape) < 0.05)
+    y = np.asarray(erosion(x, elements.disk(3)))
+    menu = recipes.learn(jax.random.key(0), (x[:8], y[:8]), window=3)
     recipes.save_menu(model, menu)
     Path(images).mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(x[8:]):
         data.save_mask(f"{images}/{number}.png", image)
+
+
+def figure(images: list[Path], masks: list[Path]):
+    """Draw the first images above their masks."""
+    from matplotlib.figure import Figure
+
+    sheet = Figure(figsize=(9, 2.8), layout="constrained")
+    for row, paths in zip(sheet.subplots(2, 7), (images, masks), strict=True):
+        for axis, path in zip(row, paths, strict=False):
+            axis.imshow(data.load_image(path), cmap="gray", interpolation="nearest")
+            axis.set_title(f"{path.parent.name}/{path.name}", fontsize=9)
+            axis.set_axis_off()
+    return sheet
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@
 #     python examples/dense_mnist.py --training straight-through
 #     python examples/dense_mnist.py --smoke                       # generated images, seconds
 #
-# A run that was interrupted goes on: give the same options and the same `--out`.
+# A run that was interrupted goes on: give the same options and the same `--out`, which gets
+# `dense_mnist.json` and a figure, `neurons.png`. It needs `pip install ".[examples,data]"`.
 
 # %%
 import argparse
@@ -23,11 +24,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _common import UNUSABLE, command, load, metadata, new_parser, refuse, write_json
+from _common import UNUSABLE, command, load, metadata, new_parser, refuse, write, write_json
 from _dense_training import BOUND, SHARPNESS, SLOPE, THRESHOLD, fit, node
 
 import morphax
-from morphax import program
+from morphax import program, viz
 from morphax.classification import clauses, model
 
 MOST = 15  # the largest |vote| once rounded
@@ -136,6 +137,37 @@ def judge(latent: Any, test: Any, training: str) -> list[dict]:
 
 
 # %% [markdown]
+# ## What the neurons look for
+#
+# Red: an erosion, all of these pixels must be set. Blue: a complemented dilation, none of these
+# pixels may be set.
+
+
+# %%
+def figure(latent: Any, train: Any, *, each: int = 3) -> Any:
+    """Draw the neurons with the largest votes for each class, over the mean image of the class."""
+    from matplotlib.figure import Figure
+
+    images, labels = train
+    selem, votes = np.asarray(latent["q"]) > 0, np.asarray(latent["votes"])
+    sheet = Figure(figsize=(10, each + 0.4), layout="constrained")
+    sheet.get_layout_engine().set(h_pad=0.01, w_pad=0.01)
+    # A neuron that has lost its pixels says nothing.
+    order = np.argsort(np.where(selem.any(0)[:, None], -votes, np.inf), axis=0)[:each]
+    for (row, label), axis in np.ndenumerate(sheet.subplots(each, 10)):
+        number = order[row, label]
+        mean = images[labels == label].mean((0, 3)) / 255
+        colour = (0.8, 0.1, 0.1) if number < selem.shape[1] // 2 else (0.1, 0.3, 0.8)
+        picture = np.repeat(1 - 0.35 * mean[..., None], 3, axis=-1)
+        picture[selem[:, number].reshape(mean.shape)] = colour
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_axis_off()
+        if row == 0:
+            axis.set_title(f"for {label}", fontsize=9)
+    return sheet
+
+
+# %% [markdown]
 # ## The main job
 
 
@@ -166,9 +198,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, certify, binarize, test; write dense_mnist.json, which keeps the other training."""
+    """Train, certify, binarize, test, draw; dense_mnist.json keeps the other training."""
     options = parse(argv)
     try:
+        viz.require_matplotlib()
         train, test = read(options)
         options.out.mkdir(parents=True, exist_ok=True)
     except UNUSABLE as error:
@@ -199,6 +232,8 @@ def main(argv: list[str] | None = None) -> int:
     about |= {"commands": commands, "load_end": os.getloadavg()[0]}
     document = {"metadata": about, "results": others + rows, "history": history, "skipped": []}
     write_json(path, document)
+    sheet = figure(latent, train)
+    write(options.out / "neurons.png", lambda path: sheet.savefig(path, dpi=90))
     for row in rows:
         print(
             f"{row['training']}, {row['head']}: float error {row['float_error']:.2%}, binary "

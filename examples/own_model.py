@@ -12,18 +12,21 @@
 #
 #     python examples/own_model.py [--library nnx|linen|both]
 #     python examples/own_model.py --smoke      # seconds; nothing is learned
+#
+# It writes a figure for each library, `nnx.png` and `linen.png`. It needs
+# `pip install ".[examples]"`.
 
 # %%
-import argparse
 import sys
 
 import jax
 import jax.numpy as jnp
 import optax
+from _common import new_parser, refuse, write
 from flax import linen as nn
 from flax import nnx
 
-from morphax import data, elements, recipes
+from morphax import data, elements, recipes, viz
 from morphax.layers import linen
 from morphax.layers import nnx as layers
 
@@ -107,10 +110,11 @@ def train(apply, params, pairs, steps):
 
 
 # %%
-def learn(name, smoke):
-    """Learn the opening with one library; return whether it came out exactly."""
+def learn(name, smoke, out):
+    """Learn the opening with one library and draw it; return whether it came out exactly."""
+    disk = elements.disk(5)
     images = data.diskorect(jax.random.key(0), 96 if smoke else 1536)
-    targets = data.target(images, "opening", elements.disk(5))
+    targets = data.target(images, "opening", disk)
     count = len(images) // 6
     valid, test = (
         (images[:count], targets[:count]),
@@ -129,17 +133,28 @@ def learn(name, smoke):
     wrong = int((apply(best.binary, test[0]) != test[1]).sum())
     exact = bool(best.certificate.exact)
     print(f"{name}: certified {exact}, {wrong} wrong pixels on unseen images")
+    figure = viz.operator_figure(
+        best.params,
+        best.binary,
+        targets=[("erosion", disk), ("dilation", disk)],
+        certificates=best.certificate.neurons,
+    )
+    write(out / f"{name}.png", lambda path: figure.savefig(path, dpi=90))
     return exact and wrong == 0
 
 
 def main(argv=None):
     """Run the example; return 1 where an operator did not come out."""
-    parser = argparse.ArgumentParser(description="Train a Flax model of your own.")
+    parser = new_parser("own_model", "Train a Flax model of your own.", data_dir=False)
     parser.add_argument("--library", choices=("nnx", "linen", "both"), default="both")
-    parser.add_argument("--smoke", action="store_true", help="a tiny run; nothing is learned")
     options = parser.parse_args(argv)
+    try:
+        viz.require_matplotlib()
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError) as error:
+        return refuse("own_model", error)
     names = ("nnx", "linen") if options.library == "both" else (options.library,)
-    right = [learn(name, options.smoke) for name in names]
+    right = [learn(name, options.smoke, options.out) for name in names]
     return 0 if options.smoke or all(right) else 1
 
 

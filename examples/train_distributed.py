@@ -20,25 +20,28 @@
 #
 #     srun python examples/train_distributed.py --cluster --out /shared/run
 #
-# `--out` must then be on a file system that all of them share.
+# `--out` must then be on a file system that all of them share. It gets `result.json` and a figure,
+# `training.png`. It needs `pip install ".[examples,stream]"`.
 
 # %%
 import argparse
 import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import optax
-from _common import new_parser, write_json
+from _common import new_parser, refuse, write, write_json
 
 import morphax
-from morphax import training
+from morphax import training, viz
 from morphax.data.stream import DiskorectBlocks, batches
 from morphax.morphology import elements
 from morphax.neurons import models
@@ -54,8 +57,15 @@ from morphax.training.checkpoint import Checkpoints
 
 
 # %%
-def train(out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool) -> dict:
-    """Train on all devices of all processes; return the result, the same in each process."""
+def train(
+    out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool
+) -> tuple[dict, list[tuple[str, np.ndarray]]]:
+    """Train on all devices of all processes.
+
+    Returns:
+        The result, the same in each process, and for each device of this process its name and an
+        image of its part of the first batch.
+    """
     dtype = "float64" if x64 else "float32"
     window = elements.disk(5)
     rows = 8  # in a record: few, so that many processes can share a batch
@@ -79,19 +89,46 @@ def train(out: Path, *, steps: int, every: int, batch: int, size: int, x64: bool
         )
     binary = morphax.binarize(run.state.params)
     bits = b"".join(np.packbits(np.asarray(leaf)).tobytes() for leaf in jax.tree.leaves(binary))
-    return {
+    result = {
         "devices": jax.device_count(),
         "processes": jax.process_count(),
         "device": jax.devices()[0].device_kind,
         "dtype": dtype,
         "batch": batch,
         "steps": steps,
+        "step": [record["step"] for record in run.history],
         "loss": [record["loss"] for record in run.history],
         "seconds": [record["seconds"] for record in run.history],
         "dice": run.history[-1]["binary"],
         "certified": run.history[-1]["certified"],
         "binary": hashlib.sha256(bits).hexdigest(),
     }
+    images, _ = next(batches(source, batch_size=batch, block=rows))
+    parts = distributed.rows_of_process(distributed.mesh(), images).addressable_shards
+    return result, [(str(part.device), np.asarray(part.data)[0, ..., 0]) for part in parts]
+
+
+def draw(result: dict, parts: list[tuple[str, np.ndarray]], other: dict | None) -> Any:
+    """Draw an image of the first batch for each device (eight at most), and the loss of runs."""
+    from matplotlib.figure import Figure
+
+    sheet = Figure(figsize=(8, 4.4), layout="constrained")
+    sheet.suptitle("From the part of a batch that each device generates and works on", fontsize=10)
+    grid = sheet.add_gridspec(2, len(parts[:8]), height_ratios=(1, 2))
+    for place, (device, image) in enumerate(parts[:8]):
+        axis = sheet.add_subplot(grid[0, place])
+        axis.imshow(~image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(device, fontsize=8)
+        axis.set_axis_off()
+    axis = sheet.add_subplot(grid[1, :])
+    for number, run in enumerate([other, result] if other else [result]):
+        label = f"devices: {run['devices']}, processes: {run['processes']}"
+        look = {"linewidth": 5, "alpha": 0.35} if other and not number else {"marker": "."}
+        axis.plot(run["step"], run["loss"], label=label, **look)
+    axis.set(xlabel="step", ylabel="loss over all devices", yscale="log")
+    axis.yaxis.set_minor_formatter("{x:.2f}")
+    axis.legend()
+    return sheet
 
 
 # %% [markdown]
@@ -139,6 +176,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--batch", type=int, default=64, help="images in a step, over all devices (64)")
     add("--size", type=int, default=50, help="side of an image (50)")
     add("--x64", action="store_true", help="train in float64")
+    add("--beside", type=Path, help="results of another run, whose loss is drawn, too")
     options = parser.parse_args(argv)
     if options.smoke:
         options.steps, options.every, options.size = 4, 2, 16
@@ -158,12 +196,15 @@ def main(argv: list[str] | None = None) -> int:
     distributed.start(coordinator="auto" if options.cluster else None)
     sizes = {name: getattr(options, name) for name in ("steps", "every", "batch", "size", "x64")}
     try:
-        result = train(options.out, **sizes)
-    except (OSError, ValueError) as error:
-        print(f"train_distributed: {error}", file=sys.stderr)
-        return 1
+        viz.require_matplotlib()
+        other = json.loads((options.beside / "result.json").read_text()) if options.beside else None
+        result, parts = train(options.out, **sizes)
+    except (ImportError, OSError, ValueError) as error:
+        return refuse("train_distributed", error)
     if jax.process_index() == 0:
         write_json(options.out / "result.json", result)
+        figure = draw(result, parts, other)
+        write(options.out / "training.png", lambda path: figure.savefig(path, dpi=90))
         print(
             f"{result['steps']} steps on {result['devices']} devices of {result['processes']} "
             f"processes: loss {result['loss'][-1]:.6f}, binary Dice {result['dice']:.4f}, "

@@ -41,8 +41,7 @@ SMOKE = [
 
 @pytest.mark.parametrize("name", SMOKE)
 def test_smoke(name, tmp_path, monkeypatch, capsys):
-    writes = ["--out", str(tmp_path / "out")] if name != "own_model" else []  # it prints only
-    monkeypatch.setattr(sys, "argv", [name, "--smoke", *writes])
+    monkeypatch.setattr(sys, "argv", [name, "--smoke", "--out", str(tmp_path / "out")])
     monkeypatch.setattr(sys, "path", [*sys.path])
     if name == "apply_many":
         pytest.importorskip("distributed", reason='needs Dask: pip install ".[cluster]"')
@@ -228,8 +227,9 @@ def test_recovered_allows_translations_that_cancel():
 
 
 @pytest.mark.slow
-def test_own_model(capsys):
-    """The NNX and the Linen model are trained, certified or not, and judged."""
-    assert load_example("own_model").main(["--smoke"]) == 0
+def test_own_model(tmp_path, capsys):
+    """The NNX and the Linen model are trained, certified or not, judged, and drawn."""
+    assert load_example("own_model").main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["linen.png", "nnx.png"]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines if "certified" in line] == ["nnx", "linen"]

@@ -17,7 +17,9 @@ PAGES = {
     if "```python" in page.read_text()
 }
 # These pages train an operator to the last pixel, or compile for seconds.
-SLOW = {"README.md", "docs/guides/flax.md", "docs/guides/learn.md", "docs/guides/regularise.md"}
+SLOW = {"README.md"} | {
+    f"docs/guides/{name}.md" for name in ("flax", "learn", "regularise", "volumes")
+}
 BLOCK = re.compile(
     r"^<!-- setup\n(?P<setup>.*?)-->$|"
     r"(?P<idle>^<!-- not run: [^\n]+ -->\n+)?^```python\n(?P<code>.*?)```$",
