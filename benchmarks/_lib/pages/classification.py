@@ -96,10 +96,12 @@ def accuracies(document: dict[str, Any]) -> str:
         name = _name(row["dataset"])
         best[name] = max(best.get(name, 0), row["binary_accuracy"])
     certified = min(row["certified_share"] for row in document["results"])
+    lost = max(row["float_accuracy"] - row["binary_accuracy"] for row in document["results"])
     figures = ", ".join(f"{percent(value)} on {name}" for name, value in best.items())
     return (
         f"Classifiers that are binary to the last count of bits reach {figures}, with "
-        f"{percent(certified)} of their neurons certified and the accuracy of their float twins."
+        f"{percent(certified)} of their neurons certified, and at most {percent(max(lost, 0))} "
+        "below the trained float network."
     )
 
 
