@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 DOCS = Path(__file__).resolve().parents[1]
 EXAMPLES, PAGES = DOCS.parent / "examples", DOCS / "gallery"
 # Small forms that take more than about ten seconds of processor time.
-LONG = {"denoise", "gray_operator", "segment_nuclei", "sweep_mnist", "where_neurons_fail"}
+LONG = {"denoise", "gray_operator", "segment_nuclei", "where_neurons_fail"}
 # XLA takes half of the time to compile, and optimises less.
 QUICK = (
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
