@@ -32,7 +32,10 @@ HOW_TO_RUN = (
     'form of the job; `main([])` runs all of it, and `main(["--help"])` shows the options.'
 )
 LINKS = "Download: [the notebook](notebooks/{name}.ipynb), [the script](../../examples/{name}.py)."
-RUN = "The site has run this notebook: what its small form prints is at the end of the page."
+RUN = (
+    "The site has run the small form of this notebook: what it prints is at the end of the page. "
+    "It is too short to learn much; most pictures are of longer runs."
+)
 NOT_RUN = (
     "The site does not run this notebook, because its small form takes more than about ten seconds "
     "of processor time, so the page shows no output."
