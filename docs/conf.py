@@ -35,6 +35,7 @@ templates_path = []
 # Markdown: anchors are those of GitHub.
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
+myst_disable_syntax = ["myst_line_comment"]  # a line may begin with %, as in "5\n% of the pixels"
 
 # Docstrings: single backquotes mean code, types stand in the signature.
 default_role = "code"

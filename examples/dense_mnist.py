@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 784-4096-10, binary: the papers' layer sizes without their gap
+# # The papers' dense network, binary without loss
 #
 # One DenseLUI of binary pixels, 4096 erosions and dilations, and a last layer of ten: real weights
 # as in the papers (`linear_head`), or the same weights rounded and counted (`group_sum` of wires),

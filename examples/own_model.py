@@ -10,6 +10,8 @@
 # - `operator_loss` keeps the last wrong pixels in sight,
 # - `finish` certifies the network, chooses its binary network by held-out pairs and judges it.
 #
+# All of it, or a part:
+#
 #     python examples/own_model.py [--library nnx|linen|both]
 #     python examples/own_model.py --smoke      # seconds; nothing is learned
 #

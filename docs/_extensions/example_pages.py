@@ -18,8 +18,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 DOCS = Path(__file__).resolve().parents[1]
 EXAMPLES, PAGES = DOCS.parent / "examples", DOCS / "gallery"
-# Small forms that take more than about ten seconds of processor time.
-LONG = {"denoise", "gray_operator", "segment_nuclei", "where_neurons_fail"}
+# Small forms that take about ten seconds of processor time or more.
+LONG = {"denoise", "gray_operator", "segment_nuclei", "sweep_mnist", "where_neurons_fail"}
 # XLA takes half of the time to compile, and optimises less.
 QUICK = (
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
@@ -37,8 +37,8 @@ RUN = (
     "It is too short to learn much; most pictures are of longer runs."
 )
 NOT_RUN = (
-    "The site does not run this notebook, because its small form takes more than about ten seconds "
-    "of processor time, so the page shows no output."
+    "The site does not run this notebook, because its small form takes about ten seconds of "
+    "processor time or more, so the page shows no output."
 )
 PICTURE = re.compile(r"^!\[[^]]*\]\([^)]*\)$", re.M)
 

@@ -17,6 +17,7 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/<])([^)\s#]+)(#[^)\s]*)?(?=\))")
 # Pages that list all pages of their folder, which stand below them in the navigation.
 LISTS = ("results/README", "gallery/index")
 BELOW = "\n\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
+PERCENT = re.compile(r"(?<=\d) %(?= *\|)")  # at the end of a cell, where no line may break
 ONLY_HERE = re.compile(r"^<!-- site\n(.*?)-->$", re.S | re.M)
 
 
@@ -57,7 +58,7 @@ def read_page(app, docname: str, source: list[str]) -> None:
     path = Path(app.env.doc2path(docname))
     if path.suffix == ".md":
         text = source[0] + BELOW if docname in LISTS else source[0]
-        source[0] = relocated(ONLY_HERE.sub(r"\1", text), path)
+        source[0] = relocated(ONLY_HERE.sub(r"\1", PERCENT.sub("\N{NO-BREAK SPACE}%", text)), path)
 
 
 def setup(app) -> dict[str, bool]:
