@@ -232,8 +232,7 @@ def layer_lines(program: Program) -> list[str]:
     """
     lines = []
     for op in program.ops:
-        planes, height, width = op.shape
-        size = f"{quantity(planes, 'plane')} of {height} x {width}"
+        size = f"{quantity(op.shape[0], 'plane')} of {' x '.join(map(str, op.shape[1:]))}"
         read = sum(program.ops[i].shape[0] for i in op.inputs)
         if op.kind == "input":
             lines.append(f"input: {size}")
@@ -247,7 +246,7 @@ def layer_lines(program: Program) -> list[str]:
         elif op.kind == "at_least":
             lines.append(f"votes: {votes_in_words(op)}")
         elif op.kind == "group_sum":
-            lines.append(f"counts: {planes}, each of {op.options['per']} planes")
+            lines.append(f"counts: {op.shape[0]}, each of {op.options['per']} planes")
     return lines
 
 
@@ -294,7 +293,8 @@ def neurons_in_words(op: Op, read: int) -> str:
     """
     erosion, flips = op.arrays["erosion"], int(op.arrays["complement"].sum())
     spatial = op.kind == "spatial"
-    sizes = op.arrays["selem"].sum((1, 2)) if spatial else np.diff(op.arrays["offsets"])
+    windows = op.arrays["selem"].reshape(len(erosion), -1) if spatial else None
+    sizes = np.diff(op.arrays["offsets"]) if windows is None else windows.sum(1)
     verbs = ("dilation", "erosion") if spatial else ("union", "intersection")
     texts = []
     for value in (True, False):
@@ -304,8 +304,8 @@ def neurons_in_words(op: Op, read: int) -> str:
             span = f"{low} to {high}" if high > low else f"{low}"
             neurons = quantity(chosen.size, verbs[value])
             texts.append(f"{neurons} {'by' if spatial else 'of'} {span}")
-    kh, kw = op.arrays["selem"].shape[1:] if spatial else (0, 0)
-    where = f" pixels of {kh} x {kw}" if spatial else f" (of {quantity(read, 'plane')})"
+    sides = " x ".join(map(str, op.arrays["selem"].shape[1:])) if spatial else ""
+    where = f" pixels of {sides}" if spatial else f" (of {quantity(read, 'plane')})"
     total = len(erosion)
     flipped = f", {flips} of the {total} complemented" if flips else ""
     return ", ".join(texts) + where + flipped

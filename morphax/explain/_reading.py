@@ -34,7 +34,7 @@ def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
     kinds = {op.kind for op in program.ops}
     if wires > _WIRES or "group_sum" in kinds or (plane and not kinds <= _UNIFORM_KINDS):
         return None
-    terms = Terms(plane=plane)
+    terms = Terms(plane=plane, axes=program.axes)
     terms_of_ops: list[list[int]] = []
     for op in program.ops:
         inputs = [term for i in op.inputs for term in terms_of_ops[i]]
@@ -47,7 +47,7 @@ def read(program: Program, *, plane: bool) -> tuple[Terms, list[int]] | None:
 
 
 def _read_op(
-    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, int, int]]
+    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, ...]]
 ) -> list[int] | None:
     """Return the terms of the planes of one op, from those of its inputs one after the other."""
     arrays = op.arrays
@@ -91,14 +91,15 @@ def _read_op(
 
 
 def _read_rearrange(
-    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, int, int]]
+    terms: Terms, op: Op, inputs: list[int], shapes: list[tuple[int, ...]]
 ) -> list[int] | None:
     """Return terms for moves of whole planes and of single pixels; None for any other move."""
     # For each pixel of the result: the plane it comes from, and its position in that plane.
     owner, where, start = [], [], 0
-    for planes, height, width in shapes:
-        owner.append(np.repeat(np.arange(start, start + planes), height * width))
-        where.append(np.tile(np.arange(height * width), planes))
+    for planes, *frame in shapes:
+        area = int(np.prod(frame))
+        owner.append(np.repeat(np.arange(start, start + planes), area))
+        where.append(np.tile(np.arange(area), planes))
         start += planes
     sources, places = (np.concatenate(part)[op.arrays["index"]] for part in (owner, where))
     sizes = [shape[1:] for shape in shapes for _ in range(shape[0])]
@@ -109,8 +110,8 @@ def _read_rearrange(
         if (source == source.flat[0]).all() and same:
             out.append(inputs[source.flat[0]])
         elif source.size == 1:
-            y, x = divmod(int(place.flat[0]), size[1])
-            out.append(terms.pixel((y, x), inputs[source.flat[0]]))
+            position = np.array(np.unravel_index(int(place.flat[0]), size)).tolist()
+            out.append(terms.pixel(tuple(position), inputs[source.flat[0]]))
         else:
             return None
     return out

@@ -1,12 +1,20 @@
-"""Structuring elements as sets of offsets (dy, dx) from the origin, in textbook orientation."""
+"""Structuring elements as sets of offsets (dy, dx) from the origin, in textbook orientation.
+
+In volumes an offset is (dz, dy, dx), in rows (dx,).
+"""
 
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-Set = frozenset[tuple[int, int]]
-ORIGIN: Set = frozenset({(0, 0)})
+Offset = tuple[int, ...]
+Set = frozenset[Offset]
+
+
+def origin(axes: int) -> Set:
+    """Return the set that holds the origin alone."""
+    return frozenset({(0,) * axes})
 
 
 @cache
@@ -21,49 +29,47 @@ def sum_of(one: Set, other: Set) -> Set:
     return frozenset(add(s, t) for s in one for t in other)
 
 
-def translate(selem: Set, offset: tuple[int, int]) -> Set:
+def translate(selem: Set, offset: Offset) -> Set:
     """Move a set by an offset."""
     return frozenset(add(s, offset) for s in selem)
 
 
-def add(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+def add(one: Offset, other: Offset) -> Offset:
     """Return the sum of two offsets."""
-    return one[0] + other[0], one[1] + other[1]
+    return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
-def minus(offset: tuple[int, int]) -> tuple[int, int]:
+def minus(offset: Offset) -> Offset:
     """Return the opposite offset."""
-    return -offset[0], -offset[1]
+    return tuple(-part for part in offset)
 
 
-def box(selem: Set) -> tuple[int, int, int, int]:
-    """Return the bounds of a set: first and last row, first and last column."""
-    rows, columns = zip(*selem, strict=True)
-    return min(rows), max(rows), min(columns), max(columns)
+def box(selem: Set) -> list[tuple[int, int]]:
+    """Return the bounds of a set: the least and the greatest offset along each axis."""
+    return [(min(parts), max(parts)) for parts in zip(*selem, strict=True)]
 
 
-def middle(selem: Set) -> tuple[int, int]:
+def middle(selem: Set) -> Offset:
     """Return the centre of the bounds of a set, rounded down."""
-    top, bottom, left, right = box(selem)
-    return (top + bottom) // 2, (left + right) // 2
+    return tuple((low + high) // 2 for low, high in box(selem))
 
 
 def radius(selem: Set) -> int:
     """Return the greatest offset of a set, in rows or columns; 0 for the empty set."""
-    return max((max(abs(y), abs(x)) for y, x in selem), default=0)
+    return max((max(map(abs, offset)) for offset in selem), default=0)
 
 
 def offsets(window: np.ndarray) -> Set:
     """Return the pixels of a window as offsets from its centre.
 
     Args:
-        window: bool `(kh, kw)`, odd sides.
+        window: bool `(kh, kw)`, or of other axes, odd sides.
 
     Returns:
         A set of (dy, dx).
     """
     middle = np.array(window.shape) // 2
-    return frozenset((int(y), int(x)) for y, x in np.argwhere(window) - middle)
+    return frozenset(map(tuple, (np.argwhere(window) - middle).tolist()))
 
 
 def compose(outer: Set, inner: Set, fill: Any) -> bool:
@@ -85,11 +91,10 @@ def compose(outer: Set, inner: Set, fill: Any) -> bool:
     # Where a step leaves the frame it finds a 1. The sum finds it too if the inner set has pixels
     # on both sides of the origin, or on it.
     if fill == 1:
-        top, bottom, left, right = box(inner)
-        return top <= 0 <= bottom and left <= 0 <= right
+        return all(low <= 0 <= high for low, high in box(inner))
     return False
 
 
-def _between(a: tuple[int, int], u: tuple[int, int]) -> bool:
+def _between(a: Offset, u: Offset) -> bool:
     """Return whether offset `a` lies in the rectangle from the origin to `u`."""
     return all(min(0, end) <= part <= max(0, end) for part, end in zip(a, u, strict=True))

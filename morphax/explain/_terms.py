@@ -33,12 +33,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from morphax.explain._sets import (
-    ORIGIN,
+    Offset,
     Set,
     add,
     compose,
     middle,
     minus,
+    origin,
     reflect,
     sum_of,
     translate,
@@ -77,12 +78,13 @@ class Terms:
 
     Attributes:
         plane: True if the image is taken for an infinite plane.
+        axes: number of axes of an image.
         entries: the terms by number.
     """
 
-    def __init__(self, *, plane: bool = False):
+    def __init__(self, *, plane: bool = False, axes: int = 2):
         """Begin an empty table."""
-        self.plane = plane
+        self.plane, self.axes = plane, axes
         self.entries: list[Term] = []
         self._numbers: dict[Term, int] = {}
         self._complements: dict[int, int] = {}
@@ -140,7 +142,7 @@ class Terms:
         entry = self.entries[term]
         if not selem:
             return self.make("constant", False)
-        if selem == ORIGIN:
+        if selem == origin(self.axes):
             return term
         # A constant image stays what it is, unless another value enters from beyond the frame.
         if entry.kind == "constant" and (
@@ -156,12 +158,12 @@ class Terms:
             return self._shift(away, None, inner)
         return self._dilate(selem, fill, term)
 
-    def _shift(self, offset: tuple[int, int], fill: Any, term: int) -> int:
+    def _shift(self, offset: Offset, fill: Any, term: int) -> int:
         """Return a term moved by an offset; on a plane, two shifts are one."""
         entry = self.entries[term]
         if self.plane and entry.kind == "shift":
             offset, term = add(offset, entry.data[0]), entry.args[0]
-        return self.make("shift", (offset, fill), (term,)) if offset != (0, 0) else term
+        return self.make("shift", (offset, fill), (term,)) if any(offset) else term
 
     def _dilate(self, selem: Set, fill: Any, term: int) -> int:
         """Return a dilation, after the rules that look at what is dilated."""
@@ -194,18 +196,18 @@ class Terms:
             return term
         return self.make("opening", (selem, inner, outer), (term,))
 
-    def _moved(self, one: Set, other: Set) -> tuple[int, int] | None:
-        """Return the offset that moves one set to the other, or None; on a frame only (0, 0)."""
+    def _moved(self, one: Set, other: Set) -> Offset | None:
+        """Return the offset that moves one set to the other, or None; on a frame only zeros."""
         away = add(middle(other), minus(middle(one)))
-        same = other == translate(one, away) and (self.plane or away == (0, 0))
+        same = other == translate(one, away) and (self.plane or not any(away))
         return away if same else None
 
-    def pool(self, window: tuple[int, int], strides: tuple[int, int], term: int) -> int:
+    def pool(self, window: tuple[int, ...], strides: tuple[int, ...], term: int) -> int:
         """Return the union over windows of a plane, every `strides` pixels."""
         constant = self.entries[term].kind == "constant"
         return term if constant else self.make("union pool", (window, strides), (term,))
 
-    def pixel(self, place: tuple[int, int], term: int) -> int:
+    def pixel(self, place: Offset, term: int) -> int:
         """Return one pixel of a plane, as a plane of 1 x 1."""
         constant = self.entries[term].kind == "constant"
         return term if constant else self.make("pixel", place, (term,))
@@ -309,7 +311,7 @@ class Terms:
         """
         kind, data, args = self.entries[term]
         if term == base or kind not in ("dilation", "shift"):
-            return term, ORIGIN, None
+            return term, origin(self.axes), None
         if kind == "dilation":
             return args[0], data[0], data[1]
         inner = self.entries[args[0]]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from morphax import _checks
 from morphax.certificates.neuron import Certificate, structuring_element
 from morphax.morphology import elements
-from morphax.neurons.nodes import BinaryBiSE, Node, leaves, named_nodes
+from morphax.neurons.nodes import BinaryBiSE, Node, input_axes, leaves, named_nodes
 
 SPATIAL = ("dilation", "erosion")
 """Names of the operations of a spatial bank; those of a LUI are union and intersection."""
@@ -76,7 +76,8 @@ def name_selem(selem: ArrayLike) -> str:
     Rectangles, sticks at common angles, and Minkowski sums of two named elements have names too.
 
     Args:
-        selem: textbook structuring element, bool `(kh, kw)`, origin at the centre.
+        selem: textbook structuring element, bool `(kh, kw)`, origin at the centre; or with one or
+            three axes.
 
     Returns:
         Text such as "disk(7)", "stick(5, 45)", "rectangle 3 x 5", "disk(5) ⊕ disk(3)" (`SUM`), or
@@ -92,7 +93,7 @@ def name_selem(selem: ArrayLike) -> str:
     if not selem.any():
         return "the empty set"
     shape, offset = _place(selem)
-    shift = f" shifted by ({offset[0] // 2}, {offset[1] // 2})" if any(offset) else ""
+    shift = f" shifted by ({', '.join(str(o // 2) for o in offset)})" if any(offset) else ""
     if shape.size == 1:
         return f"one pixel{shift}" if shift else "one pixel, changing nothing"
     # A set of an even side has no centre pixel, and no named set is like that.
@@ -116,7 +117,7 @@ def nearly(selem: ArrayLike) -> tuple[str, int] | None:
     """
     selem = np.asarray(selem).astype(bool)
     candidates = []
-    for (shape, content), name in _names(max(selem.shape)).items():
+    for (shape, content), name in _names(max(selem.shape), selem.ndim).items():
         # The symmetric difference of the two, with their centres on each other.
         window = np.zeros([max(pair) for pair in zip(shape, selem.shape, strict=True)], bool)
         for part in (selem, np.frombuffer(content, bool).reshape(shape)):
@@ -132,18 +133,18 @@ def nearly(selem: ArrayLike) -> tuple[str, int] | None:
 @cache
 def _name_of(shape: tuple[int, ...], content: bytes) -> str | None:
     """Return the name of a set without margins and with odd sides, or None."""
-    names = _names(max(shape))
+    names = _names(max(shape), len(shape))
     if (shape, content) in names:
         return names[shape, content]
     selem = np.frombuffer(content, bool).reshape(shape)
     # Minkowski sums: erode the set by a named one; the result must be named too, and its sum with
     # the named one must be the set.
     for (size, part), name in names.items():
-        if size[0] > shape[0] or size[1] > shape[1]:
+        if any(part > side for part, side in zip(size, shape, strict=True)):
             continue
         one = np.frombuffer(part, bool).reshape(size)
         views = np.lib.stride_tricks.sliding_window_view(selem, size)
-        rest = np.asarray(views[:, :, one].all(-1))
+        rest = np.asarray(views[(..., one)].all(-1))
         other = names.get((rest.shape, rest.tobytes()))
         if other and np.array_equal(_sum(one, rest), selem):
             return f"{name}{SUM}{other}"
@@ -153,19 +154,23 @@ def _name_of(shape: tuple[int, ...], content: bytes) -> str | None:
 def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the Minkowski sum of two sets as an array."""
     out = np.zeros(tuple(a + b - 1 for a, b in zip(one.shape, other.shape, strict=True)), bool)
-    for i, j in np.argwhere(other):
-        out[i : i + one.shape[0], j : j + one.shape[1]] |= one
+    for place in np.argwhere(other).tolist():
+        out[tuple(slice(i, i + n) for i, n in zip(place, one.shape, strict=True))] |= one
     return out
 
 
 @cache
-def _names(limit: int) -> dict[tuple[tuple[int, ...], bytes], str]:
+def _names(limit: int, axes: int) -> dict[tuple[tuple[int, ...], bytes], str]:
     """Return the names of sets up to a size: (shape, content) without margins -> name.
 
     Larger sets come first; of two names for one set, the first one counts.
     """
     names: dict[tuple[tuple[int, ...], bytes], str] = {}
     for size in range(limit if limit % 2 else limit - 1, 2, -2):
+        if axes != 2:
+            sets = _of_rows_and_volumes(size, axes)
+            names |= {(selem.shape, selem.tobytes()): name for name, selem in sets}
+            continue
         sets = [(f"{name}({size})", elements.named(name, size)) for name in elements.NAMES]
         sets += [(f"stick({size}, {angle})", elements.stick(size, angle)) for angle in ANGLES]
         for side in range(3, size, 2):
@@ -177,12 +182,21 @@ def _names(limit: int) -> dict[tuple[tuple[int, ...], bytes], str]:
     return names
 
 
-def _place(selem: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def _of_rows_and_volumes(size: int, axes: int) -> list[tuple[str, np.ndarray]]:
+    """Return the named sets of one or three axes of a size; of equal sets the last name counts."""
+    if axes == 1:
+        return [(f"segment({size})", np.ones(size, bool))]
+    shapes = {"octahedron": elements.octahedron, "ball": elements.ball, "cube": elements.cube}
+    return [(f"{name}({size})", shape(size)) for name, shape in shapes.items()]
+
+
+def _place(selem: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """Cut off the empty margins of a set, and return it with twice the offset of its centre."""
-    rows, columns = (np.flatnonzero(selem.any(axis)) for axis in (1, 0))
-    top, bottom, left, right = (int(v) for v in (rows[0], rows[-1], columns[0], columns[-1]))
-    offset = (top + bottom + 1 - selem.shape[0], left + right + 1 - selem.shape[1])
-    return selem[top : bottom + 1, left : right + 1], offset
+    axes = range(selem.ndim)
+    hit = [np.flatnonzero(selem.any(tuple(i for i in axes if i != axis))) for axis in axes]
+    ends = [(int(places[0]), int(places[-1])) for places in hit]
+    offset = tuple(a + b + 1 - side for (a, b), side in zip(ends, selem.shape, strict=True))
+    return selem[tuple(slice(a, b + 1) for a, b in ends)], offset
 
 
 def check_unstacked(argument: str, path: str, node: Node) -> None:
@@ -201,7 +215,8 @@ def check_unstacked(argument: str, path: str, node: Node) -> None:
         >>> node = BiSE(np.ones((2, 3)), np.ones(3), np.ones(3), Spec("dense"))
         >>> check_unstacked("params", "head", node)
     """
-    rank, shape = 4 if node.spec.role == "spatial" else 2, np.shape(leaves(node)[0])
+    shape = np.shape(leaves(node)[0])
+    rank = 2 + (len(input_axes(node)) if node.spec.role == "spatial" else 0)
     expected = f"an unstacked bank, weights of rank {rank}"
     _checks.require(len(shape) == rank, f"{argument}[{path}]", expected, shape)
 

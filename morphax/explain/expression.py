@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from morphax.explain._sets import ORIGIN, Set, box, reflect
+from morphax.explain._sets import Set, box, origin, reflect
 from morphax.explain._terms import Terms, opposite
 from morphax.explain.describe import SUM, name_selem
 
@@ -131,10 +131,10 @@ def _say_directly(terms: Terms, term: int, border: str, said: dict[int, Expressi
         words = sum(part.words for part in inner) + 3 + sum(vote != 1 for vote in data[0])
         return Expression(kind, tuple(inner), detail=data, words=words)
     if kind == "shift":
-        (down, right), fill = data
+        offset, fill = data
         entering = _BEYOND[border]["d"] if fill is None else fill
         words = inner[0].words + 2 + (entering == 1)
-        return Expression(kind, (inner[0],), detail=(down, right, entering), words=words)
+        return Expression(kind, (inner[0],), detail=(*offset, entering), words=words)
     if kind in ("union pool", "intersection pool", "pixel"):
         return Expression(kind, (inner[0],), detail=data, words=inner[0].words + 3)
     return _operator(kind, data, inner[0], border)
@@ -219,19 +219,19 @@ def as_array(selem: Set, *, missed: Set = frozenset()) -> np.ndarray:
         missed: offsets of a hit-or-miss that must be 0.
 
     Returns:
-        `(kh, kw)`, the smallest odd sides that hold the sets: bool, or int8 with -1 for the missed
-        offsets if there are any.
+        `(kh, kw)`, or with as many axes as offsets have, the smallest odd sides that hold the sets:
+        bool, or int8 with -1 for the missed offsets if there are any.
 
     Example:
         >>> as_array(frozenset({(0, 0), (0, 1)})).astype(int).tolist()
         [[0, 1, 1]]
     """
-    top, bottom, left, right = box(selem | missed | ORIGIN)
-    down, across = max(-top, bottom), max(-left, right)
-    array = np.zeros((2 * down + 1, 2 * across + 1), np.int8)
+    axes = len(next(iter(selem | missed), (0, 0)))
+    reach = [max(-low, high) for low, high in box(selem | missed | origin(axes))]
+    array = np.zeros([2 * side + 1 for side in reach], np.int8)
     for offsets, value in ((selem, 1), (missed, -1)):
-        for y, x in offsets:
-            array[down + y, across + x] = value
+        for offset in offsets:
+            array[tuple(side + part for side, part in zip(reach, offset, strict=True))] = value
     return array if missed else array.astype(bool)
 
 

@@ -219,8 +219,8 @@ def summary(
     title = "binary network"
     if apply is None and _is_bimonn(binary):
         apply, title = models.bimonn, "binary network, taken for a BiMoNN"
-        channels = leaves(binary[0]["bise"])[0].shape[2]
-        input_shape = input_shape or (1, _SIDE, _SIDE, channels)
+        *window, channels, _ = leaves(binary[0]["bise"])[0].shape
+        input_shape = input_shape or (1, *(_SIDE,) * len(window), channels)
     if apply is None or input_shape is None:
         _checks.require(names is None, "names", "None where the wiring is not known", names)
         return Summary(rows)
@@ -252,14 +252,16 @@ def _is_bimonn(params: Any) -> bool:
         shape = np.shape(leaves(nodes["bise"])[0]) if "bise" in nodes else ()
         roles = {name: node.spec.role for name, node in nodes.items()}
         expected = {"bise": "spatial"} | (
-            {"lui": "lui"} if len(shape) == 4 and shape[2] > 1 else {}
+            {"lui": "lui"} if len(shape) > 2 and shape[-2] > 1 else {}
         )
-        if len(shape) != 4 or roles != expected or len(nodes) != len(layer):
+        is_bank = "bise" in nodes and np.ndim(leaves(nodes["bise"])[1]) == 2
+        if not is_bank or roles != expected or len(nodes) != len(layer):
             return False
-        if "lui" in nodes and np.shape(leaves(nodes["lui"])[0]) != shape[2:]:
+        if "lui" in nodes and np.shape(leaves(nodes["lui"])[0]) != shape[-2:]:
             return False
         shapes.append(shape)
-    return bool(shapes) and all(one[3] == other[2] for one, other in pairwise(shapes))
+    same = len({len(shape) for shape in shapes}) == 1
+    return same and all(one[-1] == other[-2] for one, other in pairwise(shapes))
 
 
 def _row(name: str, node: Node, binary: Node, method: str) -> Row:

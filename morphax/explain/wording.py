@@ -149,12 +149,12 @@ def write(expression: Expression, words: Words, *, whole: bool = False) -> str:
         sign = " ∪ " if kind == "union" else " ∩ "
         return sign.join(_bracketed(arg, words, _PREFIXES) for arg in args)
     if kind == "pixel":
-        return f"{_bracketed(args[0], words, ())}[{expression.detail[0]}, {expression.detail[1]}]"
+        return f"{_bracketed(args[0], words, ())}[{', '.join(map(str, expression.detail))}]"
     if kind == "shift":
-        down, right, entering = expression.detail
+        *offset, entering = expression.detail
         usual = "nearest" if words.border == "replicate" else 0
         note = {0: ", 0s entering", 1: ", 1s entering", "nearest": ", edges repeated"}[entering]
-        moved = f"{_bracketed(args[0], words, ())} shifted by ({down}, {right})"
+        moved = f"{_bracketed(args[0], words, ())} shifted by ({', '.join(map(str, offset))})"
         return moved + note * (entering != usual)
     prefix = "not" if kind == "not" else _prefix(expression, words)
     if kind != "not" and words.elide and args[0].kind == "input":
@@ -222,7 +222,8 @@ def draw(element: np.ndarray, *, origin: bool = True) -> str:
     """Draw an element as text: # a pixel (a hit), o a miss, . neither; @, O and + at the origin.
 
     Args:
-        element: bool, or integers 1 (a hit), -1 (a miss) and 0, `(kh, kw)`.
+        element: bool, or integers 1 (a hit), -1 (a miss) and 0, `(kh, kw)`; the slices of one of
+            three axes are drawn side by side, the first one at the left.
         origin: True to mark the pixel at the centre.
 
     Returns:
@@ -234,7 +235,13 @@ def draw(element: np.ndarray, *, origin: bool = True) -> str:
         # @ #
         . . o
     """
-    rows = [["o.#"[int(value) + 1] for value in row] for row in np.asarray(element)]
+    element = np.atleast_2d(np.asarray(element))
+    if element.ndim == 3:
+        middle = len(element) // 2
+        slices = [draw(part, origin=origin and z == middle) for z, part in enumerate(element)]
+        lines = zip(*(part.splitlines() for part in slices), strict=True)
+        return "\n".join(" | ".join(line) for line in lines)
+    rows = [["o.#"[int(value) + 1] for value in row] for row in element]
     if origin:
         y, x = len(rows) // 2, len(rows[0]) // 2
         rows[y][x] = {"#": "@", "o": "O", ".": "+"}[rows[y][x]]

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from morphax import _checks
 from morphax.morphology import bit_arrays, formulas
 from morphax.packed._pixel_layout import BITS as BITS
-from morphax.packed._pixel_layout import layout
+from morphax.packed._pixel_layout import layout as layout
 
 
 def pack_pixels(images: ArrayLike) -> jax.Array:

@@ -19,7 +19,7 @@ class Table(NamedTuple):
     """Hold the planes of one op; `arrays` have a row for each, `reads` (literals) among them."""
 
     kind: Kind
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     path: str
     arrays: dict[str, np.ndarray]
     options: dict[str, Any]
@@ -52,8 +52,8 @@ class Values:
 
     def constant(self, bits: np.ndarray) -> int:
         """Return the literal of a constant plane `(H, W)`, and add the plane if it is new."""
-        if (bits == bits[:1, :1]).all():
-            return int(bits[0, 0])
+        if bits.all() or not bits.any():
+            return int(bits.flat[0])
         key = ("constant", bits.shape, bits.tobytes())
         if key not in self.literal_of:
             table = Table("constant", (1, *bits.shape), "", {"bits": bits[None]}, {})
@@ -204,11 +204,11 @@ def _write_op(writer: _Writer, table: Table, flip: np.ndarray) -> int:
 def _write_rearrange(writer: _Writer, table: Table) -> int:
     """Write an op that takes each pixel from `place` in the plane `reads`."""
     reads, place = table.arrays["reads"], table.arrays["place"]
-    _write_constants(writer, reads, (1, 1))
+    _write_constants(writer, reads, (1,) * (len(table.shape) - 1))
     # Its inputs are all ops that hold one of the planes; `starts`: their first pixel when joined.
     inputs, which = np.unique(writer.op_of[reads], return_inverse=True)
     shapes = np.array([writer.ops[i].shape for i in inputs])
-    areas, starts = shapes[:, 1] * shapes[:, 2], np.cumsum([0, *shapes.prod(1)])
+    areas, starts = shapes[:, 1:].prod(1), np.cumsum([0, *shapes.prod(1)])
     which = which.reshape(reads.shape)
     index = starts[which] + writer.plane_of[reads] * areas[which] + place
     index = index.reshape(table.shape).astype(np.int32)
@@ -218,8 +218,8 @@ def _write_rearrange(writer: _Writer, table: Table) -> int:
 
 def _trimmed(windows: np.ndarray) -> np.ndarray:
     """Cut off margins that no window needs, the same on both sides so that centres stay."""
-    for axis in (1, 2):
-        hit = np.flatnonzero(windows.any(tuple({0, 1, 2} - {axis})))
+    for axis in range(1, windows.ndim):
+        hit = np.flatnonzero(windows.any(tuple(set(range(windows.ndim)) - {axis})))
         margin = min(hit[0], windows.shape[axis] - 1 - hit[-1])
         windows = windows.take(range(margin, windows.shape[axis] - margin), axis)
     return windows

@@ -167,7 +167,7 @@ def _plan_combine(values: Values, op: Op, o: int, reads: np.ndarray) -> _Plan:
 
 def _fold_pool(values: Values, op: Op, inputs: list[np.ndarray]) -> np.ndarray:
     sides = (tuple(op.options["window"]), tuple(op.options["strides"]))
-    if sides == ((1, 1), (1, 1)):
+    if set(sides[0] + sides[1]) == {1}:
         return inputs[0]
     return _number(values, op, (_plan_pool(values, op, sides, int(read)) for read in inputs[0]))
 
@@ -179,18 +179,19 @@ def _plan_pool(values: Values, op: Op, sides: tuple[Any, Any], read: int) -> _Pl
     if bits is not None:
         return values.constant(run_op(op, bits[None, None])[0, 0])
     # Windows of one pixel only pick pixels, so a complement passes through; an OR stops it.
-    flip = read & 1 if sides[0] == (1, 1) else 0
+    flip = read & 1 if set(sides[0]) == {1} else 0
     return ("union_pool", read ^ flip, sides), flip, {"reads": read ^ flip}
 
 
 def _fold_rearrange(
-    values: Values, op: Op, inputs: list[np.ndarray], frames: list[tuple[int, int]]
+    values: Values, op: Op, inputs: list[np.ndarray], frames: list[tuple[int, ...]]
 ) -> np.ndarray:
     """Fold an op that moves single pixels; `frames` are (height, width) of its inputs."""
     # For every pixel (row: plane of the result): the literal of the plane that it is taken from,
     # its position in that plane, and whether that plane is one pixel.
     index = op.arrays["index"].reshape(op.shape[0], -1)
-    sources = [(literals, h * w) for literals, (h, w) in zip(inputs, frames, strict=True)]
+    areas = [int(np.prod(frame)) for frame in frames]
+    sources = list(zip(inputs, areas, strict=True))
     reads = np.concatenate([np.repeat(literals, area) for literals, area in sources])
     place = np.concatenate([np.tile(np.arange(area), len(literals)) for literals, area in sources])
     single = np.concatenate(

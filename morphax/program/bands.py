@@ -1,7 +1,8 @@
 """Programs on large images, band by band: memory is bounded, and one size is compiled.
 
 A *band* is some rows of an image with as many rows above and below as the program looks at. All
-bands have one height, so a program that is compiled for it serves images of any height.
+bands have one height, so a program that is compiled for it serves images of any height. The rows
+of a volume are its slices, along the first axis.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,8 @@ def _own_reach(op: Op) -> int:
     """Return how many rows away the windows of an op look."""
     if op.kind != "spatial":
         return 0
-    rows = np.flatnonzero(op.arrays["selem"].any((0, 2)))
+    windows = op.arrays["selem"]
+    rows = np.flatnonzero(np.moveaxis(windows, 1, 0).reshape(windows.shape[1], -1).any(1))
     centre = op.arrays["selem"].shape[1] // 2
     return int(np.abs(rows - centre).max(initial=0))
 
@@ -65,7 +67,7 @@ def run_in_bands(
 
     Args:
         program: a program whose planes all have the size of the image; only its reach is used.
-        x: bool `(N, H, W, C)`.
+        x: bool `(N, H, W, C)`, or volumes `(N, D, H, W, C)`.
         run: runs the program on bands, bool `(N, h, W, C)` to `(N, h, W, outputs)`, where h is at
             most `rows` plus twice the reach. The frame of a band is treated like that of an image.
         rows: rows of answers of a band.

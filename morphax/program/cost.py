@@ -64,8 +64,7 @@ def count(program: Program) -> Cost:
     """
     ands = ors = nots = xors = additions = wiring = 0
     for op in program.ops:
-        planes, height, width = op.shape
-        area = height * width
+        planes, area = op.shape[0], int(np.prod(op.shape[1:]))
         read = [program.ops[i].shape for i in op.inputs]
         number = _bits(sum(shape[0] for shape in read))  # bits to name a plane of the inputs
         if op.kind in ("spatial", "combine"):
@@ -102,14 +101,14 @@ def count(program: Program) -> Cost:
         elif op.kind == "group_sum":
             additions += area * planes * (op.options["per"] - 1)
     total, result = ands + ors + nots + xors, program.ops[-1].shape
-    per_pixel = total / (result[1] * result[2])
+    per_pixel = total / int(np.prod(result[1:]))
     return Cost(ands, ors, nots, total, additions, per_pixel, wiring, xors)
 
 
 def _members(op: Op) -> np.ndarray:
     """Return the number of members of the set of each plane."""
     if op.kind == "spatial":
-        return op.arrays["selem"].sum((1, 2))
+        return op.arrays["selem"].reshape(op.shape[0], -1).sum(1)
     return np.diff(op.arrays["offsets"])
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax import _checks
-from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, named_nodes
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Node, input_axes, named_nodes
 from morphax.program.graph import Graph, Step, node_of, read_options
 from morphax.program.ops import Op, Program, from_planes, plane_shape, pruned, to_planes
 from morphax.program.trace import trace
@@ -65,6 +65,7 @@ def _lower(graph: Graph, binary_params: Any) -> tuple[list[Op], list[int]]:
     """
     ops: list[Op] = []
     number: list[int] = []
+    axes = _plane_axes(graph, binary_params)
     for step in graph.steps:
         has_batch = bool(step.shape) and step.shape[0] == _BATCH
         text = f"{step.kind} of shape {step.shape}"
@@ -73,26 +74,40 @@ def _lower(graph: Graph, binary_params: Any) -> tuple[list[Op], list[int]]:
         inputs = tuple(number[i] for i in step.inputs)
         if step.kind == "neurons":
             number.append(
-                _lower_bank(node_of(binary_params, step), step, inputs[0], shapes[0], ops)
+                _lower_bank(node_of(binary_params, step), step, inputs[0], shapes[0], axes, ops)
             )
         elif step.kind == "move":
-            number.append(_lower_move(step, inputs, shapes, ops))
+            number.append(_lower_move(step, inputs, shapes, axes, ops))
         else:
-            ops.append(_lower_plain(step, inputs, [ops[i].shape for i in inputs]))
+            ops.append(_lower_plain(step, inputs, [ops[i].shape for i in inputs], axes))
             number.append(len(ops) - 1)
     return ops, number
 
 
-def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, int, int]]) -> Op:
+def _plane_axes(graph: Graph, params: Any) -> int:
+    """Return how many axes a plane has: as many as the windows; two where there are none."""
+    axes = set()
+    for step in graph.steps:
+        if step.kind == "neurons" and (node := node_of(params, step)).spec.role == "spatial":
+            axes.add(len(input_axes(node)))
+        elif step.kind == "union_pool":
+            axes.add(len(read_options(step.options)["window"]))
+    _checks.require(len(axes) <= 1, "apply", "windows of one number of axes", sorted(axes))
+    return axes.pop() if axes else 2
+
+
+def _lower_plain(
+    step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, ...]], axes: int
+) -> Op:
     """Return the op of a step that is neither a bank nor a move."""
-    shape = plane_shape(step.shape[1:])
+    shape = plane_shape(step.shape[1:], axes=axes)
     options = read_options(step.options)
     if step.kind in ("input", "complement"):
         return Op(step.kind, inputs, shape)
     if step.kind == "constant":
         # The trace gives a constant a batch; it must not differ between the images.
         assert step.run is not None
-        bits = to_planes(np.asarray(step.run()) != 0)
+        bits = to_planes(np.asarray(step.run()) != 0, axes=axes)
         is_same = bool((bits == bits[:1]).all())
         _checks.require(is_same, "apply", "constants that are the same for all images", bits)
         return Op("constant", (), shape, arrays={"bits": bits[0]})
@@ -116,7 +131,9 @@ def _lower_plain(step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, in
     return Op("group_sum", inputs, shape, options={"per": math.prod(shapes[0]) // math.prod(shape)})
 
 
-def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops: list[Op]) -> int:
+def _lower_bank(
+    node: Node, step: Step, source: int, shape: tuple[int, ...], axes: int, ops: list[Op]
+) -> int:
     """Append the op of a bank, and return its number.
 
     Args:
@@ -124,6 +141,7 @@ def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops
         step: its step.
         source: number of the op that the bank reads.
         shape: shape of the signal it reads, without the batch.
+        axes: number of axes of a plane.
         ops: ops so far; grows.
     """
     assert isinstance(node, BinaryBiSE)
@@ -133,15 +151,18 @@ def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops
     if node.spec.role == "spatial":
         # One window for each pair of an input and an output channel: plane i * n_out + o of the
         # result is channel i seen through window (i, o). A "lui" bank joins them afterwards.
-        kh, kw, n_in, n_out = selem.shape
+        *sides, n_in, n_out = selem.shape
+        windows = np.moveaxis(selem, (-2, -1), (0, 1)).reshape(-1, *sides)
+        # An even side gets an empty row at its end: the origin stays at side // 2.
+        even = [(0, 0), *((0, 1 - side % 2) for side in sides)]
         arrays = {
             "source": np.repeat(np.arange(n_in, dtype=np.int32), n_out),
-            "selem": np.moveaxis(selem, (0, 1), (2, 3)).reshape(-1, kh, kw),
+            "selem": np.pad(windows, even),
             "erosion": erosion.reshape(-1),
             "complement": flip.reshape(-1),
         }
         options = {"border": node.spec.border}
-        result = plane_shape(step.shape[1:])
+        result = plane_shape(step.shape[1:], axes=axes)
         ops.append(Op("spatial", (source,), result, step.path, arrays, options))
         return len(ops) - 1
     n_in, n_out = selem.shape
@@ -149,11 +170,11 @@ def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops
     # A bank joins its last axes: (in, out) for "lui", (in,) for "dense". Where they would reach
     # into the axes of the pixels, a plane is no unit any more: take the signal as a vector.
     n_joined = 2 if is_lui else 1
-    if len(shape) - n_joined < 2 < len(shape):
-        index = _positions(shape).reshape(-1, 1, 1)
+    if len(shape) - n_joined < axes < len(shape):
+        index = _positions(shape, axes).reshape(-1, *(1,) * axes)
         ops.append(Op("rearrange", (source,), index.shape, arrays={"index": index}))
         source, shape = len(ops) - 1, (math.prod(shape),)
-    planes, height, width = plane_shape(shape)
+    planes, *frame = plane_shape(shape, axes=axes)
     # Further channel axes repeat the bank: each group of `size` input planes has n_out neurons.
     size = n_in * n_out if is_lui else n_in
     groups = np.arange(planes // size, dtype=np.int32)
@@ -170,18 +191,18 @@ def _lower_bank(node: Node, step: Step, source: int, shape: tuple[int, ...], ops
         "erosion": np.tile(erosion, len(groups)),
         "complement": np.tile(flip, len(groups)),
     }
-    ops.append(Op("combine", (source,), (len(set_sizes), height, width), step.path, arrays))
+    ops.append(Op("combine", (source,), (len(set_sizes), *frame), step.path, arrays))
     return len(ops) - 1
 
 
-def _positions(shape: Sequence[int]) -> np.ndarray:
+def _positions(shape: Sequence[int], axes: int) -> np.ndarray:
     """Return the position of each value of a signal in its flattened planes, int32 `shape`."""
-    planes = np.arange(math.prod(shape), dtype=np.int32).reshape(1, *plane_shape(shape))
+    planes = np.arange(math.prod(shape), dtype=np.int32).reshape(1, *plane_shape(shape, axes=axes))
     return from_planes(planes, shape)[0]
 
 
 def _lower_move(
-    step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, ...]], ops: list[Op]
+    step: Step, inputs: tuple[int, ...], shapes: list[tuple[int, ...]], axes: int, ops: list[Op]
 ) -> int:
     """Append the op of a move, if it needs one, and return the number of the op with its result.
 
@@ -193,10 +214,11 @@ def _lower_move(
     # Number the values of all inputs in one row. Image 1 begins after the last value of image 0,
     # so that a pixel taken from the other image is noticed.
     batch = [
-        np.stack([_positions(shape) + start + image * total for image in range(_BATCH)])
+        np.stack([_positions(shape, axes) + start + image * total for image in range(_BATCH)])
         for shape, start in zip(shapes, starts, strict=False)
     ]
-    moved = to_planes(np.asarray(step.run(*[jnp.asarray(a.astype(np.int32)) for a in batch])))
+    moved = np.asarray(step.run(*[jnp.asarray(a.astype(np.int32)) for a in batch]))
+    moved = to_planes(moved, axes=axes)
     index = moved[0]
     by_image = [moved[image] - image * total for image in range(_BATCH)]
     is_inside = bool(((index >= 0) & (index < total)).all())
@@ -204,13 +226,13 @@ def _lower_move(
     _checks.require(
         is_apart, "apply", "moves that keep the images of a batch apart and inside", step.shape
     )
-    shape = plane_shape(step.shape[1:])
+    shape = plane_shape(step.shape[1:], axes=axes)
     # Nothing moves: no op.
     is_identity = np.array_equal(index.reshape(-1), np.arange(total))
     if len(inputs) == 1 and ops[inputs[0]].shape == shape and is_identity:
         return inputs[0]
     # Whole planes move: each is a run of positions that begins at the first pixel of a plane.
-    area = shape[1] * shape[2]
+    area = math.prod(shape[1:])
     plane = index.reshape(shape[0], -1)
     runs = np.arange(area)[None] + plane[:, :1]
     same_frame = all(ops[i].shape[1:] == shape[1:] for i in inputs)

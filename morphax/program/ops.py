@@ -5,7 +5,8 @@ and is explained. Everything is numpy: no closures, no jax, nothing that a file 
 
 A *plane* is an image of bits, H x W. A signal of shape (batch, H, W, c1, c2, ...) is a stack of
 c1 * c2 * ... planes (row-major over the channel axes). A flat signal (batch, n) is n planes of
-1 x 1.
+1 x 1. In a program of rows or volumes, a plane has one axis or three, and the same holds with
+their sizes in place of H, W. All planes of a program have as many axes.
 
 | kind | reads | planes of the result |
 |---|---|---|
@@ -22,9 +23,10 @@ c1 * c2 * ... planes (row-major over the channel axes). A flat signal (batch, n)
 
 Set o of a "combine" holds the planes `indices[offsets[o]:offsets[o + 1]]`. `erosion[o]` is True
 for an erosion or intersection and False for a dilation or union; `complement[o]` complements the
-result. Windows are correlated, not flipped, as in `morphax.neurons.nodes`; `border` is one of
-`morphax.morphology.shift.BORDERS`. The empty set gives the neutral element: an empty union is 0, an
-empty intersection 1.
+result. Windows are correlated, not flipped, as in `morphax.neurons.nodes`, and have odd sides: an
+even side of a bank gets an empty row at its end, which leaves its origin in place. `border` is one
+of `morphax.morphology.shift.BORDERS`. The empty set gives the neutral element: an empty union is 0,
+an empty intersection 1.
 
 An "at_least" has n `votes` and k `cuts`, whole numbers of any sign. Group g of its input is the
 planes g * n to (g + 1) * n - 1 (there often is one group): at each pixel the votes of the planes
@@ -63,11 +65,11 @@ class Op:
     Attributes:
         kind: one of `Kind`; the table in the module docstring defines each.
         inputs: numbers of the ops whose results it reads.
-        shape: (planes, height, width) of its result.
+        shape: (planes, height, width) of its result, or (planes, *sizes) in rows and volumes.
         path: path of its bank of neurons in the params tree; "" if it comes from no bank.
         arrays: numpy arrays by name. P, H, W are the sizes of `shape`:
             "constant": bits bool (P, H, W).
-            "spatial": source int32 (P,), selem bool (P, kh, kw), erosion bool (P,),
+            "spatial": source int32 (P,), selem bool (P, kh, kw), odd sides, erosion bool (P,),
             complement bool (P,).
             "combine": offsets int32 (P + 1,), indices int32, erosion bool (P,),
             complement bool (P,).
@@ -79,7 +81,7 @@ class Op:
 
     kind: Kind
     inputs: tuple[int, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     path: str = ""
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Program:
 
     Attributes:
         ops: the first op is the only "input"; the last op is the output.
-        input_shape: shape of one input without the batch: (H, W, C) or (n,).
+        input_shape: shape of one input without the batch: (H, W, C), (n,), or (D, H, W, C).
         output_shape: shape of one output without the batch.
     """
 
@@ -99,12 +101,18 @@ class Program:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
 
+    @property
+    def axes(self) -> int:
+        """Return the number of axes of a plane."""
+        return len(self.ops[0].shape) - 1
 
-def to_planes(signal: np.ndarray) -> np.ndarray:
+
+def to_planes(signal: np.ndarray, *, axes: int = 2) -> np.ndarray:
     """Convert signals to stacks of planes; inverse of `from_planes`.
 
     Args:
         signal: `(N, H, W, c1, ...)` or `(N, n)`.
+        axes: number of axes of a plane.
 
     Returns:
         `(N, P, H, W)` where P is c1 * c2 * ..., or `(N, n, 1, 1)`.
@@ -113,10 +121,10 @@ def to_planes(signal: np.ndarray) -> np.ndarray:
         >>> to_planes(np.zeros((2, 5, 4, 3))).shape, to_planes(np.zeros((2, 7))).shape
         ((2, 3, 5, 4), (2, 7, 1, 1))
     """
-    shape = (len(signal), *plane_shape(signal.shape[1:]))
-    if signal.ndim < 4:
+    shape = (len(signal), *plane_shape(signal.shape[1:], axes=axes))
+    if signal.ndim < axes + 2:
         return signal.reshape(shape)
-    return np.moveaxis(signal.reshape(*signal.shape[:3], shape[1]), -1, 1)
+    return np.moveaxis(signal.reshape(*signal.shape[: axes + 1], shape[1]), -1, 1)
 
 
 def from_planes(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -136,22 +144,23 @@ def from_planes(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.moveaxis(planes, 1, -1).reshape(len(planes), *shape)
 
 
-def plane_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+def plane_shape(shape: Sequence[int], *, axes: int = 2) -> tuple[int, ...]:
     """Return the planes of a signal as (planes, height, width).
 
     Args:
         shape: shape of one signal, without the batch.
+        axes: number of axes of a plane.
 
     Returns:
-        Three integers.
+        The number of planes, and the sizes of one.
 
     Example:
-        >>> plane_shape((5, 4, 3)), plane_shape((7,))
-        ((3, 5, 4), (7, 1, 1))
+        >>> plane_shape((5, 4, 3)), plane_shape((7,)), plane_shape((5, 4, 3, 2), axes=3)
+        ((3, 5, 4), (7, 1, 1), (2, 5, 4, 3))
     """
-    if len(shape) < 3:
-        return math.prod(shape), 1, 1
-    return math.prod(shape[2:]), shape[0], shape[1]
+    if len(shape) <= axes:
+        return math.prod(shape), *(1,) * axes
+    return math.prod(shape[axes:]), *shape[:axes]
 
 
 def run(program: Program, x: np.ndarray) -> np.ndarray:
@@ -178,7 +187,7 @@ def run(program: Program, x: np.ndarray) -> np.ndarray:
     is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
     _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
     _checks.require(x.dtype == np.bool_, "x", "bool", x.dtype)
-    results = [to_planes(x)]
+    results = [to_planes(x, axes=program.axes)]
     for op in program.ops[1:]:
         result = run_op(op, *(results[i] for i in op.inputs))
         # A constant has a batch of 1: give it the batch of the others.
@@ -204,10 +213,9 @@ def run_op(op: Op, *stacks: np.ndarray) -> np.ndarray:
 
 
 def _run_spatial(op: Op, planes: np.ndarray) -> np.ndarray:
-    _, height, width = op.shape
+    _, *frame = op.shape
     windows, border = op.arrays["selem"], op.options["border"]
-    kh, kw = windows.shape[1:]
-    sides = ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2))
+    sides = ((0, 0), *((side // 2, side // 2) for side in windows.shape[1:]))
     out = np.empty((len(planes), *op.shape), bool)
     if out.size == 0:  # an empty image has no nearest pixel for "replicate"
         return out
@@ -220,9 +228,10 @@ def _run_spatial(op: Op, planes: np.ndarray) -> np.ndarray:
         else:  # "constant" pads with 0; "ignore" with the value that cannot decide the result
             padded = np.pad(plane, sides, constant_values=bool(erosion) and border == "ignore")
         # Start from the neutral element, so that an empty window needs no case of its own.
-        joined = np.full((len(planes), height, width), erosion)
-        for i, j in np.argwhere(window):
-            seen = padded[:, i : i + height, j : j + width]
+        joined = np.full((len(planes), *frame), erosion)
+        for place in np.argwhere(window).tolist():
+            cut = (slice(i, i + length) for i, length in zip(place, frame, strict=True))
+            seen = padded[(slice(None), *cut)]
             joined = joined & seen if erosion else joined | seen
         out[:, o] = joined ^ complement
     return out
@@ -239,9 +248,11 @@ def _run_combine(op: Op, planes: np.ndarray) -> np.ndarray:
 
 
 def _run_pool(op: Op, planes: np.ndarray) -> np.ndarray:
-    views = np.lib.stride_tricks.sliding_window_view(planes, op.options["window"], axis=(2, 3))
-    down, across = op.options["strides"]
-    return np.asarray(views[:, :, ::down, ::across].any((-1, -2)))
+    window, strides = op.options["window"], op.options["strides"]
+    axes = tuple(range(2, planes.ndim))
+    views = np.lib.stride_tricks.sliding_window_view(planes, window, axis=axes)
+    steps = (slice(None), slice(None), *(slice(None, None, step) for step in strides))
+    return np.asarray(views[steps].any(tuple(range(-len(window), 0))))
 
 
 def _run_rearrange(op: Op, *stacks: np.ndarray) -> np.ndarray:
@@ -263,7 +274,8 @@ def _run_at_least(op: Op, planes: np.ndarray) -> np.ndarray:
     total = np.zeros((*groups.shape[:2], *op.shape[1:]), np.int32)
     for i, vote in enumerate(votes):
         total += groups[:, :, i] * vote
-    return (total[:, :, None] >= cuts[:, None, None]).reshape(len(planes), *op.shape)
+    cuts = cuts.reshape(-1, *(1,) * (len(op.shape) - 1))
+    return (total[:, :, None] >= cuts).reshape(len(planes), *op.shape)
 
 
 _RUN: dict[str, Callable[..., np.ndarray]] = {

@@ -17,7 +17,7 @@ def resized(program: Program, size: Sequence[int]) -> Program:
     Args:
         program: a program whose planes all have the size of the image, such as a chain of erosions
             or a union of hit-or-misses.
-        size: (height, width), at least 1.
+        size: (height, width), or one size for each axis of the planes, at least 1.
 
     Returns:
         The program.
@@ -32,26 +32,29 @@ def resized(program: Program, size: Sequence[int]) -> Program:
         >>> resized(flip, (2, 9)).output_shape
         (2, 9, 1)
     """
-    height, width = size
-    _checks.require(height >= 1 and width >= 1, "size", "a height and a width", tuple(size))
+    axes, size = program.axes, tuple(size)
+    expected = "a height and a width" if axes == 2 else f"{axes} sizes, one for each axis"
+    is_size = len(size) == axes and min(size) >= 1
+    _checks.require(is_size, "size", expected, size)
     own = program.ops[0].shape[1:]
     ops = []
     for number, op in enumerate(program.ops):
         got = f"op {number}, {op.kind} {op.shape}"
         fits = op.kind in _ANY_SIZE and op.shape[1:] == own
         expected = "operators on images that keep their size (no moves of pixels, pools or sums)"
-        _checks.require(fits and len(program.input_shape) >= 3, "program", expected, got)
-        shape = (op.shape[0], height, width)
+        _checks.require(fits and len(program.input_shape) > axes, "program", expected, got)
+        shape = (op.shape[0], *size)
         ops.append(replace(op, shape=shape, arrays=_arrays(op, shape)))
-    shapes = ((height, width, *s[2:]) for s in (program.input_shape, program.output_shape))
+    shapes = ((*size, *s[axes:]) for s in (program.input_shape, program.output_shape))
     return Program(tuple(ops), *shapes)
 
 
-def _arrays(op: Op, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+def _arrays(op: Op, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return the arrays of an op; those of a constant get the size of the image."""
     if op.kind != "constant":
         return op.arrays
     bits = op.arrays["bits"]
-    plain = bool((bits == bits[:, :1, :1]).all())
+    first = bits[(slice(None), *(slice(0, 1),) * (bits.ndim - 1))]
+    plain = bool((bits == first).all())
     _checks.require(plain, "program", "constant planes of one value", "a picture")
-    return {"bits": np.broadcast_to(bits[:, :1, :1], shape).copy()}
+    return {"bits": np.broadcast_to(first, shape).copy()}

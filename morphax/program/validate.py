@@ -17,18 +17,19 @@ from morphax.morphology.shift import BORDERS
 from morphax.neurons.counting import LIMIT
 from morphax.program import Op, Program, plane_shape
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 MAX_SIDE = 2**31 - 1
 """Largest side of an array, because indices are int32."""
 
-# Kind -> name of an array -> dtype and axes. P, H, W: sizes of the result; "?": any size.
+# Kind -> name of an array -> dtype and axes. P: planes of the result, "frame": the sizes of one;
+# "?": any size, "window": any size for each axis of a plane.
 ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "input": {},
-    "constant": {"bits": ("bool", ("P", "H", "W"))},
+    "constant": {"bits": ("bool", ("P", "frame"))},
     "spatial": {
         "source": ("int32", ("P",)),
-        "selem": ("bool", ("P", "?", "?")),
+        "selem": ("bool", ("P", "window")),
         "erosion": ("bool", ("P",)),
         "complement": ("bool", ("P",)),
     },
@@ -41,11 +42,12 @@ ARRAYS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "complement": {},
     "union_pool": {},
     "select": {"source": ("int32", ("P",))},
-    "rearrange": {"index": ("int32", ("P", "H", "W"))},
+    "rearrange": {"index": ("int32", ("P", "frame"))},
     "at_least": {"votes": ("int32", ("?",)), "cuts": ("int32", ("?",))},
     "group_sum": {},
 }
 OPTIONS = {"spatial": {"border"}, "union_pool": {"window", "strides"}, "group_sum": {"per"}}
+_NUMBERS = {2: "two", 3: "three", 4: "four"}
 # Kind -> how many signals it reads: None for one or more, 1 for kinds that are not listed.
 _READS = {"input": 0, "constant": 0, "select": None, "rearrange": None}
 
@@ -74,8 +76,27 @@ def check_program(program: Program) -> None:
         ("output_shape", program.output_shape, ops[-1]),
     )
     for name, shape, op in ends:
-        planes = plane_shape(sizes(name, shape, low=1))
+        planes = plane_shape(sizes(name, shape, low=1), axes=program.axes)
         _checks.require(planes == op.shape, name, f"the planes {op.shape} of its op", shape)
+
+
+def check_images(program: Program, writer: str) -> None:
+    """Check that the planes of a program are images, for a writer of images only.
+
+    Args:
+        program: any program.
+        writer: what would be written, for the message.
+
+    Raises:
+        ValueError: if they are rows or volumes.
+
+    Example:
+        >>> check_images(Program((Op("input", (), (1, 4, 5)),), (4, 5, 1), (4, 5, 1)), "C")
+    """
+    if program.axes != 2:
+        kind = "rows" if program.axes == 1 else "volumes"
+        expected = f"a program of images, as {writer} of {kind} is not written"
+        _checks.require(False, "program", expected, program.ops[0].shape[1:])
 
 
 def _check_op(name: str, number: int, op: Op, ops: Sequence[Op]) -> None:
@@ -94,8 +115,10 @@ def _check_op(name: str, number: int, op: Op, ops: Sequence[Op]) -> None:
     counted = [i for i in op.inputs if ops[i].kind == "group_sum"]
     _checks.require(not counted, f"{name}.inputs", "no op after the counts", counted)
     shape = sizes(f"{name}.shape", op.shape, low=1)
-    is_shape = len(shape) == 3 and math.prod(shape) <= MAX_SIDE
-    _checks.require(is_shape, f"{name}.shape", f"three sizes, at most {MAX_SIDE} pixels", shape)
+    rank = len(ops[0].shape)  # that of the input, which is checked first
+    is_shape = 2 <= len(shape) <= 4 and len(shape) == rank and math.prod(shape) <= MAX_SIDE
+    expected = f"{_NUMBERS.get(rank, 'two to four')} sizes, at most {MAX_SIDE} pixels"
+    _checks.require(is_shape, f"{name}.shape", expected, shape)
     _checks.require(isinstance(op.path, str), f"{name}.path", "text", op.path)
     _check_arrays(name, op)
     options = OPTIONS.get(kind, set())
@@ -109,14 +132,15 @@ def _check_arrays(name: str, op: Op) -> None:
     _checks.require(
         set(op.arrays) == set(wanted), f"{name}.arrays", f"{sorted(wanted)}", sorted(op.arrays)
     )
-    side_of: dict[str, int | None] = dict(zip("PHW", op.shape, strict=True))
-    side_of |= {"P+1": op.shape[0] + 1, "?": None}
+    planes, *frame = op.shape
+    sides_of: dict[str, tuple[int | None, ...]] = {"P": (planes,), "P+1": (planes + 1,)}
+    sides_of |= {"frame": tuple(frame), "?": (None,), "window": (None,) * len(frame)}
     for array, (dtype, axes) in wanted.items():
         value = op.arrays[array]
         is_dtype = isinstance(value, np.ndarray) and value.dtype == np.dtype(dtype)
         got = getattr(value, "dtype", type(value))
         _checks.require(is_dtype, f"{name}.{array}", f"a numpy array of {dtype}", got)
-        sides = tuple(side_of[axis] for axis in axes)
+        sides = tuple(side for axis in axes for side in sides_of[axis])
         is_shape = len(sides) == value.ndim
         is_shape = is_shape and all(s in (None, v) for s, v in zip(sides, value.shape, strict=True))
         text = str(sides).replace("None", "any")
@@ -131,7 +155,7 @@ def _check_indices(argument: str, indices: np.ndarray, limit: int) -> None:
 
 
 def _check_frame(name: str, op: Op, shapes: list[Shape]) -> None:
-    """Check that all inputs have the height and width of the result."""
+    """Check that all inputs have the frame of the result."""
     for shape in shapes:
         _checks.require(
             shape[1:] == op.shape[1:], f"{name}.shape", f"the frame {shape[1:]}", op.shape
@@ -163,19 +187,19 @@ def _check_combine(name: str, op: Op, shapes: list[Shape]) -> None:
 
 
 def _check_pool(name: str, op: Op, shapes: list[Shape]) -> None:
-    (planes, height, width) = shapes[0]
+    planes, *frame = shapes[0]
     steps = {}
     for option in ("window", "strides"):
         steps[option] = sizes(f"{name}.{option}", op.options[option], low=1)
-        _checks.require(
-            len(steps[option]) == 2, f"{name}.{option}", "two sizes", op.options[option]
-        )
-    (a, b), (down, across) = steps["window"], steps["strides"]
-    _checks.require(
-        a <= height and b <= width, f"{name}.window", f"at most {(height, width)}", (a, b)
-    )
-    expected = (planes, (height - a) // down + 1, (width - b) // across + 1)
-    _checks.require(op.shape == expected, f"{name}.shape", f"{expected}", op.shape)
+        is_sides = len(steps[option]) == len(frame)
+        expected = f"{len(frame)} sizes"
+        _checks.require(is_sides, f"{name}.{option}", expected, op.options[option])
+    window = steps["window"]
+    inside = all(side <= length for side, length in zip(window, frame, strict=True))
+    _checks.require(inside, f"{name}.window", f"at most {tuple(frame)}", window)
+    sides = zip(frame, window, steps["strides"], strict=True)
+    expected = (planes, *((length - side) // step + 1 for length, side, step in sides))
+    _checks.require(tuple(op.shape) == expected, f"{name}.shape", f"{expected}", op.shape)
 
 
 def _check_select(name: str, op: Op, shapes: list[Shape]) -> None:

@@ -25,7 +25,7 @@ class Held(NamedTuple):
 
     rows: np.ndarray | None
     size: int
-    frame: tuple[int, int]
+    frame: tuple[int, ...]
 
 
 class Stage(NamedTuple):
@@ -45,12 +45,12 @@ class Stage(NamedTuple):
     held: Held
 
 
-def stacked(size: int, frame: tuple[int, int], rows: np.ndarray | None = None) -> Held:
+def stacked(size: int, frame: tuple[int, ...], rows: np.ndarray | None = None) -> Held:
     """Describe a stack of `size` rows; without `rows`, row o is plane o."""
     return Held(np.arange(size, dtype=np.int32) if rows is None else rows, size, frame)
 
 
-def listed(size: int, frame: tuple[int, int]) -> Held:
+def listed(size: int, frame: tuple[int, ...]) -> Held:
     """Describe a list of `size` planes."""
     return Held(None, size, frame)
 

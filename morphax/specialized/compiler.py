@@ -13,11 +13,13 @@ Heads count with bit-sliced counters. XLA compiles the stages, on CPU, GPU and T
 Layouts of the words: "batch": `(B, *input_shape)` with 32 images in each word (`morphax.pack`).
 "pixels": `(N, H, ceil(W / 32), C)` with 32 neighbouring pixels of a row in each word
 (`morphax.packed.pack_pixels` has the same bits); for networks from images to images only.
+Rows and volumes have one image axis less or more, and run op by op (`_volumes`).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,12 +31,12 @@ from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax.morphology import bit_arrays
-from morphax.packed.pixels import pack_on_host, pack_pixels, unpack_on_host, unpack_pixels
-from morphax.packed.words import pack, unpack
 from morphax.program import Program, build, simplify
+from morphax.specialized._layouts import from_words, row_words, to_words
 from morphax.specialized._plan import plan
 from morphax.specialized._planes import Grid, materialized
 from morphax.specialized._values import Stage, rows_of, take
+from morphax.specialized._volumes import run_volumes
 
 LAYOUTS = ("batch", "pixels")
 """Layouts of the words of a specialised network: the module docstring defines them."""
@@ -96,14 +98,15 @@ class Specialized:
         if x.dtype == np.bool_:
             is_batch = x.ndim > 0 and x.shape[1:] == program.input_shape
             _checks.require(is_batch, "x", f"shape (N, *{program.input_shape})", x.shape)
-            words = self(_to_words(layout, x))
+            words = self(to_words(program, layout, x))
             # Bits that came from the host are unpacked there, too: it is several times as fast.
             on_host = layout == "pixels" and isinstance(x, np.ndarray)
             words = np.asarray(words) if on_host and not isinstance(words, Tracer) else words
-            return jnp.asarray(_from_words(program, layout, words, len(x)))
+            return jnp.asarray(from_words(program, layout, words, len(x)))
         expected = program.input_shape
         if layout == "pixels":
-            expected = (expected[0], _words(expected[1]), *expected[2:])
+            axes = program.axes
+            expected = (*expected[: axes - 1], row_words(expected[axes - 1]), *expected[axes:])
             is_dtype = x.dtype == np.uint32
         else:
             is_dtype = bit_arrays.is_words(x)
@@ -122,8 +125,8 @@ class Specialized:
             What a call returns, as a numpy array, in a third of the time for one small image.
         """
         layout = self.wiring.layout
-        words = self.wiring.run(self.tables, _to_words(layout, x))
-        return np.asarray(_from_words(self.wiring.program, layout, np.asarray(words), len(x)))
+        words = self.wiring.run(self.tables, to_words(self.wiring.program, layout, x))
+        return np.asarray(from_words(self.wiring.program, layout, np.asarray(words), len(x)))
 
 
 def specialize(
@@ -188,11 +191,13 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
     pixels = layout == "pixels"
     if pixels:
         _checks.require(
-            kinds <= _IMAGE_KINDS and len(program.input_shape) >= 3,
+            kinds <= _IMAGE_KINDS and len(program.input_shape) > program.axes,
             "layout",
             "'batch' for networks with pools, flattened images or counts",
             layout,
         )
+    if program.axes != 2:
+        return _specialized_volumes(program, layout)
     # Moves of single pixels and counts need the batch as the last axis ("lanes", see `Grid`).
     wide = len(program.input_shape) >= 3 and program.input_shape[1] >= _WIDE
     rows = wide and not kinds & {"rearrange", "group_sum"}
@@ -204,7 +209,9 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
         def run_part(words: jax.Array) -> jax.Array:
             return _run_once(program, stages, kind, tables, words)
 
-        return _in_turns(run_part, words, _words_at_once(stages, kind, words.dtype))
+        sizes = [stage.held.size * math.prod(stage.held.frame) for stage in stages]
+        inputs = [stage.inputs for stage in stages]
+        return _in_turns(run_part, words, _words_at_once(sizes, inputs, pixels, words.dtype))
 
     tables = {
         "stages": [stage.arrays for stage in stages],
@@ -215,16 +222,29 @@ def specialize_program(program: Program, *, layout: str = "batch") -> Specialize
     return Specialized(tables, Wiring(program, layout, run))
 
 
-def _words_at_once(stages: list[Stage], kind: str, dtype: np.dtype) -> int:
+def _specialized_volumes(program: Program, layout: str) -> Specialized:
+    """Compile a simplified program of rows or volumes."""
+    sizes, inputs = zip(*((math.prod(op.shape), op.inputs) for op in program.ops), strict=True)
+
+    @jax.jit
+    def run(tables: Any, words: jax.Array) -> jax.Array:
+        if len(words) == 0 or 0 in program.output_shape:
+            return _empty(program, layout, words)
+        run_part = partial(run_volumes, program, layout, tables["true"])
+        turn = _words_at_once(sizes, inputs, layout == "pixels", words.dtype)
+        return _in_turns(run_part, words, turn)
+
+    return Specialized({"true": jnp.array(True)}, Wiring(program, layout, run))
+
+
+def _words_at_once(
+    sizes: Sequence[int], inputs: Sequence[tuple[int, ...]], pixels: bool, dtype: np.dtype
+) -> int:
     """Return how many words of the batch to run at once, so that the planes fit the memory."""
     memory = _MEMORY.get(jax.default_backend(), _MEMORY_ELSEWHERE)
-    sizes = [stage.held.size * math.prod(stage.held.frame) for stage in stages]
     # The largest stage: its result and what it reads.
-    most = max(
-        size + sum(sizes[i] for i in stage.inputs)
-        for size, stage in zip(sizes, stages, strict=True)
-    )
-    return max(1, memory // (most * dtype.itemsize // (32 if kind == "pixels" else 1) + 1))
+    most = max(size + sum(sizes[i] for i in read) for size, read in zip(sizes, inputs, strict=True))
+    return max(1, memory // (most * dtype.itemsize // (32 if pixels else 1) + 1))
 
 
 def _in_turns(run: Callable[[jax.Array], jax.Array], words: jax.Array, turn: int) -> jax.Array:
@@ -252,7 +272,7 @@ def _run_once(
     images, lanes = (1, batch) if kind == "lanes" else (batch, 1)
     grid = Grid(kind, images, lanes, words.dtype, tables["true"])
     planes, height, width = program.ops[0].shape
-    columns = _words(width) if kind == "pixels" else width
+    columns = row_words(width) if kind == "pixels" else width
 
     # The channels become the first axis: one plane after the other.
     def separated() -> jax.Array:
@@ -280,7 +300,7 @@ def _run_once(
         return jnp.transpose(out, (1, 2, 3, 0)).reshape(batch, *program.output_shape)
     # "pixels": the last word of a row may be wider than the image; clear the bits beyond it.
     spare = np.uint32(-width % 32)
-    mask = np.full(_words(width), 0xFFFFFFFF, np.uint32)
+    mask = np.full(row_words(width), 0xFFFFFFFF, np.uint32)
     mask[-1] >>= spare
     out = jnp.transpose(out & mask.reshape(1, 1, 1, -1), (1, 2, 3, 0))
     return out.reshape(*out.shape[:3], *program.output_shape[2:])
@@ -290,35 +310,6 @@ def _empty(program: Program, kind: str, words: jax.Array) -> jax.Array:
     """Return the result of an empty batch, or of images without pixels."""
     shape = list(program.output_shape)
     if kind == "pixels":
-        shape[1] = _words(shape[1])
+        shape[program.axes - 1] = row_words(shape[program.axes - 1])
     dtype = jnp.int32 if program.ops[-1].kind == "group_sum" else words.dtype
     return jnp.zeros((len(words), *shape), dtype)
-
-
-def _words(width: int) -> int:
-    """Return how many words hold a row of pixels."""
-    return -(-width // 32)
-
-
-def _to_words(layout: str, images: Any) -> Any:
-    """Pack bool images as words of a layout; numpy arrays stay numpy arrays in "pixels"."""
-    if layout == "batch":
-        return pack(images)
-    # Rows are packed along the last axis: move the channels beside the batch, and back after.
-    flat = images.reshape(*images.shape[:3], math.prod(images.shape[3:]))
-    pack_rows = pack_on_host if isinstance(images, np.ndarray) else pack_pixels
-    words = pack_rows(flat.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
-    return words.reshape(*words.shape[:3], *images.shape[3:])
-
-
-def _from_words(program: Program, layout: str, result: Any, images: int) -> Any:
-    """Unpack the result for `images` images: counts as they are, words as bool."""
-    if program.ops[-1].kind == "group_sum":
-        return result[:images]
-    if layout == "batch":
-        return unpack(result, count=images)
-    channels = math.prod(result.shape[3:])
-    flat = result.reshape(*result.shape[:3], channels).transpose(0, 3, 1, 2)
-    unpack_rows = unpack_on_host if isinstance(result, np.ndarray) else unpack_pixels
-    bits = unpack_rows(flat, width=program.output_shape[1]).transpose(0, 2, 3, 1)
-    return bits.reshape(images, *program.output_shape)

@@ -20,7 +20,7 @@ from morphax import _checks, _files
 from morphax.data.gray_planes import GrayPlanes
 from morphax.export.c_source import _batch, _batch_reads, _gray, _pixels, _text
 from morphax.program import Program, build, simplify
-from morphax.program.validate import check_program
+from morphax.program.validate import check_images, check_program
 
 LAYOUTS = {"batch": _batch, "pixels": _pixels}
 
@@ -87,6 +87,7 @@ def c(
         if layout == "batch":  # in the pixel layout, copies of planes cost what this would save
             program = simplify(program)
     check_program(program)
+    check_images(program, "C")
     if layout == "pixels":
         _pixels.check(program)
     else:

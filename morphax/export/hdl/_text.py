@@ -14,7 +14,7 @@ from typing import Any
 
 from morphax import _checks, _files
 from morphax.program import Program, build
-from morphax.program.validate import check_program
+from morphax.program.validate import check_images, check_program
 
 Model = tuple[Callable[[Any, Any], Any], Any, Sequence[int]]
 """Arguments of `morphax.program.build`: (apply, binary_params, input_shape)."""
@@ -119,11 +119,12 @@ def program_of(program: Program | Model) -> Program:
         The program.
 
     Raises:
-        ValueError: if the program cannot be built or cannot run.
+        ValueError: if the program cannot be built or cannot run, or is one of rows or volumes.
     """
     if not isinstance(program, Program):
         program = build(*program)
     check_program(program)
+    check_images(program, "Verilog")
     return program
 
 

@@ -17,6 +17,7 @@ from morphax.export.python_source import _texts
 from morphax.export.python_source.terms import Term, read_terms, terms_of
 from morphax.program import Program
 from morphax.program.resize import resized
+from morphax.program.validate import check_images
 
 _WIDTH = 96  # letters of a line
 _NEEDS = {
@@ -69,6 +70,7 @@ def python(
         >>> names["operator"](np.array([[True, False]])).tolist()
         [[False, True]]
     """
+    check_images(program, "Python")
     resized(program, (1, 1))
     outputs = program.output_shape[-1] if len(program.output_shape) == 3 else 0
     _checks.require(outputs == 1, "program", "one plane of output", program.output_shape)
