@@ -97,7 +97,7 @@ def view(
     grid: Grid,
     x: jax.Array,
     offset: tuple[int, int],
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
     *,
     have: Margins,
     want: Margins = NONE,
@@ -191,7 +191,7 @@ def shifted_rows(
     grid: Grid,
     stack: jax.Array,
     members: jax.Array,
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
     *,
     have: Margins,
 ) -> jax.Array:

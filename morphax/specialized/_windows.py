@@ -68,7 +68,7 @@ def run_groups(
     planes: Sequence[jax.Array],
     *,
     border: str,
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
 ) -> dict[int, jax.Array]:
     """Run the groups of a bank.
 

@@ -29,7 +29,7 @@ class _Place(NamedTuple):
     """Hold the place of an op in the C code, as C expressions."""
 
     number: int
-    shapes: list[tuple[int, int, int]]  # shapes of its inputs
+    shapes: list[tuple[int, ...]]  # shapes of its inputs
     reads: list[str]  # pointers to its inputs
     at: list[int | None]  # places of its inputs in the workspace; None is the network's input
     writes: str  # pointer to its result

@@ -56,7 +56,7 @@ def without_selects(program: Program) -> Program:
     return pruned(ops, len(ops) - 1, program.input_shape, program.output_shape)
 
 
-def reads_of(op: Op, shapes: Sequence[tuple[int, int, int]], places: Sequence[int | None]) -> Reads:
+def reads_of(op: Op, shapes: Sequence[tuple[int, ...]], places: Sequence[int | None]) -> Reads:
     """Return where the planes of the inputs of an op lie.
 
     Args:
