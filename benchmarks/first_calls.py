@@ -20,9 +20,8 @@ import numpy as np
 from _lib import common
 
 import morphax
-from morphax import models
+from morphax import _compiling, models
 from morphax.explain.summary import summary
-from morphax.projection import compiling
 from morphax.training import json_text
 
 OURS, PLAIN = "morphax", "JAX's options"
@@ -44,7 +43,7 @@ def calls() -> dict:
 def measured(name: str, contender: str) -> list[float]:
     """CPU seconds of two calls in this process."""
     if contender == PLAIN:
-        compiling._are_known = lambda: False
+        _compiling._are_known = lambda: False
     call, seconds = calls()[name], []
     for _ in range(2):
         start = time.process_time()

@@ -16,6 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from morphax import _checks
+from morphax._compiling import quick_jit
 from morphax.certificates.neuron import EROSION, Certificate, certify_node
 from morphax.neurons.nodes import (
     BinaryBiSE,
@@ -28,7 +29,6 @@ from morphax.neurons.nodes import (
     unbank,
 )
 from morphax.projection import Projection, project
-from morphax.projection.compiling import quick_jit
 
 METHODS = ("projection", "constant-exact", "constant-uniform", "constant-normal")
 

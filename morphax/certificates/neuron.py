@@ -19,6 +19,7 @@ Weights are `(..., n)` and biases `(...)`. Source: Aouad & Talbot, arXiv 2401.03
 weights of any sign, margins and the rounding allowance are ours (docs/conventions.md).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax.certificates._rounding import coarsest, quotients_hold, rounding_allowance, sums_of
+from morphax._compiling import quick_jit
+from morphax.certificates._rounding import (
+    Arithmetic,
+    coarsest,
+    quotients_hold,
+    rounding_allowance,
+    sums_of,
+)
 from morphax.morphology.dtypes import array_text, at_least_single, is_known
 from morphax.neurons.forward import guess_erosion
 from morphax.neurons.nodes import (
@@ -187,6 +195,14 @@ def certify_neurons(
     """
     stored = coarsest(jnp.asarray(weights), jnp.asarray(bias))
     weights, bias = _check_bank(weights, bias)
+    return _certify_bank(weights, bias, dead_zone, stored=stored)
+
+
+@partial(quick_jit, static_argnames="stored")
+def _certify_bank(
+    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, *, stored: Arithmetic
+) -> Certificate:
+    """Certify a bank that was stored in the given arithmetic."""
     allowance = rounding_allowance(weights, bias, arithmetic=stored)
     return _certify(weights, bias, dead_zone, allowance)[0]
 
@@ -209,7 +225,7 @@ def _certify(
     return Certificate(operation, selem, exact, margin), below, above
 
 
-@jax.jit
+@quick_jit
 def certify_node(
     node: BiSE, *, dead_zone: DeadZone = (0.0, 1.0)
 ) -> tuple[Certificate, tuple[jax.Array, jax.Array]]:

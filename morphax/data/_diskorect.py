@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from morphax import _checks
+from morphax._compiling import quick_jit
 from morphax.data import _draw
 
 
@@ -83,7 +84,7 @@ def diskorect(
     )
 
 
-@partial(jax.jit, static_argnums=range(3, 10))
+@partial(quick_jit, few=0, static_argnums=range(3, 10))
 def _images(key, noise, p_invert, batch, size, n_shapes, max_shape, n_holes, max_holes, border):
     key_shapes, key_noise, key_invert = jax.random.split(key, 3)
     count = n_shapes + n_holes

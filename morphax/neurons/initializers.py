@@ -11,11 +11,14 @@ Source: Aouad & Talbot, arXiv 2401.03830, appendix on initialisation; DGMM 2022 
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax._compiling import quick_jit
 from morphax.neurons import reparam
 from morphax.neurons.nodes import BiSE, Spec, bank, role_axes
 from morphax.neurons.thresholds import threshold_inverse
@@ -62,6 +65,23 @@ def variance_preserving(
         (1, 2)
     """
     _checks.one_of("weights", weights, WEIGHTS)
+    numbers = input_mean, bias_noise, scale
+    return _variance_preserving(key, tuple(shape), spec, *numbers, weights=weights, dtype=dtype)
+
+
+@partial(quick_jit, static_argnames=("shape", "spec", "weights", "dtype"))
+def _variance_preserving(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    spec: Spec,
+    input_mean: ArrayLike,
+    bias_noise: ArrayLike,
+    scale: ArrayLike | None,
+    *,
+    weights: str,
+    dtype: jnp.dtype | type,
+) -> BiSE:
+    """Draw a bank as `variance_preserving` does, in one program."""
     ranks = (3, 4, 5) if spec.role == "spatial" else (2,)
     expected = f"rank {' or '.join(map(str, ranks))} for role {spec.role!r}"
     _checks.require(len(shape) in ranks, "shape", expected, shape)

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from morphax._checks import number, one_of, require
+from morphax._compiling import quick_jit
 from morphax.morphology.dtypes import at_least_single
-from morphax.projection.compiling import quick_jit
 from morphax.projection.result import Projection
 
 OPERATIONS = ("erosion", "dilation", "both")

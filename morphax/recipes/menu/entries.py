@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from morphax import _checks
+from morphax._compiling import quick_jit
 from morphax.binarization import binarize
 from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.data.gray_planes import GrayPlanes, gray_planes
@@ -333,7 +334,7 @@ def certified(entry: MenuEntry) -> MenuEntry:
     """Return an entry with its certificate."""
     shape = (1, *entry.program.input_shape)
     # One compilation of all steps takes half the time of one for each.
-    certify = jax.jit(partial(certify_network, entry.apply, input_shape=shape))
+    certify = quick_jit(partial(certify_network, entry.apply, input_shape=shape))
     return replace(entry, certificate=jax.tree.map(np.asarray, certify(entry.params)))
 
 

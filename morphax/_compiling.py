@@ -1,8 +1,10 @@
 """Compiling large programs faster, where that costs nothing.
 
 The projection is a program of many small loops. On a CPU, XLA's older emitters compile it in little
-more than half the time, and it runs as fast (`benchmarks/first_calls.py`). Points and sets are the
-same; a float64 distance may differ in the rounding of its sum.
+more than half the time, and it runs as fast (`benchmarks/first_calls.py`). On few numbers, such as
+the banks of small windows, it takes milliseconds however it is compiled: there XLA does not
+optimize at all, which takes a third of the rest. Points and sets are the same; a distance may
+differ in the rounding of its sum.
 """
 
 from collections.abc import Callable
@@ -13,17 +15,22 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+FEW = 2**14
+"""Numbers in the arguments of a call that is a few milliseconds of work at most."""
 _OPTIONS: Any = {
     "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 4,
+    "xla_cpu_parallel_codegen_split_count": 1,
 }
+_OPTIONS_FOR_FEW: Any = _OPTIONS | {"xla_backend_optimization_level": 0}
 
 
-def quick_jit(function: Callable, **options: Any) -> Any:
+def quick_jit(function: Callable, *, few: int = FEW, **options: Any) -> Any:
     """Return `jax.jit(function)`, compiled quickly where it is called outside of other programs.
 
     Args:
         function: function of pytrees of arrays.
+        few: numbers in the arguments up to which XLA does not optimize; 0 where few arguments
+            mean much work.
         **options: options of `jax.jit`.
 
     Returns:
@@ -38,18 +45,23 @@ def quick_jit(function: Callable, **options: Any) -> Any:
     """
     plain = jax.jit(function, **options)
     quick = jax.jit(function, **options, compiler_options=_OPTIONS)
+    quickest = jax.jit(function, **options, compiler_options=_OPTIONS_FOR_FEW)
 
     @wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        compiled = quick if _is_whole((arguments, named)) and _are_known() else plain
+        compiled = plain
+        leaves = jax.tree.leaves((arguments, named))
+        if _is_whole(leaves) and _are_known():
+            numbers = sum(leaf.size for leaf in leaves if hasattr(leaf, "size"))
+            compiled = quickest if numbers <= few else quick
         return compiled(*arguments, **named)
 
     return call
 
 
-def _is_whole(arguments: Any) -> bool:
+def _is_whole(leaves: list[Any]) -> bool:
     """Return whether a call with these arguments is a program of its own."""
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         return False
     return not isinstance(jnp.zeros(()), Tracer)  # which it is while a program is traced
 
@@ -60,7 +72,7 @@ def _are_known() -> bool:
     if jax.default_backend() != "cpu":
         return False
     try:
-        jax.jit(lambda x: x).lower(0.0).compile(compiler_options=_OPTIONS)
+        jax.jit(lambda x: x).lower(0.0).compile(compiler_options=_OPTIONS_FOR_FEW)
     except Exception:  # JAX does not say which one it raises
         return False
     return True

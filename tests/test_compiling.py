@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from morphax.projection import compiling
-from morphax.projection.compiling import quick_jit
+from morphax import _compiling
+from morphax._compiling import quick_jit
 
 
 @pytest.fixture
@@ -40,9 +40,15 @@ def test_every_way_to_call(double):
     np.testing.assert_array_equal(jax.lax.map(lambda y: y + one(x), x)[1], expected + 1)
 
 
+@pytest.mark.parametrize("numbers", [3, _compiling.FEW + 1])
+def test_few_numbers_and_many(double, numbers):
+    x = jnp.arange(numbers, dtype=jnp.float32)
+    np.testing.assert_array_equal(double[0]({"x": x}, times=2)["y"], 2 * np.arange(numbers))
+
+
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch, double):
-    compiling._are_known.cache_clear()
-    monkeypatch.setitem(compiling._OPTIONS, "xla_no_such_option", True)
-    assert not compiling._are_known()
+    _compiling._are_known.cache_clear()
+    monkeypatch.setitem(_compiling._OPTIONS_FOR_FEW, "xla_no_such_option", True)
+    assert not _compiling._are_known()
     np.testing.assert_array_equal(double[0]({"x": jnp.ones(2)}, times=3)["y"], [3, 3])
-    compiling._are_known.cache_clear()
+    _compiling._are_known.cache_clear()
