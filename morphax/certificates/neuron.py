@@ -29,13 +29,7 @@ from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax._compiling import quick_jit
-from morphax.certificates._rounding import (
-    Arithmetic,
-    coarsest,
-    quotients_hold,
-    rounding_allowance,
-    sums_of,
-)
+from morphax.certificates import _rounding
 from morphax.morphology.dtypes import array_text, at_least_single, is_known
 from morphax.neurons.forward import guess_erosion
 from morphax.neurons.nodes import (
@@ -146,8 +140,7 @@ def activation_bounds(
     positive = jnp.maximum(weights, 0)
     negative = jnp.maximum(-weights, 0).sum(-1)
     inside = jnp.where(selem, weights, jnp.inf)
-    # The bounds of both operations are computed, then one of them is chosen: neurons of a bank
-    # differ.
+    # The neurons of a bank differ, so both operations are computed and one of them is chosen.
     dilation_low = jnp.where(selem, v1 * positive, positive).sum(-1)
     dilation_high = (v2 * inside).min(-1) - negative
     erosion_low = positive.sum(-1) - ((1 - v1) * inside).min(-1)
@@ -193,17 +186,17 @@ def certify_neurons(
         >>> bool(certificate.exact), certificate.selem.tolist()
         (True, [True, False, True])
     """
-    stored = coarsest(jnp.asarray(weights), jnp.asarray(bias))
+    stored = _rounding.coarsest(jnp.asarray(weights), jnp.asarray(bias))
     weights, bias = _check_bank(weights, bias)
     return _certify_bank(weights, bias, dead_zone, stored=stored)
 
 
 @partial(quick_jit, static_argnames="stored")
 def _certify_bank(
-    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, *, stored: Arithmetic
+    weights: jax.Array, bias: jax.Array, dead_zone: DeadZone, *, stored: _rounding.Arithmetic
 ) -> Certificate:
     """Certify a bank that was stored in the given arithmetic."""
-    allowance = rounding_allowance(weights, bias, arithmetic=stored)
+    allowance = _rounding.rounding_allowance(weights, bias, arithmetic=stored)
     return _certify(weights, bias, dead_zone, allowance)[0]
 
 
@@ -253,17 +246,17 @@ def certify_node(
         (True, True)
     """
     check_shapes(node)
-    spec, stored = node.spec, coarsest(*leaves(node))
+    spec, stored = node.spec, _rounding.coarsest(*leaves(node))
     weights, bias, scale = effective(node)
     weights, bias = _check_bank(weights, bias)
     scale = scale.astype(weights.dtype)
     # A symmetric neuron is certified in [0, 1] coordinates (docs/theory.md, section 4).
     unit_bias = (bias + weights.sum(-1)) / 2 if spec.symmetric else bias
-    allowance = rounding_allowance(
+    allowance = _rounding.rounding_allowance(
         weights,
         unit_bias,
         arithmetic=stored,
-        sums=sums_of(spec.weight_map, spec.bias_map),
+        sums=_rounding.sums_of(spec.weight_map, spec.bias_map),
         offset=spec.offset if spec.bias_map == "positive" else 0.0,
     )
     certificate, below, above = _certify(weights, unit_bias, dead_zone, allowance)
@@ -277,7 +270,7 @@ def certify_node(
     # A subnormal scale is 0 where subnormals are flushed.
     exact &= jnp.isfinite(scale) & (jnp.abs(scale) >= stored.tiny)
     if spec.weight_map == "dual":
-        exact &= quotients_hold(bank(node, node.weight), spec.factor, stored)
+        exact &= _rounding.quotients_hold(bank(node, node.weight), spec.factor, stored)
     if spec.role == "spatial" and spec.border == "ignore":
         exact &= ~_frame_is_open(weights, unit_bias, certificate.selem, allowance)
     zone = jnp.where(exact, v1, 0.5), jnp.where(exact, v2, 0.5)
