@@ -5,7 +5,7 @@ import ast
 from helpers.repository import ROOT, tracked
 
 SOURCES = tracked("*.py")
-LONGEST_FILE, LONGEST_BODY, ENTRIES, SKIPS = 350, 60, 25, 20
+LONGEST_FILE, LONGEST_BODY, ENTRIES, SKIPS = 350, 60, 24, 20
 NO_VERB = """
     a all an are as at both each every for how if in is no of on one some that the these this those
     to two what when where whether which with
@@ -62,7 +62,8 @@ def test_public_docstrings_begin_with_a_verb():
 
 
 def test_the_package_is_easy_to_see():
-    entries = [p.name for p in (ROOT / "morphax").iterdir() if p.name != "__pycache__"]
+    markers = {"__pycache__", "__init__.py", "py.typed"}  # what every typed package has
+    entries = [p.name for p in (ROOT / "morphax").iterdir() if p.name not in markers]
     assert len(entries) <= ENTRIES
 
 
