@@ -19,7 +19,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 DOCS = Path(__file__).resolve().parents[1]
 EXAMPLES, PAGES = DOCS.parent / "examples", DOCS / "gallery"
 # Small forms that take about ten seconds of processor time or more.
-LONG = {"denoise", "gray_operator", "segment_nuclei", "sweep_mnist", "where_neurons_fail"}
+LONG = {
+    *("denoise", "gray_operator", "segment_nuclei"),
+    *("selem_size", "sweep_mnist", "where_neurons_fail"),
+}
 # XLA takes half of the time to compile, and optimises less.
 QUICK = (
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
