@@ -65,7 +65,7 @@ class Op:
     Attributes:
         kind: one of `Kind`; the table in the module docstring defines each.
         inputs: numbers of the ops whose results it reads.
-        shape: (planes, height, width) of its result, or (planes, *sizes) in rows and volumes.
+        shape: (planes, height, width) of its result, or `(planes, *sizes)` in rows and volumes.
         path: path of its bank of neurons in the params tree; "" if it comes from no bank.
         arrays: numpy arrays by name. P, H, W are the sizes of `shape`:
             "constant": bits bool (P, H, W).
