@@ -42,7 +42,6 @@ def check_network(model, params, shape, *, symmetric=False, zone=(0.0, 1.0), tri
         ([1, 1, 1], "ignore", False),
         ([1, 2, 1], "replicate", False),
         ([2, 3, 2, 1], "constant", False),
-        ([2, 3, 2, 2], "ignore", False),
         ([2, 2, 2], "ignore", True),
         ([1, 3, 1], "constant", True),
     ],

@@ -1,5 +1,6 @@
 """Examples run from the command line, check themselves, and fail in one line."""
 
+import ast
 import json
 import re
 import sys
@@ -7,7 +8,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.repository import EXAMPLES, load_example, run_python
+from helpers.repository import EXAMPLES, ROOT, load_example, run_python
 from helpers.user_errors import refused
 from PIL import Image
 
@@ -18,11 +19,6 @@ from morphax.morphology import elements
 # Examples are code of users, and Optax's Adam mixes dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 LEARN = EXAMPLES / "learn_operator.py"
-# Long, or what they do is tested piece by piece beside this file.
-SLOW = {
-    *("classify", "denoise", "export_operator", "gray_operator", "segment_nuclei", "selem_size"),
-    *("sweep_mnist", "where_neurons_fail", "apply_many", "dense_mnist", "learn_menu", "own_model"),
-}
 OUTPUTS = ["metrics.jsonl", "model.npz", "operator.png", "predictions.png", "result.json"]
 
 
@@ -30,21 +26,16 @@ def read(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-# These run in processes of their own: one shows that an example does, one sets up devices.
-ALONE = {"learn_operator", "train_distributed"}  # `test_distributed` runs the latter
-SMOKE = [
-    pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-    for path in sorted(EXAMPLES.glob("[!_]*.py"))
-    if path.stem not in ALONE
-]
+# The site runs the notebooks of all other examples, and stops at an error; CI builds it.
+PAGES = (ROOT / "docs/_extensions/example_pages.py").read_text()
+SMOKE = sorted(ast.literal_eval(re.search(r"^LONG = (\{.*?\})", PAGES, re.M | re.S)[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMOKE)
 def test_smoke(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--smoke", "--out", str(tmp_path / "out")])
     monkeypatch.setattr(sys, "path", [*sys.path])
-    if name == "apply_many":
-        pytest.importorskip("distributed", reason='needs Dask: pip install ".[cluster]"')
     assert not load_example(name).main()
     assert "it/s" not in capsys.readouterr().err, "a progress bar without a terminal"
 

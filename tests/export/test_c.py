@@ -195,8 +195,15 @@ def test_image_operators_of_any_size(form, seed, tmp_path):
 
 
 @pytest.mark.first(3)
-@pytest.mark.parametrize("border", BORDERS)
-@pytest.mark.parametrize("sides", [(1, 141), (5, 261), (131, 3)])
+@pytest.mark.parametrize(
+    "sides, border",
+    [
+        *(((1, 141), border) for border in BORDERS),
+        ((5, 261), "ignore"),
+        ((5, 261), "replicate"),
+        ((131, 3), "constant"),
+    ],
+)
 def test_long_windows(border, sides, tmp_path):
     """Windows of several words, sticks and rectangles, on images narrower and wider than they."""
     rng = np.random.default_rng(1)

@@ -225,7 +225,6 @@ def _learn_bits() -> Any:
 
 LEARNING: dict[str, Callable[[], Any]] = {
     "learn_operator by descent": lambda: _learn_operator("descent"),
-    "learn_operator by gradients": lambda: _learn_operator("gradients"),
     "learn_union": _learn_union,
     "learn_chain": _learn_chain,
     "learn_window_votes": _learn_votes,

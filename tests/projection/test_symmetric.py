@@ -105,7 +105,7 @@ def compare(rng, count, n, operation, nonnegative, every, **metric):
 @pytest.mark.parametrize("operation, nonnegative", oracle.SETTINGS)
 def test_against_clarabel(rng, operation, nonnegative):
     worst = np.zeros(3)
-    for n, metrics in ((1, (0, 3)), (4, (0, 1, 2, 3, 4)), (8, (0, 4))):
+    for n, metrics in ((1, (0, 3)), (4, (0, 1, 2, 3, 4))):
         for metric in metrics:
             args = (rng, 4, n, operation, nonnegative, n <= 4)
             worst = np.maximum(worst, compare(*args, **oracle.METRICS[metric]))

@@ -16,7 +16,7 @@ from morphax.recipes.menu._steps import (
     steps_for,
     take_step,
 )
-from morphax.recipes.menu.entries import MenuEntry, certified, entry_of
+from morphax.recipes.menu.entries import MenuEntry, entry_of
 from morphax.recipes.menu.menu import front, percent
 from morphax.training.loop import append_jsonl
 from morphax.training.options import Record, RunOptions
@@ -154,7 +154,6 @@ class Search:
                     return entry
                 if new.scores.error > entry.scores.error:
                     return entry
-                new = certified(new)
             self.shelf.put(name, new)
         return replace(
             new,
@@ -210,7 +209,7 @@ class Search:
             for entry in entries
         ]
         options = networks[-1].options if networks and step.family != "chains" else {}
-        return [certified(entry) for entry in entries if entry in kept and entry], lines, options
+        return [entry for entry in entries if entry in kept and entry], lines, options
 
     def _entry(self, network: Network, start: float) -> MenuEntry | None:
         """Return the entry of a network, or None if it is constant or lacks a property."""

@@ -17,6 +17,7 @@ from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.menu._search import Search
 from morphax.recipes.menu._shelf import Shelf, fingerprint
 from morphax.recipes.menu._steps import Setting
+from morphax.recipes.menu.entries import certified
 from morphax.recipes.menu.menu import Menu, front
 from morphax.recipes.possible import look_at
 from morphax.recipes.windows.properties import Properties, check_properties
@@ -114,6 +115,8 @@ def learn(
     entries = front(worth if worth else search.entries)
     if stopped != "interrupted":
         entries = front(search.learned_again(entries))
+    # Most of what a search tries is beaten later: only what is handed out needs a certificate.
+    entries = [certified(entry) for entry in entries]
     seconds = time.perf_counter() - search.start
     return Menu(entries, possible, tuple(search.history), stopped, search.remarks(), seconds)
 

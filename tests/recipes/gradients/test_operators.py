@@ -239,15 +239,14 @@ def test_a_skip_map_starts_as_the_identity_and_meets_complements(skip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation, channels", [("dilation", (1, 1)), ("opening", (1, 1, 1))])
-def test_learns_a_small_operator_to_the_last_pixel(operation, channels):
+def test_learns_a_small_operator_to_the_last_pixel():
     images = small_pictures(jax.random.key(0), 512, (20, 20))
-    targets = data.target(images, operation, elements.disk(3))
+    targets = data.target(images, "opening", elements.disk(3))
     learned = operators.learn_operator(
         jax.random.key(1),
         (images[256:], targets[256:]),
         valid=(images[:256], targets[:256]),
-        channels=channels,
+        channels=(1, 1, 1),
         kernel_size=3,
         steps=500,
         method="gradients",
