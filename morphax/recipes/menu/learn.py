@@ -116,7 +116,7 @@ def learn(
     if stopped != "interrupted":
         entries = front(search.learned_again(entries))
     # Most of what a search tries is beaten later: only what is handed out needs a certificate.
-    entries = [certified(entry) for entry in entries]
+    entries = tuple(certified(entry) for entry in entries)
     seconds = time.perf_counter() - search.start
     return Menu(entries, possible, tuple(search.history), stopped, search.remarks(), seconds)
 
