@@ -3,6 +3,7 @@
 from morphax.data._diskorect import diskorect as diskorect
 from morphax.data._noisti import noisti as noisti
 from morphax.data._ruled import ruled_pages as ruled_pages
+from morphax.data._solids import solids as solids
 from morphax.data.bounds import WindowBounds as WindowBounds
 from morphax.data.bounds import window_bounds as window_bounds
 from morphax.data.gray_planes import GrayPlanes as GrayPlanes

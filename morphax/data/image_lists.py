@@ -1,7 +1,8 @@
 """Pairs of images of any sizes as examples: planes of bits, target and mask of each image.
 
 Inputs are bool or whole numbers, targets and masks bool, each an array `(N, H, W)` or `(N, H, W,
-C)` or a list of images. What cannot be learned from is refused at once, in one line.
+C)` or a list of images. Volumes are inputs `(N, D, H, W, C)` with their axis of channels. What
+cannot be learned from is refused at once, in one line.
 """
 
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def read_pairs(
         examples = []
         for i, (image, target, mask) in enumerate(zip(inputs, targets, masks, strict=True)):
             image = _image(f"{names[0]}[{i}]", image, binary)
-            shape = image.shape[:2]
+            shape = image.shape[:-1]
             mask = np.ones(shape, bool) if mask is None else _plane(f"{names[2]}[{i}]", mask, shape)
             examples.append((image, _plane(f"{names[1]}[{i}]", target, shape), mask))
         pixels = sum(int(mask.sum()) for _, _, mask in examples)
@@ -160,15 +161,15 @@ def as_arrays(
     """
     no_masks = not isinstance(masks, np.ndarray) and all(mask is None for mask in masks)
     sides = (inputs, targets) if no_masks else (inputs, targets, masks)
-    if not all(isinstance(side, np.ndarray) and side.ndim in (3, 4) for side in sides):
+    if not all(isinstance(side, np.ndarray) and side.ndim in (3, 4, 5) for side in sides):
         return None
     x, *planes = (bit_arrays.native(side) for side in sides)
     x = x[..., None] if x.ndim == 3 else x
-    planes = [p[..., 0] if p.ndim == 4 and p.shape[-1] == 1 else p for p in planes]
+    planes = [p[..., 0] if p.ndim == x.ndim and p.shape[-1] == 1 else p for p in planes]
     fits = x.dtype.kind in ("b" if binary else "bui")
-    if not fits or not all(p.dtype == bool and p.shape == x.shape[:3] for p in planes):
+    if not fits or not all(p.dtype == bool and p.shape == x.shape[:-1] for p in planes):
         return None  # image by image, the message names the one that does not fit
-    planes += [np.ones(x.shape[:3], bool)] * no_masks
+    planes += [np.ones(x.shape[:-1], bool)] * no_masks
     return x, planes[0], planes[1]
 
 
@@ -176,7 +177,7 @@ def _image(argument: str, image: Any, binary: bool) -> np.ndarray:
     """Return one input with an axis of channels."""
     image = bit_arrays.native(np.asarray(image))
     image = image[..., None] if image.ndim == 2 else image
-    is_image = image.ndim == 3 and image.dtype.kind in ("b" if binary else "bui")
+    is_image = image.ndim in (3, 4) and image.dtype.kind in ("b" if binary else "bui")
     expected = "bool or whole numbers (H, W) or (H, W, C)"
     if binary:
         expected = "bool images (H, W) or (H, W, C) (threshold gray ones, e.g. images > 127)"
@@ -187,7 +188,7 @@ def _image(argument: str, image: Any, binary: bool) -> np.ndarray:
 def _plane(argument: str, plane: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return a target or mask without an axis of channels."""
     plane = bit_arrays.native(np.asarray(plane))
-    plane = plane[..., 0] if plane.ndim == 3 and plane.shape[-1] == 1 else plane
+    plane = plane[..., 0] if plane.ndim == len(shape) + 1 and plane.shape[-1] == 1 else plane
     is_plane = plane.dtype == bool and plane.shape == shape
     _checks.require(is_plane, argument, f"bool {shape}", f"{plane.dtype} {plane.shape}")
     return plane

@@ -86,10 +86,10 @@ def _counts(inputs: Any, targets: Any, masks: Any) -> tuple[np.ndarray, bool, se
         fits = len(masks) == len(targets)
         _checks.require(fits, "masks", f"{len(targets)} images or None", len(masks))
     parts = (inputs, targets, masks if masks is not None else targets)
-    if all(hasattr(part, "ndim") and part.ndim == 4 for part in parts):
+    if all(hasattr(part, "ndim") and part.ndim in (4, 5) for part in parts):
         # Arrays are looked at as one tall image.
         tall = [np.asarray(part).reshape(1, -1, *part.shape[2:]) for part in parts]
-        fits = tall[0].shape[1:3] == tall[1].shape[1:3]
+        fits = tall[0].shape[1:-1] == tall[1].shape[1:-1]
         parts = tuple(tall) if fits else parts
     images: Iterable[Any] = zip(*parts, strict=True)
     count, binary, values = np.zeros((2, 2), np.int64), True, set()

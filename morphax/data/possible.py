@@ -31,8 +31,8 @@ class SingleOperator(NamedTuple):
         kind: "erosion", "dilation" or "hit-or-miss".
         complement: whether its output is complemented.
         hit: the pixels that must be set (of a dilation: the structuring element), bool `(side,
-            side)`.
-        miss: the pixels that must not be set, bool `(side, side)`; empty but for hit-or-misses.
+            side)`, or of three axes for volumes.
+        miss: the pixels that must not be set, of the same shape; empty but for hit-or-misses.
         wrong: pixels that it has wrong on the pairs; if it is not 0, no operator of its kind fits.
     """
 
@@ -66,7 +66,7 @@ def single_operators(
 
     Args:
         images: bool `(N, H, W)`; outside of an image every pixel of S counts as right (border
-            "ignore").
+            "ignore"). Volumes have an axis more, here and below.
         targets: bool `(N, H, W)`.
         kernel_size: odd side of the window.
         masks: the pixels that count, bool `(N, H, W)`; all by default.
@@ -96,7 +96,9 @@ def single_operators(
     for complement in (False, True):
         wanted = (~target if complement else target) & counted
         fits = [
-            np.array([_never(part, k, kernel_size, wanted) for k in range(kernel_size**2)])
+            np.array(
+                [_never(part, k, kernel_size, wanted) for k in range(kernel_size ** (y.ndim - 1))]
+            )
             for part in violated
         ]
         for kind, chosen in (("erosion", (0,)), ("dilation", (1,)), ("hit-or-miss", (0, 1))):
@@ -108,9 +110,9 @@ def single_operators(
                 for k in np.flatnonzero(literals):
                     lost |= _view(part, int(k), kernel_size, words.shape)
             wrong = int(np.bitwise_count(~lost & ~wanted & counted).sum())
-            hit, miss = (part.reshape(kernel_size, kernel_size) for part in (hit, miss))
+            hit, miss = (part.reshape((kernel_size,) * (y.ndim - 1)) for part in (hit, miss))
             dual = kind == "dilation"  # the complement of an intersection of complements
-            hit, miss = (miss[::-1, ::-1], hit) if dual else (hit, miss)
+            hit, miss = (np.flip(miss), hit) if dual else (hit, miss)
             found.append(SingleOperator(kind, complement ^ dual, hit, miss, wrong))
     rank = {"erosion": 0, "dilation": 0, "hit-or-miss": 1}
     return sorted(found, key=lambda one: (one.wrong, rank[one.kind], one.complement))
@@ -122,7 +124,7 @@ def label_noise(
     """Return how far the targets of equal windows contradict each other.
 
     Args:
-        images: bool `(N, H, W)` or `(N, H, W, C)`.
+        images: bool `(N, H, W)` or `(N, H, W, C)`; volumes have an axis more.
         targets: bool `(N, H, W)`.
         kernel_size: odd side of the window: how far an operator may look; what is outside of an
             image is a third value.
@@ -149,7 +151,7 @@ def label_noise(
     x, y, counts = _checked(
         np.asarray(images)[:used], np.asarray(targets)[:used], masks, kernel_size
     )
-    codes = _window_codes(x.reshape(*x.shape[:3], -1), kernel_size)[counts]
+    codes = _window_codes(x.reshape(*y.shape, -1), kernel_size)[counts]
     if not len(codes):
         return LabelNoise(0.0, None, 0.0)
     _, which, n = np.unique(codes, return_inverse=True, return_counts=True)
@@ -175,8 +177,11 @@ def _checked(
         _checks.require(
             part.dtype == bool, name, "bool (threshold it, e.g. images > 127)", part.dtype
         )
-    _checks.require(y.ndim == 3 and len(y) > 0, "targets", "shape (N, H, W)", y.shape)
-    _checks.require(x.shape[:3] == y.shape, "images", f"shape {y.shape} as the targets", x.shape)
+    is_batch = y.ndim in (3, 4) and len(y) > 0
+    _checks.require(is_batch, "targets", "shape (N, H, W) or (N, D, H, W)", y.shape)
+    _checks.require(
+        x.shape[: y.ndim] == y.shape, "images", f"shape {y.shape} as the targets", x.shape
+    )
     _checks.require(
         counts.shape == y.shape, "masks", f"shape {y.shape} as the targets", counts.shape
     )
@@ -193,13 +198,14 @@ def _packed(images: np.ndarray) -> np.ndarray:
 
 def _padded(words: np.ndarray, side: int) -> np.ndarray:
     edge = side // 2
-    return np.pad(words, ((0, 0), (edge, edge), (edge, edge)))
+    return np.pad(words, [(0, 0), *[(edge, edge)] * (words.ndim - 1)])
 
 
 def _view(padded: np.ndarray, pixel: int, side: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return what each pixel sees at one pixel of its window; nothing outside of the images."""
-    row, column = divmod(pixel, side)
-    return padded[:, row : row + shape[1], column : column + shape[2]]
+    place = np.unravel_index(pixel, (side,) * (len(shape) - 1))
+    view = (slice(int(at), int(at) + length) for at, length in zip(place, shape[1:], strict=True))
+    return padded[(slice(None), *view)]
 
 
 def _never(padded: np.ndarray, pixel: int, side: int, wanted: np.ndarray) -> bool:
@@ -212,16 +218,16 @@ def _never(padded: np.ndarray, pixel: int, side: int, wanted: np.ndarray) -> boo
 def _window_codes(x: np.ndarray, side: int) -> np.ndarray:
     """Return a random 64-bit code of the window of every pixel; outside of an image, 0."""
     rng = np.random.default_rng(0)
-    edge, (height, width) = side // 2, x.shape[1:3]
+    edge, frame = side // 2, x.shape[1:-1]
 
     def odd(size: int) -> np.ndarray:
         return rng.integers(0, 2**63, size, np.uint64) * np.uint64(2) + np.uint64(1)
 
-    # The sum of r_i c_j (1 + x_ij) over the window, modulo 2^64: first along rows, then along
-    # columns.
+    # The sum of r_i c_j (1 + x_ij) over the window, modulo 2^64: one axis after the other.
     values = (x * odd(x.shape[-1])).sum(-1, dtype=np.uint64) + odd(1)
-    values = np.pad(values, ((0, 0), (edge, edge), (edge, edge)))
-    down = [r * values[:, k : k + height] for k, r in enumerate(odd(side))]
-    rows = np.stack(down).sum(0)
-    across = [c * rows[:, :, k : k + width] for k, c in enumerate(odd(side))]
-    return np.stack(across).sum(0)
+    values = np.pad(values, [(0, 0), *[(edge, edge)] * len(frame)])
+    for axis, length in enumerate(frame, start=1):
+        factors = enumerate(odd(side))
+        views = (f * np.take(values, range(k, k + length), axis) for k, f in factors)
+        values = np.stack(list(views)).sum(0)
+    return values

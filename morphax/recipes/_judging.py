@@ -100,7 +100,7 @@ def _measure(apply: Apply) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
 
 def trivial_answers(
-    train: Data, valid: Data, *, frame: tuple[int, int] = (0, 0)
+    train: Data, valid: Data, *, frame: tuple[int, ...] = (0, 0)
 ) -> dict[str, float]:
     """Return the errors of answers that need no learning.
 
@@ -124,7 +124,7 @@ def trivial_answers(
     errors = {"empty": density, "full": 1 - density}
     if images.shape == targets.shape:
         errors = {"copy": float((images != targets).mean()), **errors}
-    if images.shape[-1] <= TABLE_CHANNELS:
+    if images.shape[-1] <= TABLE_CHANNELS and images.ndim == 4:  # not for volumes
         count = max(1, TABLE_PIXELS // max(1, int(np.prod(train[0].shape[1:3]))))
         seen, wanted = (np.asarray(part[:count]) for part in train)
         table = _majority_table(seen, wanted, frame)
@@ -145,7 +145,7 @@ def window_numbers(images: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _majority_table(images: np.ndarray, targets: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+def _majority_table(images: np.ndarray, targets: np.ndarray, frame: tuple[int, ...]) -> np.ndarray:
     """Return the most frequent target of each window, bool `(2 ** (9 channels), outputs)`."""
     entries, outputs = 2 ** (9 * images.shape[-1]), targets.shape[-1]
     numbers = crop_border(window_numbers(images), frame).ravel()
@@ -156,7 +156,7 @@ def _majority_table(images: np.ndarray, targets: np.ndarray, frame: tuple[int, i
 
 
 def judge(
-    binary: Any, apply: Apply, train: Data, valid: Data, *, frame: tuple[int, int] = (0, 0)
+    binary: Any, apply: Apply, train: Data, valid: Data, *, frame: tuple[int, ...] = (0, 0)
 ) -> Verdict:
     """Compare a binary network with trivial answers on held-out pairs.
 
@@ -239,7 +239,7 @@ def learned_from(
     *,
     history: list[Record],
     runs: int,
-    frame: tuple[int, int] = (0, 0),
+    frame: tuple[int, ...] = (0, 0),
     cut_short: bool = False,
     chosen: BestBinary | None = None,
 ) -> Learned:

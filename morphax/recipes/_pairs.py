@@ -13,13 +13,20 @@ from morphax.data.pair_checks import check_pairs
 Data = tuple[jax.Array, jax.Array]
 
 
-def require_pairs(train: Any, valid: Any | None = None, *, channels: int | None = None) -> None:
+def require_pairs(
+    train: Any,
+    valid: Any | None = None,
+    *,
+    channels: int | None = None,
+    volumes: bool = False,
+) -> None:
     """Refuse pairs that are not bool images with a target for each.
 
     Args:
         train: (images, targets), bool `(N, H, W, C)` and `(N, H, W, C')`.
         valid: The same, held out; None where a recipe works without.
         channels: Number of channels of images and targets, where a recipe asks for one.
+        volumes: Whether a recipe takes volumes `(N, D, H, W, C)` too.
 
     Raises:
         ValueError: The first array that is not bool, has no images or the wrong shape, by name.
@@ -40,9 +47,12 @@ def require_pairs(train: Any, valid: Any | None = None, *, channels: int | None 
         for i, part in enumerate(pair):
             expected = "a bool array (threshold it, e.g. images > 127)"
             _checks.require(part.dtype == bool, f"{name}[{i}]", expected, f"dtype {part.dtype}")
-            is_batch = part.ndim == 4 and part.shape[:3] == pair[0].shape[:3] and len(part) > 0
+            ranks = (4, 5) if volumes else (4,)
+            is_batch = part.ndim in ranks and part.ndim == train[0].ndim and len(part) > 0
+            is_batch = is_batch and part.shape[:-1] == pair[0].shape[:-1]
             is_batch &= channels is None or part.shape[-1] == channels
             expected = f"images (N, H, W, {last}), targets of the same N, H, W"
+            expected += f", or volumes (N, D, H, W, {last})" * volumes
             _checks.require(is_batch, f"{name}[{i}]", expected, part.shape)
     warn_of_pairs(*train)
 

@@ -149,7 +149,7 @@ def _that_count(parts: tuple[jax.Array, ...], *mask: jax.Array) -> tuple[jax.Arr
     return tuple(jnp.where(mask[0], x, jnp.zeros((), x.dtype)) for x in parts) if mask else parts
 
 
-def crop_border(images: Any, frame: tuple[int, int]) -> Any:
+def crop_border(images: Any, frame: tuple[int, ...]) -> Any:
     """Remove rows and columns from each side of images.
 
     Args:
@@ -163,10 +163,9 @@ def crop_border(images: Any, frame: tuple[int, int]) -> Any:
         >>> crop_border(jnp.zeros((1, 7, 5, 1)), (2, 0)).shape
         (1, 3, 5, 1)
     """
-    rows, columns = (
-        slice(cut, size - cut) for cut, size in zip(frame, images.shape[1:3], strict=True)
-    )
-    return images[:, rows, columns]
+    lengths = images.shape[1 : 1 + len(frame)]
+    inside = (slice(cut, size - cut) for cut, size in zip(frame, lengths, strict=True))
+    return images[(slice(None), *inside)]
 
 
 def make_evaluate(apply: Apply, *, method: str = "constant-exact") -> Evaluate:

@@ -225,13 +225,12 @@ def output(block: Block, tape: Tape, *, origin: int, stride: int) -> jax.Array:
     return jnp.where(tape.negated, last, ~last) & block.inside
 
 
-@partial(jax.jit, static_argnames=("across", "down"))
-def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int) -> jax.Array:
+@partial(jax.jit, static_argnames="steps")
+def residual_statistics(block: Block, out: jax.Array, *, steps: tuple[int, ...]) -> jax.Array:
     """Return how the wrong pixels lie: int32 `(8,)`.
 
     Wrong pixels, pixels; pairs of neighbours that are both wrong, pairs; wrong pixels at edges of
-    the output, pixels there; the same away from edges. `across` and `down` are the offsets of
-    neighbours.
+    the output, pixels there; the same away from edges. `steps` are the offsets of neighbours.
     """
     wrong = (out ^ block.y) & block.counts
 
@@ -240,7 +239,7 @@ def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int)
 
     # An edge is a pixel whose output differs from that of a neighbour, on either side.
     pairs, both, edge = [], [], jnp.zeros_like(out)
-    for step in (across, down):
+    for step in steps:
         seen = block.counts & next_to(block.counts, step)
         both.append(seen)
         pairs.append(wrong & next_to(wrong, step))
@@ -248,6 +247,8 @@ def residual_statistics(block: Block, out: jax.Array, *, across: int, down: int)
         edge |= differs | jnp.concatenate([jnp.zeros(step, out.dtype), differs[:-step]])
     parts = [wrong, block.counts, *pairs, *both]
     parts += [wrong & edge, block.counts & edge, wrong & ~edge, block.counts & ~edge]
-    # Horizontal and vertical pairs are added up.
+    # Pairs along all axes are added up.
     n = [lax.population_count(part).astype(jnp.int32).sum() for part in parts]
-    return jnp.stack([n[0], n[1], n[2] + n[3], n[4] + n[5], *n[6:]])
+    axes = len(steps)
+    both_wrong, seen = sum(n[2 : 2 + axes]), sum(n[2 + axes : 2 + 2 * axes])
+    return jnp.stack([n[0], n[1], both_wrong, seen, *n[2 + 2 * axes :]])

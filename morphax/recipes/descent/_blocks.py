@@ -5,7 +5,9 @@ that overlap by the reach of the networks: only the pixels of a tile that see al
 counted. The frame of an image stays a frame; what lies outside of it is not inside any tile.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +17,8 @@ from morphax.recipes.descent._bit_errors import Block
 
 _WORDS = 11_000
 """Words of a plane: more are slower for each pixel (caches, threads), fewer pay for their loops."""
-_SIDE = 64
-"""Side of the tiles of larger images, without what they overlap."""
+_SIDES = {2: 64, 3: 16}
+"""Side of the tiles of larger images and volumes, without what they overlap."""
 
 
 class Geometry(NamedTuple):
@@ -24,21 +26,31 @@ class Geometry(NamedTuple):
 
     Attributes:
         side: of the windows.
-        width: of the padded rows.
+        pitches: distance of neighbours along each axis, in words.
         words: words at a pixel.
         origin: offset of the first pixel in a plane.
         stride: words of a plane in the buffer.
         inputs: channels.
-        shape: rows and columns of an image or tile.
+        shape: rows and columns of an image or tile; slices, rows and columns of a volume.
     """
 
     side: int
-    width: int
+    pitches: tuple[int, ...]
     words: int
     origin: int
     stride: int
     inputs: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+
+    @property
+    def axes(self) -> int:
+        """Return the number of axes of an image."""
+        return len(self.shape)
+
+    @property
+    def pixels(self) -> int:
+        """Return the number of pixels of a window."""
+        return self.side**self.axes
 
 
 class Pairs(NamedTuple):
@@ -69,7 +81,8 @@ def pairs_in_words(
     """Pack pairs of images.
 
     Args:
-        images: bool `(N, H, W, C)`, or a sequence of `(H, W, C)` of any sizes.
+        images: bool `(N, H, W, C)`, or a sequence of `(H, W, C)` of any sizes; volumes have an
+            axis more.
         targets: bool `(N, H, W)`, or a sequence of `(H, W)`.
         masks: the pixels that count, as `targets`; all by default.
         side: of the windows, odd.
@@ -80,29 +93,22 @@ def pairs_in_words(
         `Pairs`.
     """
     masks = [np.ones(target.shape, bool) for target in targets] if masks is None else masks
-    sizes = {image.shape[:2] for image in images}
+    sizes = {image.shape[:-1] for image in images}
     shape = _shape_of_tiles(sizes, reach) if like is None else like.geometry.shape
     if sizes == {shape}:
         x, y, counts = (np.asarray(part) for part in (images, targets, masks))
         inside = np.ones(y.shape, bool)
     else:
         x, y, inside, counts = _tiles(images, targets, masks, shape, reach)
-    rows, columns = shape
     radius = side // 2
     # As many images side by side as make a plane of about `_WORDS`, but no more than there are.
-    words = int(np.clip(_WORDS // (rows * columns), 1, -(-len(x) // 32)))
+    words = int(np.clip(_WORDS // math.prod(shape), 1, -(-len(x) // 32)))
     words = words if like is None else like.geometry.words
-    # Each row is padded by what a window reaches beyond it, at both ends.
-    width = columns + 2 * radius
-    geometry = Geometry(
-        side,
-        width,
-        words,
-        (radius * width + radius) * words,
-        (rows + 2 * radius) * width * words,
-        x.shape[-1],
-        shape,
-    )
+    # Each row is padded by what a window reaches beyond it, at both ends; so is each slice.
+    padded = [length + 2 * radius for length in shape]
+    pitches = tuple(math.prod(padded[axis + 1 :]) * words for axis in range(len(shape)))
+    origin, stride = radius * sum(pitches), padded[0] * pitches[0]
+    geometry = Geometry(side, pitches, words, origin, stride, x.shape[-1], shape)
 
     def flat(planes: np.ndarray) -> np.ndarray:
         return _pack(planes, words, 2 * radius)
@@ -125,18 +131,18 @@ def pairs_in_words(
     return Pairs(blocks, geometry, pixels, np.array(positives, np.int64))
 
 
-def _shape_of_tiles(sizes: set[tuple[int, int]], reach: int) -> tuple[int, int]:
+def _shape_of_tiles(sizes: set[tuple[int, ...]], reach: int) -> tuple[int, ...]:
     """Return the size of the images, if all are small and alike; else that of tiles."""
-    if len(sizes) == 1 and max(next(iter(sizes))) <= 2 * _SIDE:
+    side = _SIDES[len(next(iter(sizes)))]
+    if len(sizes) == 1 and max(next(iter(sizes))) <= 2 * side:
         return next(iter(sizes))
-    rows, columns = (max(size[axis] for size in sizes) for axis in (0, 1))
     # A tile is not larger than the images, or it would be mostly empty.
-    most = _SIDE + 2 * reach
-    return min(most, rows), min(most, columns)
+    most = side + 2 * reach
+    return tuple(min(most, max(lengths)) for lengths in zip(*sizes, strict=True))
 
 
 def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
-    """Pack bool `(N, H, W)` into uint32 `(blocks, H (W + padding) words)`."""
+    """Pack bool `(N, H, W)` into uint32 `(blocks, H (W + padding) words)`; volumes likewise."""
     # Empty images fill the last block up; nothing of them is inside, so they do not count.
     total = -(-len(planes) // (32 * words)) * 32 * words
     filled = np.zeros((total, *planes.shape[1:]), bool)
@@ -146,54 +152,63 @@ def _pack(planes: np.ndarray, words: int, padding: int) -> np.ndarray:
     # Four bytes of 8 images each are one word; words of a pixel lie side by side.
     packed = np.ascontiguousarray(np.moveaxis(bytes_, 1, -1)).view("<u4")[..., 0]
     packed = np.moveaxis(packed.reshape(-1, words, *planes.shape[1:]), 1, -1)
-    return np.pad(packed, ((0, 0), (0, 0), (0, padding), (0, 0))).reshape(len(packed), -1)
+    widths = [(0, 0), (0, 0), *[(0, padding)] * (planes.ndim - 2), (0, 0)]
+    return np.pad(packed, widths).reshape(len(packed), -1)
 
 
-def _tiles(images: Any, targets: Any, masks: Any, shape: tuple[int, int], reach: int) -> list[Any]:
+def _tiles(images: Any, targets: Any, masks: Any, shape: tuple[int, ...], reach: int) -> list[Any]:
     """Cut tiles of images, targets, of what is inside of an image, and of what counts."""
     found: list[list[np.ndarray]] = [[], [], [], []]
     for image, target, mask in zip(images, targets, masks, strict=True):
-        size = image.shape[:2]
+        size = image.shape[:-1]
         steps = [max(1, side - 2 * reach) for side in shape]
-        for top in range(0, max(1, size[0]), steps[0]):
-            for left in range(0, max(1, size[1]), steps[1]):
-                # The tile begins `reach` before the pixels that it counts.
-                first = (max(0, top - reach), max(0, left - reach))
-                last = tuple(
-                    min(f + s, whole) for f, s, whole in zip(first, shape, size, strict=True)
-                )
-                at = tuple(slice(f, e) for f, e in zip(first, last, strict=True))
-                here = tuple(slice(0, e - f) for f, e in zip(first, last, strict=True))
-                # Each pixel of the image counts in exactly one tile.
-                counted = np.zeros(size, bool)
-                counted[top : top + steps[0], left : left + steps[1]] = True
-                for part, source in zip(
-                    found, (image, target, np.ones(size, bool), mask & counted), strict=True
-                ):
-                    tile = np.zeros((*shape, *source.shape[2:]), bool)
-                    tile[here] = source[at]
-                    part.append(tile)
+        starts = [range(0, max(1, n), step) for n, step in zip(size, steps, strict=True)]
+        for corner in product(*starts):
+            # The tile begins `reach` before the pixels that it counts.
+            first = [max(0, start - reach) for start in corner]
+            last = [min(f + s, whole) for f, s, whole in zip(first, shape, size, strict=True)]
+            at = tuple(slice(f, e) for f, e in zip(first, last, strict=True))
+            here = tuple(slice(0, e - f) for f, e in zip(first, last, strict=True))
+            # Each pixel of the image counts in exactly one tile.
+            counted = np.zeros(size, bool)
+            counted[tuple(slice(c, c + step) for c, step in zip(corner, steps, strict=True))] = True
+            for part, source in zip(
+                found, (image, target, np.ones(size, bool), mask & counted), strict=True
+            ):
+                tile = np.zeros((*shape, *source.shape[len(size) :]), bool)
+                tile[here] = source[at]
+                part.append(tile)
     return [np.stack(part) for part in found]
 
 
 def unpacked(words: jax.Array, geometry: Geometry) -> np.ndarray:
-    """Return the images of a plane `(A,)`, bool `(32 * words, H, W)`."""
-    planes = np.asarray(words).reshape(-1, geometry.width, geometry.words)
-    planes = np.ascontiguousarray(planes[:, : geometry.width - geometry.side + 1])
+    """Return the images of a plane `(A,)`, bool `(32 * words, H, W)`; volumes likewise."""
+    padded = [length + geometry.side - 1 for length in geometry.shape[1:]]
+    planes = np.asarray(words).reshape(-1, *padded, geometry.words)
+    inside = tuple(slice(0, length) for length in geometry.shape)
+    planes = np.ascontiguousarray(planes[inside])
     bits = np.unpackbits(
         planes.view(np.uint8).reshape(*planes.shape, 4), axis=-1, bitorder="little"
     )
-    return np.moveaxis(bits.reshape(*planes.shape[:2], -1), -1, 0).astype(bool)
+    return np.moveaxis(bits.reshape(*geometry.shape, -1), -1, 0).astype(bool)
 
 
 def patterns(x: np.ndarray) -> np.ndarray:
-    """Return the number of the 3 x 3 pattern around each pixel, 0 to 511, of bool `(N, H, W)`."""
-    rows, columns = x.shape[1:]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    """Return the number of the pattern around each pixel, 0 to 511.
+
+    Args:
+        x: images, bool `(N, H, W)`, whose patterns are 3 x 3 pixels; or volumes, whose patterns
+            are a voxel and the six that share a face with it.
+    """
+    axes = x.ndim - 1
+    padded = np.pad(x, [(0, 0), *[(1, 1)] * axes])
+    places = list(product(range(3), repeat=axes))
+    if axes != 2:
+        places = [place for place in places if sum(at != 1 for at in place) <= 1]
     code = np.zeros(x.shape, np.int16)
-    for k in range(9):
-        view = padded[:, k // 3 : k // 3 + rows, k % 3 : k % 3 + columns]
-        code |= view.astype(np.int16) << k
+    for k, place in enumerate(places):
+        view = tuple(slice(at, at + n) for at, n in zip(place, x.shape[1:], strict=True))
+        code |= padded[(slice(None), *view)].astype(np.int16) << k
     return code
 
 

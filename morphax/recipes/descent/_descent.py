@@ -37,7 +37,7 @@ class Net(NamedTuple):
     Attributes:
         source: int `(N, S)`: 2 * plane + 1 if complemented; planes are the inputs, then the
             neurons; -1: no slot.
-        sets: bool `(N, S, side * side)`: the pixels that are looked at (a correlation).
+        sets: bool `(N, S, pixels of a window)`: the pixels that are looked at (a correlation).
         negated: whether the output is the complement of the last neuron.
     """
 
@@ -72,8 +72,8 @@ def empty_plane(geometry: Geometry) -> int:
 
 def offsets(net: Net, geometry: Geometry) -> np.ndarray:
     """Return the offset of every literal, int32 of the shape of `net.sets`."""
-    pixel = np.arange(geometry.side**2)
-    at = (pixel // geometry.side * geometry.width + pixel % geometry.side) * geometry.words
+    places = np.indices((geometry.side,) * geometry.axes).reshape(geometry.axes, -1)
+    at = np.array(geometry.pitches) @ places
     # A literal is a plane and a place in the window; a slot without a plane reads the empty one.
     found = net.source[..., None] * geometry.stride + at
     return np.where(net.source[..., None] >= 0, found, empty_plane(geometry)).astype(np.int32)

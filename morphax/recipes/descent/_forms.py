@@ -11,24 +11,32 @@ from itertools import product
 import numpy as np
 
 from morphax.morphology import elements
+from morphax.recipes.descent._blocks import Geometry
 from morphax.recipes.descent._descent import NEURONS, Net, Problem, count_neighbours
 
+_SOLIDS = (elements.ball, elements.octahedron, elements.cube)
 
-def textbook(side: int) -> list[np.ndarray]:
-    """Return the point and the textbook elements of a window, bool `(side, side)`."""
+
+def textbook(side: int, *, axes: int = 2) -> list[np.ndarray]:
+    """Return the point and the textbook elements of a window, bool `(side, side)` or of 3 axes."""
     found: dict[bytes, np.ndarray] = {}
     for size in range(1, side + 1, 2):
-        for name in elements.NAMES:
-            window = np.pad(elements.named(name, size), (side - size) // 2)
+        if axes == 2:
+            windows = [elements.named(name, size) for name in elements.NAMES]
+        else:
+            windows = [shape(size) for shape in _SOLIDS]
+            windows += [elements.line(size, direction) for direction in np.eye(3).tolist()]
+        for window in windows:
+            window = np.pad(window, [((side - n) // 2,) * 2 for n in window.shape])
             # Small elements of different names are often the same set.
             found.setdefault(window.tobytes(), window)
     return list(found.values())
 
 
-def random_element(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Return a random set with the centre in it, sparse or dense, bool `(side, side)`."""
-    window = rng.random((side, side)) < rng.uniform(0.05, 0.4)
-    window[side // 2, side // 2] = True
+def random_element(rng: np.random.Generator, side: int, *, axes: int = 2) -> np.ndarray:
+    """Return a random set with the centre in it, sparse or dense, bool `(side, side)` or so."""
+    window = rng.random((side,) * axes) < rng.uniform(0.05, 0.4)
+    window[(side // 2,) * axes] = True
     return window
 
 
@@ -56,7 +64,7 @@ def chain(
         dilates = operation == "d"
         plane = channel if layer == 0 else inputs + layer - 1
         source.append([2 * plane + (complemented ^ dilates)])
-        sets.append((window[::-1, ::-1] if dilates else window).reshape(1, -1))
+        sets.append((np.flip(window) if dilates else window).reshape(1, -1))
         complemented = dilates
     return Net(np.array(source, int), np.stack(sets), bool(complemented ^ complement))
 
@@ -80,7 +88,7 @@ def read_off(problem: Problem, *, most: int = 24) -> list[Net]:
     literals are taken in the order of how often they are violated, up to `most` different shares.
     """
     geometry = problem.pairs.geometry
-    inputs, pixels = geometry.inputs, geometry.side**2
+    inputs, pixels = geometry.inputs, geometry.pixels
     source, found = np.arange(2 * inputs)[None], []
     for negated in (False, True):
         violated, excluded = _violations(problem, source, negated)
@@ -100,7 +108,7 @@ def _violations(
     problem: Problem, source: np.ndarray, negated: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count violations of literals where the target (or its complement) is set, and elsewhere."""
-    pixels = problem.pairs.geometry.side**2
+    pixels = problem.pairs.geometry.pixels
     nothing = Net(source, np.zeros((1, source.size, pixels), bool), negated)
     moves = np.full((source.size * pixels, 4, 3), -1)
     moves[:, 0, 0] = 0
@@ -141,10 +149,10 @@ def tidied(net: Net, inputs: int) -> Net:
     )
 
 
-def reach_of(net: Net, inputs: int, side: int) -> int:
-    """Return how far from a pixel a network looks, in rows or columns."""
-    far = np.abs(np.arange(side) - side // 2)
-    far = np.maximum(far[:, None], far).ravel()
+def reach_of(net: Net, geometry: Geometry) -> int:
+    """Return how far from a pixel a network looks, along any axis."""
+    side, inputs = geometry.side, geometry.inputs
+    far = np.abs(np.indices((side,) * geometry.axes) - side // 2).max(0).ravel()
     reach = [0] * inputs
     for source, sets in zip(net.source, net.sets, strict=True):
         seen = [reach[s // 2] + far[w].max() for s, w in zip(source, sets, strict=True) if w.any()]
@@ -251,7 +259,7 @@ def deeper(net: Net, inputs: int, windows: Sequence[np.ndarray], layers: int) ->
                 new[place + layers] ^= 1
             else:
                 negated = not negated
-        reflected = window[::-1, ::-1]
+        reflected = np.flip(window)
         pair = (reflected, window) if sign else (window, reflected)
         sets = np.stack([part.reshape(1, -1) for part in pair[:layers]])
         sets = np.concatenate([net.sets[:place], sets, net.sets[place:]])

@@ -13,7 +13,7 @@ class Given(NamedTuple):
     """Hold pairs of images of any sizes.
 
     Attributes:
-        images: bool `(N, H, W, C)`, or a list of `(H, W, C)`.
+        images: bool `(N, H, W, C)`, or a list of `(H, W, C)`; volumes have an axis more.
         targets: bool `(N, H, W)`, or a list of `(H, W)`.
         masks: the pixels that count, as the targets.
     """

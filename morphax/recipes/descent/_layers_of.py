@@ -16,12 +16,13 @@ from morphax.recipes.descent._descent import Net
 _Slot = tuple[int, bool, np.ndarray]  # plane, complemented, window
 
 
-def layers_of(net: Net, inputs: int) -> list[dict[str, Any]]:
+def layers_of(net: Net, inputs: int, *, axes: int = 2) -> list[dict[str, Any]]:
     """Return the binary layers of a network; `morphax.models.bimonn` runs them.
 
     Args:
         net: without slots that look at nothing.
         inputs: channels of the images.
+        axes: number of axes of the windows, whose sides are equal.
 
     Returns:
         One dict a layer, of `BinaryBiSE` banks "bise" and, where it reads several maps, "lui".
@@ -34,7 +35,7 @@ def layers_of(net: Net, inputs: int) -> list[dict[str, Any]]:
     for plane, slots in enumerate(neurons, start=inputs):
         only = all(sign ^ complemented[source] for source, sign, _ in slots)
         complemented.append(net.negated if plane == last else only)
-    side = int(np.sqrt(net.sets.shape[-1]))
+    window = (round(net.sets.shape[-1] ** (1 / axes)),) * axes
     # What each layer passes on: its own neurons, and planes that are read further on.
     needed_until = dict.fromkeys(range(len(level)), 0)
     for plane, slots in enumerate(neurons, start=inputs):
@@ -47,7 +48,7 @@ def layers_of(net: Net, inputs: int) -> list[dict[str, Any]]:
             if depth == level[last]
             else [p for p, lv in enumerate(level) if lv == depth or (lv < depth <= needed_until[p])]
         )
-        layers.append(_layer(planes, outputs, neurons, complemented, inputs, depth, level, side))
+        layers.append(_layer(planes, outputs, neurons, complemented, inputs, depth, level, window))
         planes = outputs
     return layers
 
@@ -79,12 +80,12 @@ def _layer(
     inputs: int,
     depth: int,
     level: list[int],
-    side: int,
+    window: tuple[int, ...],
 ) -> dict[str, Any]:
     """Return one BiSEL from `planes` to `outputs`."""
     shape = (len(planes), len(outputs))
-    selem = np.zeros((side, side, *shape), bool)
-    selem[side // 2, side // 2] = True  # what is not used looks at the centre
+    selem = np.zeros((*window, *shape), bool)
+    selem[tuple(side // 2 for side in window)] = True  # what is not used looks at the centre
     erosion, complement = np.ones(shape, bool), np.zeros(shape, bool)
     used = np.zeros(shape, bool)
     lui_erosion, lui_complement = np.ones(len(outputs), bool), np.zeros(len(outputs), bool)
@@ -96,10 +97,10 @@ def _layer(
         signs = [sign ^ complemented[source] for source, sign, _ in slots]
         # A union of the complements of the literals, where that saves complements.
         dual = negated and (all(signs) or len(slots) == 1)
-        for (source, _, window), sign in zip(slots, signs, strict=True):
+        for (source, _, pixels), sign in zip(slots, signs, strict=True):
             c = planes.index(source)
             used[c, o] = True
-            selem[:, :, c, o] = window.reshape(side, side)
+            selem[..., c, o] = pixels.reshape(window)
             erosion[c, o], complement[c, o] = not sign, sign ^ dual
         lui_erosion[o], lui_complement[o] = not dual, negated and not dual
     layer = {"bise": BinaryBiSE(selem, erosion, complement, _spec("spatial"))}

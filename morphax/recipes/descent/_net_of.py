@@ -27,7 +27,7 @@ def net_of(layers: Sequence[dict[str, Any]]) -> Net | None:
     """Return the network of bits that computes what binary layers compute.
 
     Args:
-        layers: of a BiMoNN with one output: "bise" banks of one square window and border
+        layers: of a BiMoNN with one output: "bise" banks of one window of equal sides and border
             "ignore", and "lui" banks behind those that read several maps.
 
     Returns:
@@ -35,16 +35,18 @@ def net_of(layers: Sequence[dict[str, Any]]) -> Net | None:
         literals, a neuron that looks at nothing, another border, or windows of several sizes.
     """
     banks = [layer["bise"] for layer in layers]
-    side, inputs = banks[0].selem.shape[0], banks[0].selem.shape[2]
-    fits = all(bank.selem.shape[:2] == (side, side) for bank in banks)
+    *sides, inputs, _ = banks[0].selem.shape
+    fits = len(set(sides)) == 1 and all(list(bank.selem.shape[:-2]) == sides for bank in banks)
     fits = fits and all(bank.spec.border == "ignore" for bank in banks)
-    fits = fits and all(np.asarray(bank.selem).any((0, 1)).all() for bank in banks)
+    fits = fits and all(
+        np.asarray(bank.selem).any(tuple(range(len(sides)))).all() for bank in banks
+    )
     luis = [layer["lui"] for layer in layers if "lui" in layer]
     fits = fits and all(np.asarray(lui.selem).any(0).all() for lui in luis)
-    if not fits or banks[-1].selem.shape[3] != 1:
+    if not fits or banks[-1].selem.shape[-1] != 1:
         return None
     neurons: list[dict[int, np.ndarray]] = []  # window of each source
-    point = np.zeros(side * side, bool)
+    point = np.zeros(int(np.prod(sides)), bool)
     point[len(point) // 2] = True
 
     def neuron(parts: list[_Part], erosion: bool, complement: bool) -> _Value:
@@ -58,7 +60,7 @@ def net_of(layers: Sequence[dict[str, Any]]) -> Net | None:
 
     def seen(value: _Value, bank: Any, c: int, o: int) -> _Value:
         """Return a value through the window of channel c and output o."""
-        window = np.asarray(bank.selem)[:, :, c, o].ravel()
+        window = np.asarray(bank.selem)[..., c, o].ravel()
         complement = bool(bank.complement[c, o])
         if (window == point).all():  # a copy needs no neuron
             return value._replace(complemented=value.complemented ^ complement)
@@ -67,7 +69,7 @@ def net_of(layers: Sequence[dict[str, Any]]) -> Net | None:
     values = [_Value(channel, False) for channel in range(inputs)]
     for layer in layers:
         bank, lui, outputs = layer["bise"], layer.get("lui"), []
-        for o in range(bank.selem.shape[3]):
+        for o in range(bank.selem.shape[-1]):
             used = [0] if lui is None else np.flatnonzero(np.asarray(lui.selem)[:, o])
             parts = [(seen(values[c], bank, int(c), o), point) for c in used]
             if lui is None:

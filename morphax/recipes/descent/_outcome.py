@@ -64,8 +64,9 @@ def simple_losses(problem: Problem) -> dict[str, float]:
 
 def _copy(problem: Problem) -> Net:
     """Return the network that copies the first channel."""
-    side, inputs = problem.pairs.geometry.side, problem.pairs.geometry.inputs
-    return _forms.chain("e", [_forms.textbook(side)[0]], inputs=inputs)
+    geometry = problem.pairs.geometry
+    point = _forms.textbook(geometry.side, axes=geometry.axes)[0]
+    return _forms.chain("e", [point], inputs=geometry.inputs)
 
 
 def verdict_of(held_out: Problem, net: Net, pairs: Given, others: Given) -> Verdict:
@@ -88,7 +89,8 @@ def verdict_of(held_out: Problem, net: Net, pairs: Given, others: Given) -> Verd
     trivial = {"empty": positives / pixels, "full": 1 - positives / pixels}
     if held_out.pairs.geometry.inputs == 1:
         trivial = {"copy": float(copied / pixels), **trivial}
-    if held_out.pairs.geometry.inputs <= TABLE_CHANNELS:
+    geometry = held_out.pairs.geometry
+    if geometry.inputs <= TABLE_CHANNELS and geometry.axes == 2:
         trivial["3x3 table"] = _table_error(pairs, others)
     return Verdict(float((fp + fn) / pixels), float(dice), trivial)
 

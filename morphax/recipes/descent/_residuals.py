@@ -27,15 +27,14 @@ def only_flips(problem: Problem, net: Net) -> bool:
     """
     pairs = problem.pairs
     space = {"origin": pairs.geometry.origin, "stride": pairs.geometry.stride}
-    across = pairs.geometry.words
-    down = pairs.geometry.width * across
+    steps = pairs.geometry.pitches[::-1]
     statistics = np.zeros(8)
     classes = np.zeros((2, 512))
     # A few blocks are enough to see structure, and patterns need only two of them.
     for number, b in enumerate(list(problem.blocks)[:8]):
         block = pairs.blocks[b]
         out = output(block, tape_of(net, pairs.geometry), **space)
-        statistics += np.asarray(residual_statistics(block, out, across=across, down=down))
+        statistics += np.asarray(residual_statistics(block, out, steps=steps))
         if number < 2:
             wrong = (out ^ block.y) & block.counts
             parts = (block.x[0], wrong, block.counts)

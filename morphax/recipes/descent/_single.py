@@ -42,7 +42,7 @@ def single_operator(pairs: Given, side: int, is_right: Callable[[Net], bool]) ->
 def _net_of(operator: SingleOperator) -> Net:
     """Return the network of bits of a single operator."""
     if operator.kind == "dilation":  # the complement of an intersection of complements
-        window = operator.hit[::-1, ::-1].reshape(1, 1, -1)
+        window = np.flip(operator.hit).reshape(1, 1, -1)
         return Net(np.array([[1]]), window, not operator.complement)
     if operator.kind == "erosion":
         return Net(np.array([[0]]), operator.hit.reshape(1, 1, -1), operator.complement)

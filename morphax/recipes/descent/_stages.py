@@ -59,9 +59,10 @@ class Search(NamedTuple):
         return self.problem.pairs.geometry.inputs
 
     @property
-    def side(self) -> int:
-        """Side of the windows."""
-        return self.problem.pairs.geometry.side
+    def book(self) -> list[np.ndarray]:
+        """Textbook elements of the windows."""
+        geometry = self.problem.pairs.geometry
+        return _forms.textbook(geometry.side, axes=geometry.axes)
 
 
 Proposals = Iterator[tuple[str, Net]]
@@ -108,8 +109,9 @@ def two_layers(search: Search) -> Proposals:
     """Try two layers, such as openings, from textbook elements, then from random ones."""
     if search.depth < 2:
         return
-    book = _forms.textbook(search.side)
-    drawn = [_forms.random_element(search.rng, search.side) for _ in range(16)]
+    book, geometry = search.book, search.problem.pairs.geometry
+    side, axes = geometry.side, geometry.axes
+    drawn = [_forms.random_element(search.rng, side, axes=axes) for _ in range(16)]
     # Textbook elements are the likely answer; random ones only start elsewhere.
     for elements, keep, name in ((book, 4, "two layers"), (drawn, 6, "two layers, random start")):
         found = descents(search, _forms.openings_and_closings(elements, search.inputs), keep)
@@ -125,7 +127,7 @@ def beside_the_input(search: Search) -> Proposals:
     both are known to be easier than the whole. They are put together in the ways that morphology
     knows.
     """
-    book = _forms.textbook(search.side)
+    book = search.book
     for channel in range(search.inputs):
         found = []
         for sign in (0, 1):
@@ -169,7 +171,7 @@ def _with_input(where_set: Net, elsewhere: Net, literal: int, inputs: int) -> li
 
 def deeper_chains(search: Search) -> Proposals:
     """Try deeper chains: the best ones with an opening, a closing or one layer more."""
-    book = _forms.textbook(search.side)
+    book = search.book
     pool = sorted(search.pool, key=lambda one: one[0])[:3]
     while pool:
         starts = [
@@ -208,7 +210,7 @@ def _maps(search: Search, complement: bool) -> list[Net]:
     block, geometry = search.problem.pairs.blocks[0], search.problem.pairs.geometry
     if complement:
         block = block._replace(y=~block.y & block.inside)
-    book = _forms.openings_and_closings(_forms.textbook(search.side), search.inputs)
+    book = _forms.openings_and_closings(search.book, search.inputs)
     nets: list[Net] = []
     least = 10.0  # pixels
     while time.perf_counter() < search.deadline:
@@ -226,7 +228,7 @@ def _maps(search: Search, complement: bool) -> list[Net]:
         neurons = sum(len(other.source) for other in [*nets, net]) + 1
         slots = len(nets) + 1
         # The last neuron must hold a slot for every map.
-        full = neurons > NEURONS or slots * search.side**2 > LITERALS
+        full = neurons > NEURONS or slots * geometry.pixels > LITERALS
         gain = positives - value * pixels
         if gain < least or full:
             break
@@ -262,17 +264,18 @@ def grown(search: Search, problem: Problem) -> list[tuple[float, Net]]:
     seeds = search.rng.choice(
         len(where), min(_SEEDS, len(where)), replace=False, p=weight / weight.sum()
     )
-    edge, side, found = geometry.side // 2, geometry.side, []
-    for image, row, column in where[seeds]:
+    edge, side, pixels, found = geometry.side // 2, geometry.side, geometry.pixels, []
+    for image, *place in where[seeds]:
         literals = []
         # Literals that hold at the seed: set pixels, then pixels inside that are not set.
         for words in (x[image] & inside[image], ~x[image] & inside[image]):
-            padded = np.pad(words, ((0, 0), (edge, edge), (edge, edge)))
-            literals.append(padded[:, row : row + side, column : column + side])
-        allowed = np.stack(literals, 1).reshape(1, -1, side * side)
+            padded = np.pad(words, [(0, 0), *[(edge, edge)] * geometry.axes])
+            window = tuple(slice(at, at + side) for at in place)
+            literals.append(padded[(slice(None), *window)])
+        allowed = np.stack(literals, 1).reshape(1, -1, pixels)
         # Begin with the literal of the centre, and add only literals that hold at the seed.
         start = np.zeros_like(allowed)
-        start[0, :, side * side // 2] = allowed[0, :, side * side // 2]
+        start[0, :, pixels // 2] = allowed[0, :, pixels // 2]
         net = Net(np.arange(2 * geometry.inputs)[None], start, False)
         net, value = descend(problem, net, allowed=allowed, lean=True, deadline=search.deadline)
         found.append((value, net))

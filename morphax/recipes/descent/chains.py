@@ -77,7 +77,8 @@ def learn_chain(
             limit.
         train: (images, targets) or (images, targets, masks): bool `(N, H, W, C)` and `(N, H, W,
             1)`, or sequences of such images of any sizes; masks have the shape of the targets and
-            say which pixels count. What `morphax.data.load_pairs` returns is fine, too.
+            say which pixels count. What `morphax.data.load_pairs` returns is fine, too. Volumes
+            have one axis more, `(N, D, H, W, C)`.
         valid: the same, held out; every fifth pair of `train` by default.
         kernel_size: odd side of the windows.
         depth: layers of a chain at most, 1 to 8.
@@ -138,7 +139,8 @@ def learn_chain(
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     one = Problem(packed, objective, (0,))
     # A copy of the input is the first network to beat.
-    copy = _forms.chain("e", [_forms.textbook(side)[0]], inputs=packed.geometry.inputs)
+    point = _forms.textbook(side, axes=packed.geometry.axes)[0]
+    copy = _forms.chain("e", [point], inputs=packed.geometry.inputs)
     best = _Best(copy, *(float(losses(problem, [copy])[0]) for problem in (every, held_out)))
     descend(one, copy, steps=1)  # compiles what is not compiled yet
     # The time limit leaves out compilation, which is the same for every search.
@@ -209,7 +211,7 @@ def _run(
 
 def _given_start(layers: Sequence[Any], side: int) -> Stage:
     """Return the stage that descends from given layers."""
-    net = net_of(layers) if layers[0]["bise"].selem.shape[:2] == (side, side) else None
+    net = net_of(layers) if set(layers[0]["bise"].selem.shape[:-2]) == {side} else None
     expected = f"binary layers that a descent can begin with, of {side} x {side} windows"
     _checks.require(net is not None, "start", expected, layers)
     starts = [] if net is None else [net]
@@ -242,10 +244,11 @@ def _handed_out(
     held_out: Problem,
 ) -> LearnedChain:
     """Return the real network of the best bits, its certificate, and remarks about it."""
-    inputs, side = every.pairs.geometry.inputs, every.pairs.geometry.side
+    geometry = every.pairs.geometry
+    inputs, side, axes = geometry.inputs, geometry.side, geometry.axes
     # Bits become a network of the library, and its real weights come from its bits.
     net = _forms.tidied(best.net, inputs)
-    binary = layers_of(net, inputs)
+    binary = layers_of(net, inputs, axes=axes)
     params = realize(binary)
     certificate = certify_network(models.bimonn, params, (1, *pairs.images[0].shape))
     verdict = _outcome.verdict_of(held_out, net, pairs, others)
@@ -262,10 +265,12 @@ def _handed_out(
         best.loss,
         best.valid_loss,
         _outcome.simple_losses(held_out),
-        _given.noise_of(pairs, 2 * _forms.reach_of(net, inputs, side) + 1, side),
+        _given.noise_of(pairs, 2 * _forms.reach_of(net, geometry) + 1, side),
         best.loss == 0 or only_flips(every, net),
         stopped,
         [],
-        tuple(layers_of(_forms.tidied(each, inputs), inputs) for each in record.improved),
+        tuple(
+            layers_of(_forms.tidied(each, inputs), inputs, axes=axes) for each in record.improved
+        ),
     )
     return learned._replace(remarks=_outcome.remarks_of(learned))

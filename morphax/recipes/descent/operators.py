@@ -68,7 +68,7 @@ def learn_by_descent(
     channels: Sequence[int],
     kernel_size: int,
     symmetric: bool,
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
     goal: float,
     patience: int,
     run: RunOptions,
@@ -78,7 +78,7 @@ def learn_by_descent(
 
     Args:
         key: PRNG key of random starts.
-        train: (images, targets), bool `(N, H, W, C)` and `(N, H, W, 1)`.
+        train: (images, targets), bool `(N, H, W, C)` and `(N, H, W, 1)`; or volumes.
         valid: The same, held out.
         channels: Channels of the network.
         kernel_size: Odd side of the windows.
@@ -94,7 +94,8 @@ def learn_by_descent(
     """
     # Pixels along the frame do not count, as in training by gradients.
     masks = np.zeros(train[1].shape, bool)
-    masks[:, frame[0] : masks.shape[1] - frame[0], frame[1] : masks.shape[2] - frame[1]] = True
+    sides = zip(frame, masks.shape[1:-1], strict=True)
+    masks[(slice(None), *(slice(edge, length - edge) for edge, length in sides))] = True
     chain = learn_chain(
         key,
         (*train, masks),
@@ -161,7 +162,7 @@ def _symmetric(node: BinaryBiSE) -> BinaryBiSE:
 def _channels_of(binary: Sequence[dict[str, BinaryBiSE]]) -> tuple[int, ...]:
     """Return the channels of binary layers."""
     shapes = [layer["bise"].selem.shape for layer in binary]
-    return (shapes[0][2], *(shape[3] for shape in shapes))
+    return (shapes[0][-2], *(shape[-1] for shape in shapes))
 
 
 def filled(binary: Sequence[Any], channels: Sequence[int]) -> list[dict[str, Any]] | None:
@@ -182,10 +183,10 @@ def filled(binary: Sequence[Any], channels: Sequence[int]) -> list[dict[str, Any
     """
     # Layers that copy go behind or before the network, wherever the channels are wide enough.
     own, missing = _channels_of(binary), len(channels) - len(binary) - 1
-    side = binary[0]["bise"].selem.shape[0]
+    window = binary[0]["bise"].selem.shape[:-2]
     if missing < 0:
         return None
-    copy = {"bise": _copies(side, 1, 1)}
+    copy = {"bise": _copies(window, 1, 1)}
     for before in range(missing, -1, -1):  # copies after the network, rather than before it
         after, inputs = missing - before, own[0]
         if before and inputs > 1:
@@ -200,10 +201,10 @@ def filled(binary: Sequence[Any], channels: Sequence[int]) -> list[dict[str, Any
     return None
 
 
-def _copies(side: int, inputs: int, outputs: int) -> BinaryBiSE:
+def _copies(window: tuple[int, ...], inputs: int, outputs: int) -> BinaryBiSE:
     """Return erosions by the centre."""
-    selem = np.zeros((side, side, inputs, outputs), bool)
-    selem[side // 2, side // 2] = True
+    selem = np.zeros((*window, inputs, outputs), bool)
+    selem[tuple(side // 2 for side in window)] = True
     shape = (inputs, outputs)
     spec = Spec("spatial", "identity", "centred")
     return BinaryBiSE(selem, np.ones(shape, bool), np.zeros(shape, bool), spec)
@@ -212,10 +213,10 @@ def _copies(side: int, inputs: int, outputs: int) -> BinaryBiSE:
 def _widened(layer: dict[str, Any], inputs: int, outputs: int) -> dict[str, Any]:
     """Return a layer with more inputs, which it does not read, and more outputs, which copy."""
     bise = layer["bise"]
-    side, (c, o) = bise.selem.shape[0], bise.selem.shape[2:]
-    wide = _copies(side, inputs, outputs)
+    *window, c, o = bise.selem.shape
+    wide = _copies(tuple(window), inputs, outputs)
     # The network stays in the first inputs and outputs.
-    wide.selem[:, :, :c, :o] = bise.selem
+    wide.selem[..., :c, :o] = bise.selem
     wide.erosion[:c, :o], wide.complement[:c, :o] = bise.erosion, bise.complement
     if inputs == 1:
         return {"bise": wide}

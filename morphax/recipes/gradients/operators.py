@@ -79,7 +79,7 @@ def learn_operator(
     learning_rate: float = 1e-2,
     border: str = "ignore",
     symmetric: bool = False,
-    frame: tuple[int, int] = (0, 0),
+    frame: tuple[int, ...] = (0, 0),
     goal: float = 1.0,
     method: str = "auto",
     run: RunOptions = RunOptions(),
@@ -92,7 +92,7 @@ def learn_operator(
 
     Args:
         key: PRNG key; the same key and data give the same operator.
-        train: (images, targets), bool `(N, H, W, C)`.
+        train: (images, targets), bool `(N, H, W, C)`, or volumes `(N, D, H, W, C)` for a descent.
         valid: The same, held out. It decides when a run has succeeded, and which binary network is
             returned.
         channels: Channels of the input and of each layer: (1, 1) for an erosion or dilation, (1, 1,
@@ -109,7 +109,7 @@ def learn_operator(
         symmetric: Make neurons on {-1, 1} (SyBiSE); data stay bool.
         frame: Rows and columns along the frame of the training images where targets do not count.
             Near the frame of a crop, targets depend on pixels that were cut away, as far as
-            `models.reach`. `valid` is judged whole.
+            `models.reach`. `valid` is judged whole. Volumes have slices, rows and columns.
         goal: Mean Dice on `valid`, in [0, 1], that counts as success.
         method: "auto"; "descent" (border "ignore", one output channel) or "gradients" alone.
         run: Log, progress, checkpoint and time limit of the whole search. Ctrl-C and the time limit
@@ -140,11 +140,17 @@ def learn_operator(
     _checks.one_of("method", method, METHODS)
     _checks.require(restarts >= 1, "restarts", "1 or more", restarts)
     _checks.require(patience >= 1, "patience", "1 or more", patience)
-    require_pairs(train, valid)
+    require_pairs(train, valid, volumes=True)
     _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
-    size = train[0].shape[1:3]
-    is_inside = len(frame) == 2 and all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
-    _checks.require(is_inside, "frame", f"two numbers from 0 to less than half of {size}", frame)
+    size = train[0].shape[1:-1]
+    if len(size) == 3:  # gradients are for images
+        _checks.require(method != "gradients", "method", "'descent' or 'auto' for volumes", method)
+        method = "descent"
+        frame = frame if any(frame) else (0, 0, 0)
+    is_inside = len(frame) == len(size)
+    is_inside &= all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
+    expected = f"{'two' if len(size) == 2 else 'three'} numbers from 0 to less than half of {size}"
+    _checks.require(is_inside, "frame", expected, frame)
     clock = time.perf_counter()
     descended = None
     descend = _descent(
@@ -156,16 +162,14 @@ def learn_operator(
             log_of(descended.learned, run)
             return descended.learned
 
-    config = _run_config(steps, batch_size, learning_rate, symmetric, tuple(frame))
-    options = {
-        "kernel_size": kernel_size,
-        "border": border,
-        "symmetric": symmetric,
-        "weight_map": "identity",
-        "bias_map": "raw" if symmetric else "centred",
-    }
+    rows, columns = frame[0], frame[1]  # of images: volumes have been returned
+    config = _run_config(steps, batch_size, learning_rate, symmetric, (rows, columns))
+    options = {"kernel_size": kernel_size, "border": border, "symmetric": symmetric}
+    options |= {"weight_map": "identity", "bias_map": "raw" if symmetric else "centred"}
     runs = {"restarts": restarts, "patience": patience, "goal": goal}
-    learned = _train(key, train, valid, channels, options, config, runs, frame, run, clock)
+    learned = _train(
+        key, train, valid, channels, options, config, runs, (rows, columns), run, clock
+    )
     if descend is None or descended is None:
         return learned
     # What is still wrong may be mended on bits: the descent goes on from the trained network.
@@ -242,7 +246,7 @@ def _descent(
     kernel_size: int,
     border: str,
     symmetric: bool,
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
     goal: float,
     method: str,
 ) -> Callable[..., Descended] | None:
