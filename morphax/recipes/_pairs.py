@@ -57,6 +57,28 @@ def require_pairs(
     warn_of_pairs(*train)
 
 
+def checked_frame(frame: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many pixels along the frame do not count, for each axis, after checking them.
+
+    Args:
+        frame: Numbers of pixels; two zeros also stand for three.
+        size: Sizes of the images or volumes.
+
+    Raises:
+        ValueError: Other than one number for each axis, or numbers that leave nothing.
+
+    Example:
+        >>> checked_frame((0, 0), (9, 9, 9))
+        (0, 0, 0)
+    """
+    frame = tuple(frame) if any(frame) else (0,) * len(size)
+    is_inside = len(frame) == len(size)
+    is_inside &= all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
+    expected = f"{'two' if len(size) == 2 else 'three'} numbers from 0 to less than half of {size}"
+    _checks.require(is_inside, "frame", expected, frame)
+    return frame
+
+
 def warn_of_pairs(images: Any, targets: Any, masks: Any = None) -> None:
     """Warn of what `morphax.data.check_pairs` finds odd about training pairs.
 

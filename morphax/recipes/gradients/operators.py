@@ -36,7 +36,7 @@ from morphax import _checks
 from morphax.neurons import models
 from morphax.objectives import regularizers
 from morphax.recipes._judging import learned_from
-from morphax.recipes._pairs import Data, require_pairs
+from morphax.recipes._pairs import Data, checked_frame, require_pairs
 from morphax.recipes.descent._net_of import net_of
 from morphax.recipes.descent.operators import (
     PATIENCE,
@@ -142,15 +142,10 @@ def learn_operator(
     _checks.require(patience >= 1, "patience", "1 or more", patience)
     require_pairs(train, valid, volumes=True)
     _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
-    size = train[0].shape[1:-1]
-    if len(size) == 3:  # gradients are for images
+    frame = checked_frame(frame, train[0].shape[1:-1])
+    if len(frame) == 3:  # gradients are for images
         _checks.require(method != "gradients", "method", "'descent' or 'auto' for volumes", method)
         method = "descent"
-        frame = frame if any(frame) else (0, 0, 0)
-    is_inside = len(frame) == len(size)
-    is_inside &= all(0 <= 2 * a < b for a, b in zip(frame, size, strict=False))
-    expected = f"{'two' if len(size) == 2 else 'three'} numbers from 0 to less than half of {size}"
-    _checks.require(is_inside, "frame", expected, frame)
     clock = time.perf_counter()
     descended = None
     descend = _descent(
