@@ -64,7 +64,7 @@ def read(path: Path) -> Picture:
     lossy = image.format not in ("PNG", "TIFF", "BMP", "PPM") or (
         image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     )
-    values, kind, source = _interpreted(path, image)
+    values, kind, source = interpreted(path, image)
     return Picture(path, values, kind + (", lossy" if lossy else ""), source, lossy)
 
 
@@ -80,7 +80,8 @@ def require_size(picture: Picture, like: Picture) -> None:
 
 
 def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]} (rows x columns)"
+    axes = "slices x rows x columns" if len(shape) == 3 else "rows x columns"
+    return f"{'x'.join(map(str, shape))} ({axes})"
 
 
 def pillow() -> Any:
@@ -148,8 +149,8 @@ def _refuse_several(path: Path, pages: int, turned: int) -> None:
         )
 
 
-def _interpreted(path: Path, image: Any) -> tuple[np.ndarray, str, str]:
-    """Return the values of an image, its kind in words, and their source."""
+def interpreted(path: Path, image: Any) -> tuple[np.ndarray, str, str]:
+    """Return the values of an image of Pillow, its kind in words, and their source (`Picture`)."""
     mode, transparent = image.mode, "transparency" in image.info
     if mode in ("LA", "PA", "RGB", "RGBA", "RGBa") and _deep(path, image):
         raise _refused(path, f"{mode} of 16 bits a channel, expected 8 bits", _COPY)

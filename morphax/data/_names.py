@@ -9,22 +9,25 @@ import unicodedata
 from pathlib import Path
 
 from morphax import _checks
-from morphax.data import _image_files
+from morphax.data import _image_files, _stacks
 
 
-def matched(folder: str | Path, sides: tuple[str, ...]) -> dict[str, tuple[Path, ...]]:
+def matched(
+    folder: str | Path, sides: tuple[str, ...], *, volumes: bool = False
+) -> dict[str, tuple[Path, ...]]:
     """Return the paths of each name, one a side, in the order of the names.
 
     Args:
         folder: holds a folder of each side.
         sides: their names; the first one is compared with each of the others.
+        volumes: whether the files are stacks (`_stacks`).
 
     Raises:
         ValueError: a folder is missing or empty, or a name has no partner or two.
     """
     folder = Path(folder).expanduser()
     _checks.require(folder.is_dir(), "folder", "an existing folder", str(folder))
-    files = {side: _files(folder, side) for side in sides}
+    files = {side: _files(folder, side, volumes) for side in sides}
     first = files[sides[0]]
     for side in sides[1:]:
         _require_partners(folder / sides[0], first, side, {*files[side]})
@@ -32,18 +35,19 @@ def matched(folder: str | Path, sides: tuple[str, ...]) -> dict[str, tuple[Path,
     return {name: tuple(files[side][name] for side in sides) for name in sorted(first)}
 
 
-def images(place: Path) -> list[Path]:
+def images(place: Path, *, volumes: bool = False) -> list[Path]:
     """Return the image files of a folder, sorted; hidden files and folders are none."""
+    suffixes = tuple(_stacks.SUFFIXES if volumes else _image_files.SUFFIXES)
     return sorted(
         path
         for path in place.iterdir()
-        if path.suffix.lower() in _image_files.SUFFIXES
+        if path.name.lower().endswith(suffixes)
         and not path.name.startswith(".")
         and not path.is_dir()
     )
 
 
-def _files(folder: Path, side: str) -> dict[str, Path]:
+def _files(folder: Path, side: str, volumes: bool) -> dict[str, Path]:
     """Return the image files of a side by their names."""
     place = folder / side
     if not place.is_dir():
@@ -53,17 +57,21 @@ def _files(folder: Path, side: str) -> dict[str, Path]:
             f"{place} is missing (there: {', '.join(there[:5]) or 'no folder'})"
         )
     found: dict[str, Path] = {}
-    for path in images(place):
-        name = unicodedata.normalize("NFC", path.stem)
+    for path in images(place, volumes=volumes):
+        stem = Path(path.stem).stem if path.name.lower().endswith(".nii.gz") else path.stem
+        name = unicodedata.normalize("NFC", stem)
         if name in found:
             raise ValueError(
                 f"folder: {found[name]} and {path.name!a} bear one name; leave one of them there"
             )
         found[name] = path
-    refuse_other_formats(place)
+    if not volumes:
+        refuse_other_formats(place)
     if not found:
-        formats = ", ".join(dict.fromkeys(_image_files.SUFFIXES.values()))
-        raise ValueError(f"folder: expected image files ({formats}), but there are none in {place}")
+        known = _stacks.SUFFIXES if volumes else _image_files.SUFFIXES
+        kind = "files of volumes" if volumes else "image files"
+        formats = ", ".join(dict.fromkeys(known.values()))
+        raise ValueError(f"folder: expected {kind} ({formats}), but there are none in {place}")
     return found
 
 

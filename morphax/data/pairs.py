@@ -15,7 +15,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from morphax import _checks
-from morphax.data import _image_files, _lists, _names
+from morphax.data import _image_files, _lists, _names, _stacks
 from morphax.data._bits import (
     Threshold,
     bits,
@@ -147,6 +147,7 @@ def load_pairs(
     mask_threshold: Threshold = None,
     ragged: bool = False,
     gray: bool | None = False,
+    volumes: bool = False,
 ) -> Pairs:
     """Return the pairs of a folder, with their masks if it has any.
 
@@ -170,12 +171,15 @@ def load_pairs(
         ragged: return lists of images, which may have several sizes.
         gray: True returns the levels of the inputs, uint8 or uint16, instead of bits; None does so
             where they are gray and no threshold is given.
+        volumes: read each file as a stack of slices: .npy `(D, H, W)`, TIFF of several pages, or
+            NIfTI (extra "volumes"; its axes x, y, z become columns, rows, slices). The arrays of
+            the pairs are `(N, D, H, W, 1)`, or lists of `(D, H, W, 1)`.
 
     Returns:
         The pairs, which unpack as `(inputs, targets)`.
 
     Raises:
-        ImportError: Pillow (extra "data") is missing.
+        ImportError: Pillow (extra "data"), or nibabel (extra "volumes"), is missing.
         ValueError: the folder or a side of it is missing or empty, a name has no partner, an image
             is damaged, in colour, too large, of another size, or gray without a threshold; or no
             pixel of a side reaches its threshold. The message names the file and a way out.
@@ -191,12 +195,13 @@ def load_pairs(
         ((1, 5, 5, 1), True)
     """
     limits = thresholds_of(threshold, input_threshold, target_threshold, mask_threshold)
-    sides, files = files_of(folder)
+    sides, files = files_of(folder, volumes=volumes)
+    read = _stacks.read_stack if volumes else _image_files.read
     stacks: dict[str, Images] = {}
     chosen: dict[str, float] = {}
     first = None
     for side, paths in zip(sides, zip(*files.values(), strict=True), strict=True):
-        pictures = [_image_files.read(path) for path in paths]
+        pictures = [read(path) for path in paths]
         # All images have the size of the first input, or each that of its own input.
         first = first or pictures
         for picture, like in zip(
@@ -300,11 +305,14 @@ def crops(
     return many(images, image, row, column), many(targets, image, row, column)
 
 
-def files_of(folder: str | Path) -> tuple[tuple[str, ...], dict[str, tuple[Path, ...]]]:
+def files_of(
+    folder: str | Path, *, volumes: bool = False
+) -> tuple[tuple[str, ...], dict[str, tuple[Path, ...]]]:
     """Return the sides of a folder of pairs or of a list file, and the paths of each pair.
 
     Args:
         folder: as for `load_pairs`.
+        volumes: as for `load_pairs`.
 
     Returns:
         ("input", "target") or ("input", "target", "mask"), and one path a side, by name.
@@ -316,7 +324,7 @@ def files_of(folder: str | Path) -> tuple[tuple[str, ...], dict[str, tuple[Path,
     if place.is_file():
         return _lists.listed(place)
     sides = (*_SIDES, "mask") if (place / "mask").is_dir() else _SIDES
-    return sides, _names.matched(folder, sides)
+    return sides, _names.matched(folder, sides, volumes=volumes)
 
 
 def _require_one_depth(pictures: list[_image_files.Picture], images: Sequence[np.ndarray]) -> None:
