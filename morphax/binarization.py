@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax._compiling import quick_jit
@@ -159,22 +160,22 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
         >>> bool(certify(realize(binary))[0]["bise"].exact.all())
         True
     """
+    return jax.tree.map(lambda node: _real_node(node, scale), binary, is_leaf=is_node)
 
-    def one(node: BinaryBiSE) -> BiSE:
-        weight = jnp.asarray(node.selem, jnp.float32)
-        total = weight.sum(input_axes(node))
-        # A single pixel is an erosion and a dilation at once; they differ along the frame only.
-        centre = tuple(weight.shape[axis] // 2 for axis in input_axes(node))
-        is_moved = (total == 1) & ~node.selem[centre] if node.spec.role == "spatial" else False
-        distance = total / 2 - 0.5 + jnp.where(is_moved, 0.25, 0.0)
-        bias = jnp.where(node.erosion, distance, -distance)
-        signed = jnp.where(node.complement, -scale, scale)
-        border = node.spec.border
-        if node.spec.symmetric:  # x = 2 y - 1: twice the distance from the middle, half the slope
-            spec = Spec(node.spec.role, "identity", "raw", border=border, symmetric=True)
-            return BiSE(weight, 2 * bias, signed / 2, spec)
-        return BiSE(
-            weight, bias, signed, Spec(node.spec.role, "identity", "centred", border=border)
-        )
 
-    return jax.tree.map(one, binary, is_leaf=is_node)
+@quick_jit
+def _real_node(node: BinaryBiSE, scale: ArrayLike) -> BiSE:
+    """Return a real bank that equals a binary one; see `realize`."""
+    weight = jnp.asarray(node.selem, jnp.float32)
+    total = weight.sum(input_axes(node))
+    # A single pixel is an erosion and a dilation at once; they differ along the frame only.
+    centre = tuple(weight.shape[axis] // 2 for axis in input_axes(node))
+    is_moved = (total == 1) & ~node.selem[centre] if node.spec.role == "spatial" else False
+    distance = total / 2 - 0.5 + jnp.where(is_moved, 0.25, 0.0)
+    bias = jnp.where(node.erosion, distance, -distance)
+    signed = jnp.where(node.complement, -scale, scale)
+    border = node.spec.border
+    if node.spec.symmetric:  # x = 2 y - 1: twice the distance from the middle, half the slope
+        spec = Spec(node.spec.role, "identity", "raw", border=border, symmetric=True)
+        return BiSE(weight, 2 * bias, signed / 2, spec)
+    return BiSE(weight, bias, signed, Spec(node.spec.role, "identity", "centred", border=border))

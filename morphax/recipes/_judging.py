@@ -6,14 +6,15 @@ poor choice for a neuron that is far from activable. So the held-out pairs choos
 and the same binary network is scored, compared with trivial answers, and handed out.
 """
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from morphax._compiling import quick_jit
 from morphax.binarization import METHODS, binarize
 from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.objectives import metrics
@@ -72,7 +73,7 @@ def best_binary(
         True
     """
     if is_exact is None:
-        is_exact = bool(certify_network(apply, params, (1, *valid[0].shape[1:])).exact)
+        is_exact = bool(certificate_of(apply, params, (1, *valid[0].shape[1:])).exact)
     measure = _measure(apply)
     found: dict[str, tuple[Any, float, float]] = {}
     for method in METHODS[:1] if is_exact else METHODS:
@@ -267,10 +268,24 @@ def learned_from(
         >>> learned.verdict.trivial["copy"]
         0.0
     """
-    certificate: NetworkCertificate = certify_network(apply, params, (1, *train[0].shape[1:]))
+    certificate = certificate_of(apply, params, (1, *train[0].shape[1:]))
     chosen = chosen or best_binary(params, apply, valid, is_exact=bool(certificate.exact))
     verdict = judge(chosen.binary, apply, train, valid, frame=frame)
     warning = warning_of(verdict, cut_short=cut_short)
     return Learned(
         params, chosen.binary, certificate, history, verdict, warning, chosen.method, runs
     )
+
+
+def certificate_of(apply: Apply, params: Any, input_shape: Sequence[int]) -> NetworkCertificate:
+    """Certify a network once, in one program: it compiles in half the time of one for each step.
+
+    Args:
+        apply: Network, `(params, x) -> y`.
+        params: Its real params.
+        input_shape: Shape of x, batch included.
+
+    Returns:
+        The certificate of `morphax.certify_network`.
+    """
+    return quick_jit(partial(certify_network, apply, input_shape=tuple(input_shape)))(params)

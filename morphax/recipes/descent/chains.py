@@ -21,9 +21,8 @@ import numpy as np
 
 from morphax import _checks
 from morphax.binarization import realize
-from morphax.certificates.network import certify_network
 from morphax.neurons import models
-from morphax.recipes._judging import warning_of
+from morphax.recipes._judging import certificate_of, warning_of
 from morphax.recipes._pairs import warn_of_pairs
 from morphax.recipes.descent import _forms, _given, _outcome
 from morphax.recipes.descent._blocks import Loss, one_minus_f1, one_minus_iou, pairs_in_words, wrong
@@ -250,7 +249,7 @@ def _handed_out(
     net = _forms.tidied(best.net, inputs)
     binary = layers_of(net, inputs, axes=axes)
     params = realize(binary)
-    certificate = certify_network(models.bimonn, params, (1, *pairs.images[0].shape))
+    certificate = certificate_of(models.bimonn, params, (1, *pairs.images[0].shape))
     verdict = _outcome.verdict_of(held_out, net, pairs, others)
     cut_short = stopped in ("time limit", "interrupted")
     learned = LearnedChain(

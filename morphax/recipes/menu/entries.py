@@ -17,15 +17,15 @@ import jax
 import numpy as np
 
 from morphax import _checks
-from morphax._compiling import quick_jit
 from morphax.binarization import binarize
-from morphax.certificates.network import NetworkCertificate, certify_network
+from morphax.certificates.network import NetworkCertificate
 from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Example, Scores, read_pairs, score_answers
 from morphax.explain import explain
 from morphax.program import Program, build, count, run, simplify
 from morphax.program.bands import row_reach, run_in_bands
 from morphax.program.resize import resized
+from morphax.recipes._judging import certificate_of
 from morphax.recipes.menu._networks import SIDE
 from morphax.specialized import Specialized, specialize_program
 
@@ -333,9 +333,8 @@ def entry_of(
 def certified(entry: MenuEntry) -> MenuEntry:
     """Return an entry with its certificate."""
     shape = (1, *entry.program.input_shape)
-    # One compilation of all steps takes half the time of one for each.
-    certify = quick_jit(partial(certify_network, entry.apply, input_shape=shape))
-    return replace(entry, certificate=jax.tree.map(np.asarray, certify(entry.params)))
+    certificate = certificate_of(entry.apply, entry.params, shape)
+    return replace(entry, certificate=jax.tree.map(np.asarray, certificate))
 
 
 def _neurons(program: Program) -> int:
