@@ -18,6 +18,7 @@ from morphax.explain.describe import name_selem, nearly
 from morphax.explain.expression import UNNAMED
 from morphax.explain.wording import quantity
 from morphax.program import Op, Program
+from morphax.viz._draw import side_by_side
 
 TILE = 0.95  # longer side of a picture
 SYMBOLS = {"dilation": "⊕", "erosion": "⊖", "union": "∪", "intersection": "∩"}
@@ -132,7 +133,7 @@ def _reads(op: Op, plane: int, below: list[Key]) -> list[Key]:
 def _box(program: Program, number: int, plane: int, names: Sequence[str]) -> Box:
     """Return the box of a plane of an op; -1 for all its planes in one box."""
     op = program.ops[number]
-    size = f"{op.shape[1]} x {op.shape[2]}"
+    size = " x ".join(map(str, op.shape[1:]))
     if op.kind in ("spatial", "combine"):
         if plane < 0:
             return _bank(program, number)
@@ -173,13 +174,13 @@ def _neuron(op: Op, plane: int) -> Box:
         return _sized(Box(0, "round", head=(symbol,), flipped=flipped))
     # A window, reflected, is the textbook structuring element of a dilation.
     window = op.arrays["selem"][plane]
-    selem = window if erosion else window[::-1, ::-1]
+    selem = window if erosion else np.flip(window)
     name = "erosion" if erosion else "dilation"
     head = ("not " * flipped + f"{SYMBOLS[name]} {name}",)
     caption = re.sub(" (shifted|changing)", r"\n\1", name_selem(selem)).split("\n")
     near = nearly(selem) if caption[0].startswith(UNNAMED) else None
     caption += [f"{near[0]} but for {near[1]}"] if near else []
-    return _sized(Box(0, "tile", head, tuple(caption), flipped, (selem,)))
+    return _sized(Box(0, "tile", head, tuple(caption), flipped, (side_by_side(selem),)))
 
 
 def _bank(program: Program, number: int) -> Box:
@@ -204,11 +205,12 @@ def _samples(program: Program, number: int) -> tuple[np.ndarray, ...]:
     chosen = np.unique(np.linspace(0, op.shape[0] - 1, _SAMPLES).astype(int))
     if op.kind == "spatial":
         windows = [(op.arrays["selem"][i], op.arrays["erosion"][i]) for i in chosen]
-        return tuple(w if erosion else w[::-1, ::-1] for w, erosion in windows)
+        return tuple(side_by_side(w if erosion else np.flip(w)) for w, erosion in windows)
     # Only if the neurons read one image, flattened by a "rearrange".
     source = program.ops[op.inputs[0]]
     before = [program.ops[i].shape for i in source.inputs] if source.kind == "rearrange" else []
-    if len(before) != 1 or before[0][1] * before[0][2] == 1 or source.shape[1:] != (1, 1):
+    pixels = int(np.prod(before[0][1:])) if len(before) == 1 else 1
+    if pixels == 1 or set(source.shape[1:]) != {1}:
         return ()
     index = source.arrays["index"].ravel()
     ends = list(pairwise(op.arrays["offsets"]))
@@ -216,7 +218,7 @@ def _samples(program: Program, number: int) -> tuple[np.ndarray, ...]:
     for i in chosen:
         seen = np.zeros(int(np.prod(before[0])), bool)
         seen[index[op.arrays["indices"][slice(*ends[i])]]] = True
-        pictures.append(seen.reshape(before[0]).any(0))
+        pictures.append(side_by_side(np.asarray(seen.reshape(before[0]).any(0))))
     return tuple(pictures)
 
 

@@ -22,9 +22,25 @@ def figure_class() -> Any:
     return Figure
 
 
+def side_by_side(window: np.ndarray) -> np.ndarray:
+    """Return a window as a picture: the slices of a volume side by side, a row as one row.
+
+    Between two slices there is a masked column, which figures leave empty. A window of an image is
+    returned as it is.
+    """
+    if window.ndim < 3:
+        return np.atleast_2d(window)
+    depth, rows, columns = window.shape
+    # A column beyond each slice; the last one is cut off.
+    wide = np.pad(window, ((0, 0), (0, 0), (0, 1)))
+    picture = np.moveaxis(wide, 0, 1).reshape(rows, depth * (columns + 1))[:, :-1]
+    gap = np.arange(picture.shape[1]) % (columns + 1) == columns
+    return np.ma.array(picture, mask=np.broadcast_to(gap, picture.shape))
+
+
 def show_selem(ax: Any, selem: np.ndarray) -> None:
     """Draw a structuring element with a dot at its origin."""
-    show(ax, selem.astype(int), (UNSET, SET), grid=True)
+    show(ax, side_by_side(selem.astype(int)), (UNSET, SET), grid=True)
     frame(ax, selem.shape, origin=True)
 
 
@@ -53,4 +69,7 @@ def frame(ax: Any, shape: tuple[int, ...], *, origin: bool) -> None:
         spine.set_color(GRID)
     if origin:
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
-        ax.plot(shape[1] // 2, shape[0] // 2, "o", markersize=4.5, color="#e66100", **edge)
+        *slices, rows, columns = (1, *shape) if len(shape) == 1 else shape
+        first = slices[0] // 2 * (columns + 1) if slices else 0  # of the slice in the middle
+        place = first + columns // 2, rows // 2
+        ax.plot(*place, "o", markersize=4.5, color="#e66100", **edge)

@@ -11,7 +11,17 @@ from morphax import _checks
 from morphax.certificates.neuron import Certificate, certify_node, structuring_element
 from morphax.explain.describe import SPATIAL, check_unstacked, operation_name, row_name
 from morphax.neurons.nodes import BinaryBiSE, BiSE, effective, named_nodes, unbank
-from morphax.viz._draw import RIGHT, SET, UNSET, WRONG, figure_class, frame, show, show_selem
+from morphax.viz._draw import (
+    RIGHT,
+    SET,
+    UNSET,
+    WRONG,
+    figure_class,
+    frame,
+    show,
+    show_selem,
+    side_by_side,
+)
 
 _NEURONS_A_BANK = 16  # neurons of a bank that are drawn
 
@@ -27,7 +37,8 @@ def operator_figure(
 
     All are drawn as textbook structuring elements, as scipy takes them, with a dot at the origin;
     therefore the weights of a dilation are reflected. A LUI or dense layer is one row with its
-    matrix, inputs downwards. Of a bank of more than 16 neurons the first 16 are drawn.
+    matrix, inputs downwards. Of a bank of more than 16 neurons the first 16 are drawn. The slices
+    of an element of a volume are drawn side by side.
 
     Args:
         params: params tree of `BiSE` nodes, unstacked.
@@ -134,7 +145,7 @@ def _draw_neuron(
     twin, certificate = bank.twin, bank.certificate
     weights = bank.weights[(..., *index)]
     if not twin.erosion[index]:
-        weights = weights[::-1, ::-1]  # a window, reflected, is the textbook set of a dilation
+        weights = np.flip(weights)  # a window, reflected, is the textbook set of a dilation
     _show_weights(figure, axes[0], weights)
     axes[0].set_title(f"{name}: learned weights\n{_range(weights)}", fontsize=10)
     show_selem(axes[1], np.asarray(structuring_element(twin, *index)))
@@ -184,10 +195,10 @@ def _range(weights: np.ndarray) -> str:
 
 def _show_weights(figure: Any, ax: Any, weights: np.ndarray, *, origin: bool = True) -> None:
     """Draw weights in colour, with a diverging colour map if some are negative."""
-    limit = float(np.abs(weights).max()) or 1.0
+    limit, picture = float(np.abs(weights).max()) or 1.0, side_by_side(weights)
     if weights.min() < 0:
-        image = ax.imshow(weights, cmap="PuOr", vmin=-limit, vmax=limit)
+        image = ax.imshow(picture, cmap="PuOr", vmin=-limit, vmax=limit)
     else:
-        image = ax.imshow(weights, cmap="cividis", vmin=0, vmax=limit)
+        image = ax.imshow(picture, cmap="cividis", vmin=0, vmax=limit)
     frame(ax, weights.shape, origin=origin)
     figure.colorbar(image, ax=ax, shrink=0.75, pad=0.03)
