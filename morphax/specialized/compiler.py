@@ -152,7 +152,7 @@ def specialize(
             "pixels" and a network whose planes do not all have the size of the image.
 
     Example:
-        >>> from morphax import BinaryBiSE, Spec, apply
+        >>> from morphax import BinaryBiSE, Spec, apply, pack
         >>> bits = jnp.ones((3, 3, 1, 2), bool), jnp.array([[True, False]]), jnp.zeros((1, 2), bool)
         >>> node = BinaryBiSE(*bits, Spec())  # morphax.binarize makes them: an erosion, a dilation
         >>> net = specialize(apply, node, (1, 9, 8, 1))
