@@ -23,6 +23,7 @@ from _lib.pages import (
     running,
     shared,
     soundness,
+    waiting,
 )
 
 BEGIN, END = "<!-- measured: written by benchmarks/report.py -->", "<!-- end of measured -->"
@@ -42,6 +43,7 @@ PAGES = (
     operators.PAGE,
     projection.PAGE,
     running.PAGE,
+    waiting.PAGE,
 )
 
 
