@@ -79,7 +79,7 @@ class LearnedClassifier(NamedTuple):
 
 
 def make_step(
-    config: ClauseConfig, thresholds: np.ndarray, *, steps: int, chunk: int = 10
+    config: ClauseConfig, thresholds: np.ndarray, *, steps: int, chunk: int | None = None
 ) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
     """Make the optimizer and one jitted step of training.
 
@@ -87,8 +87,8 @@ def make_step(
         config: Hyperparameters.
         thresholds: Thresholds `(C, count)` of the level sets.
         steps: Steps of the whole run.
-        chunk: Images that are evaluated at a time; a batch is a multiple. Few of them stay in the
-            cache.
+        chunk: Images that are evaluated at a time; a batch is a multiple. By default 10 on a CPU,
+            so that they stay in the cache, and 100 elsewhere where that divides the batch.
 
     Returns:
         The optimizer, and `step(latent, opt_state, images, labels, key, number)`, which returns the
@@ -126,7 +126,8 @@ def make_step(
             low * (high / low) ** grown for low, high in (config.slope, config.sharpness)
         )
         levels = level_sets(augment(keys[0], images.astype(jnp.float32), config=config), thresholds)
-        pieces = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), (levels, labels))
+        at_once = chunk or _at_once(len(images))
+        pieces = jax.tree.map(lambda a: a.reshape(-1, at_once, *a.shape[1:]), (levels, labels))
 
         def piece(total: Any, given: Any) -> Any:
             (x, y), at = given
@@ -139,7 +140,7 @@ def make_step(
             (jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)),
             jax.tree.map(jnp.zeros_like, latent),
         )
-        numbers = jnp.arange(len(images) // chunk)
+        numbers = jnp.arange(len(images) // at_once)
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
         grads = jax.tree.map(lambda g: g / len(images), grads)
         if not straight and config.penalty:
@@ -152,6 +153,14 @@ def make_step(
         return latent, opt_state, value / len(images), right / len(images)
 
     return optimizer, step
+
+
+def _at_once(batch: int) -> int:
+    """Return how many images of a batch to evaluate at a time."""
+    if jax.default_backend() == "cpu":
+        return 10
+    # An accelerator is idle on few images; all of a large batch would need much memory.
+    return next(size for size in (100, 50, 20, 10) if batch % size == 0)
 
 
 def learn_classifier(
@@ -201,6 +210,9 @@ def learn_classifier(
     images, labels = np.asarray(train[0]), np.asarray(train[1], np.int32)
     _check(images, labels, batch_size, config)
     classes, per_epoch = int(labels.max()) + 1, len(labels) // batch_size
+    # An accelerator keeps all images; the host hands a CPU one batch at a time.
+    keep = np.asarray if jax.default_backend() == "cpu" else jnp.asarray
+    all_images, all_labels = keep(images), keep(labels)
     steps = max(1, math.ceil(epochs * per_epoch))
     optimizer, step = make_step(config, thresholds, steps=steps)
     latent = init_latent(key, images, thresholds, classes=classes, config=config)
@@ -211,7 +223,7 @@ def learn_classifier(
         for number in range(first, last):
             at = _batch(number, per_epoch, batch_size, len(labels))
             latent, opt_state, *value = step(
-                latent, opt_state, images[at], labels[at], key, np.float32(number)
+                latent, opt_state, all_images[at], all_labels[at], key, np.float32(number)
             )
             values.append(value)
         loss, accuracy = jnp.asarray(values).mean(0)

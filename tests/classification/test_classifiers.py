@@ -323,3 +323,22 @@ def test_unknown_binary_bank_shape_is_named():
     node = BinaryBiSE(jnp.ones((19, 1), bool), jnp.ones(1, bool), jnp.zeros(1, bool), Spec("dense"))
     with pytest.raises(ValueError, match=r"^erosions: expected 2 literals"):
         model.features([node], jnp.zeros((1, 28, 28, 1), bool))
+
+
+def test_how_many_images_are_evaluated_at_a_time_changes_rounding_only(rng, monkeypatch):
+    """An accelerator takes more of a batch at a time than a CPU."""
+    images = jnp.asarray(rng.integers(0, 256, (40, 10, 10, 1)), jnp.uint8)
+    labels = jnp.asarray(rng.integers(0, 3, 40), jnp.int32)
+    config, cuts = TINY._replace(dropout=0.0), np.array([[100.0]])
+    key, number = jax.random.key(0), np.float32(1)
+    latent = clauses.init_latent(key, images, cuts, classes=3, config=config)
+    found = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        found.append(training._at_once(40))
+        optimizer, step = training.make_step(config, cuts, steps=9)
+        found.append(step(latent, optimizer.init(latent), images, labels, key, number)[2:])
+    (few, (loss, right)), (many, (same_loss, same_right)) = found[:2], found[2:]
+    assert (few, many) == (10, 20)
+    np.testing.assert_allclose(loss, same_loss, rtol=1e-5)
+    assert right == same_right
