@@ -66,7 +66,7 @@ def with_scipy(node, x, border):
 
 
 @pytest.mark.parametrize("window, frame", SHAPES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=seeds, border=st.sampled_from(BORDERS))
 def test_binary_neurons_are_those_of_scipy(window, frame, seed, border):
     """The window that a neuron looks at has its origin where erosions of scipy have it; the set
@@ -81,7 +81,7 @@ def test_binary_neurons_are_those_of_scipy(window, frame, seed, border):
 
 
 @pytest.mark.parametrize("window, frame", SHAPES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=seeds, border=st.sampled_from(("constant", "replicate")))
 def test_real_neurons_correlate_as_scipy_does(window, frame, seed, border):
     rng = np.random.default_rng(seed)
@@ -135,7 +135,7 @@ def test_certificates_of_all_inputs_of_cubes_of_two():
     np.testing.assert_array_equal(np.asarray(binary)[..., exact], np.asarray(real)[..., exact])
 
 
-@pytest.mark.parametrize("window", [(3, 3, 3), (27,), (2, 2, 2), (8,)])
+@pytest.mark.parametrize("window", [(3, 3, 3), (8,)])
 def test_certificates_and_projections_do_not_see_the_window(window):
     """A spatial bank gets what a flat bank with the same weights gets."""
     rng = np.random.default_rng(1)
@@ -155,6 +155,7 @@ def test_certificates_and_projections_do_not_see_the_window(window):
     np.testing.assert_array_equal(again.selem, one.selem)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(seed=seeds, border=st.sampled_from(BORDERS))
 def test_certified_networks_of_volumes_equal_their_binary_ones(seed, border):
@@ -175,10 +176,10 @@ def test_certified_networks_of_volumes_equal_their_binary_ones(seed, border):
 
 def test_models_and_layers_take_rows_and_volumes():
     key, volume, row = jax.random.key(0), jnp.zeros((2, 6, 5, 4, 1)), jnp.zeros((2, 9, 2))
-    params = models.init_bimonn(key, [1, 2, 1], kernel_size=3, axes=3)
+    params = jax.eval_shape(lambda: models.init_bimonn(key, [1, 2, 1], kernel_size=3, axes=3))
     assert jax.eval_shape(models.bimonn, params, volume).shape == (2, 6, 5, 4, 1)
     assert models.reach([1, 2, 1], kernel_size=3, axes=3) == (2, 2, 2)
-    union = models.init_hit_or_misses(key, 2, 3, kernel_size=5, axes=1)
+    union = jax.eval_shape(lambda: models.init_hit_or_misses(key, 2, 3, kernel_size=5, axes=1))
     assert jax.eval_shape(models.hit_or_misses, union, row).shape == (2, 9, 1)
     model = layers_nnx.BiMoNN([1, 2, 1], kernel_size=3, axes=3, rngs=nnx.Rngs(0))
     nnx.update(model, morphax.binarize(nnx.state(model, nnx.Param)))
