@@ -29,7 +29,7 @@ from morphax.projection._search import best_candidate
 from morphax.projection.result import INVALID, NOT_CONVERGED, OK, Projection
 
 OPERATIONS = {"erosion": (False,), "dilation": (True,), "both": (False, True)}
-CHUNK = {"cpu": 1 << 19}
+CHUNK = {"cpu": 1 << 17}
 """Weights solved at a time (a few copies in float64 should fit the cache)."""
 
 
@@ -80,7 +80,7 @@ def project_exact(
         ([1.0, 0.8, 0.35, 0.25], 0.6)
     """
     bank = _banks.check(weights, bias, operation, bias_weight, margin, relative_margin)
-    return _projector(operation, bool(nonnegative))(*bank)
+    return _projector(operation, bool(nonnegative))(*bank, _banks.sort_on_host(bank[0]))
 
 
 @lru_cache
@@ -95,8 +95,12 @@ def _projector(operation: str, nonnegative: bool) -> Any:
 
 
 def _project_chunk(options: Options, dilations, weights, *scalars) -> Projection:
-    """Project a chunk: weights `(N, n)`; bias, rho, margin and relative margin `(N,)`."""
+    """Project a chunk: weights `(N, n)`; bias, rho, margin and relative margin `(N,)`.
+
+    The last one of `scalars` is the weights in ascending order, `(N, n)`, or none.
+    """
     dtype = weights.dtype
+    *scalars, ascending = scalars
     # Neurons that are not finite are solved as zeros, and marked at the end.
     valid = jnp.isfinite(weights).all(-1) & jnp.isfinite(scalars[0])
     w = jnp.where(valid[:, None], weights, 0)
@@ -104,7 +108,11 @@ def _project_chunk(options: Options, dilations, weights, *scalars) -> Projection
     bias = jnp.where(valid, bias, 0)
 
     # Divide every neuron by a power of two, so that |w|, |b|, eps < 1 and nothing is rounded.
-    descending = _banks.sort_descending(w).astype(jnp.float64)
+    if ascending is None:
+        descending = _banks.sort_descending(w)
+    else:
+        descending = jnp.where(valid[:, None], ascending[:, ::-1], 0)
+    descending = descending.astype(jnp.float64)
     largest = jnp.maximum(jnp.maximum(descending[:, 0], -descending[:, -1]), jnp.abs(bias))
     unit = _banks.power_above(jnp.maximum(largest, margin))
     norm = jnp.sqrt(jnp.sum((descending * (1 / unit)[:, None]) ** 2, -1) + (bias / unit) ** 2)

@@ -152,6 +152,11 @@ def count_leading(
     return jax.lax.fori_loop(jnp.int32(0), jnp.int32(top + 1), set_bit, zeros)
 
 
+def count_above(descending: jax.Array, n: int, row: jax.Array, levels: jax.Array) -> jax.Array:
+    """Count the weights of sorted rows that are at least as large as each level, int32."""
+    return count_leading(descending, n, row, levels, lambda _, w: w >= levels)
+
+
 def relax(bank: SortedBank, n: int, row, dilation, min_size, max_size) -> Relaxation:
     """Return relaxations before their first step: u is the least weight of S, multipliers are 0."""
     u = gather(bank.descending, row * n + min_size - 1)
@@ -168,8 +173,8 @@ def newton_step(
     """
     b, eps, rho = (gather(x, node.row) for x in (bank.bias, bank.margin, bank.rho))
     pieces = _pieces(options, bank, node)
-    bound = _dual_bound(bank, node, pieces, b, eps, rho)
-    return bound, _newton_update(node, pieces, b, eps, rho)
+    bound, fits = _dual_bound(bank, node, pieces, b, eps, rho)
+    return bound, fits, _newton_update(node, pieces, b, eps, rho)
 
 
 def _span(table: jax.Array, begin: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -185,9 +190,7 @@ def _pieces(options: Options, bank: SortedBank, node: Relaxation) -> _Pieces:
     t = jnp.where(node.dilation, node.lam, node.mu)
     t_prime = jnp.where(node.dilation, node.mu, node.lam)
     levels = jnp.stack([u, t] if nonnegative else [u, t, -t_prime])
-    t_begin, p_end, *m_begin = count_leading(
-        bank.descending, n, row[None], levels, lambda _, w: w >= levels
-    )
+    t_begin, p_end, *m_begin = count_above(bank.descending, n, row[None], levels)
     # T lies within the decided part of S, P and M after the undecided part.
     t_begin, p_end = jnp.minimum(t_begin, min_size), jnp.maximum(p_end, max_size)
     # With x >= 0 no element is pulled up from below: M is empty.
@@ -219,9 +222,10 @@ def _dual_bound(
     t_count, t_sum = pieces.t_count, pieces.t_sum
 
     # Between steps mu need not be F(u): scale mu_j = shrink (u - w_j)^+, so that they sum to mu.
+    # Where that is impossible, because the first multipliers were a guess, there is no bound.
     t_square = _span(bank.squares, begin, pieces.t_begin, min_size)
     full = t_count * u - t_sum
-    shrink = jnp.where(full > 0, jnp.minimum(mu / jnp.where(full > 0, full, 1), 1), 0)
+    shrink = jnp.where(full > 0, jnp.minimum(mu / jnp.where(full > 0, full, 1), 2), 0)
     mu_square = shrink**2 * (u * full - u * t_sum + t_square)  # sum of mu_j^2
     mu_weight = shrink * (u * t_sum - t_square)  # sum of mu_j w_j
 
@@ -233,7 +237,8 @@ def _dual_bound(
     outside += _span(bank.squares, begin, pieces.p_end, pieces.m_begin) / 2
     # The terms of S and of the bias.
     inside = delta * b, delta * (pieces.s_sum - b + mu - pieces.s_count * delta / 2)
-    return 2 * (common + outside + jnp.where(dilation, *inside))
+    bound = 2 * (common + outside + jnp.where(dilation, *inside))
+    return bound, mu <= 2 * full
 
 
 def _newton_update(
@@ -269,7 +274,13 @@ def _newton_update(
 
 
 def solve(
-    options: Options, bank: SortedBank, node: Relaxation, limit=None, steps: int = MAX_STEPS
+    options: Options,
+    bank: SortedBank,
+    node: Relaxation,
+    limit=None,
+    steps: int | jax.Array = MAX_STEPS,
+    rough: bool = False,
+    tolerance: float = 1e-13,
 ) -> tuple[jax.Array, Relaxation, jax.Array]:
     """Take Newton steps until every relaxation has converged, or its bound has passed `limit`.
 
@@ -279,6 +290,7 @@ def solve(
         node: relaxations, each with its multipliers.
         limit: bounds at which a relaxation need not be solved further; none by default.
         steps: maximum number of steps.
+        rough: true where mu need not belong to u at first, so that the first bound may be wrong.
 
     Returns:
         The best lower bounds seen, the relaxations, and which of them have converged.
@@ -291,10 +303,12 @@ def solve(
 
     def advance(state):
         count, best, node, _ = state
-        bound, new = newton_step(options, bank, node)
+        bound, fits, new = newton_step(options, bank, node)
+        if rough:
+            bound = jnp.where(fits | (count > 0), bound, -jnp.inf)
         change = jnp.abs(new.u - node.u) + jnp.abs(new.mu - node.mu) + jnp.abs(new.lam - node.lam)
         size = jnp.abs(new.u) + new.mu + new.lam
-        return count + 1, jnp.maximum(best, bound), new, change <= 1e-13 * size + 4e-16
+        return count + 1, jnp.maximum(best, bound), new, change <= tolerance * size + 4e-16
 
     nothing = jnp.full_like(node.u, -jnp.inf)
     state = (jnp.int32(0), nothing, node, jnp.zeros(node.u.shape, bool))

@@ -20,13 +20,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from morphax.projection._scalar import Options, Relaxation, SortedBank, gather, relax, solve
+from morphax.projection._knots import Blocks, blocks_of, bounds, even_blocks, solve_ends, whole
+from morphax.projection._scalar import MAX_STEPS, Options, Relaxation, SortedBank, gather, relax, solve
 
 SOLVE_ALL = 32
-"""Up to this n, blocks have one candidate: every candidate is solved."""
+"""Up to this n, every candidate is solved."""
+SOLVE_ALL_AT_ONCE = 1024
+"""Where a chunk has no more candidates than this, all are solved: a much smaller program."""
+KNOTS_FROM = 512
+"""From this n on, blocks are bounded from the knots between them; before, as a whole."""
 BLOCK_STEPS = 10
-LEAF_STEPS = 2
+SLACK = 1e-12
+"""A candidate is closed where its bound is this near to the best value, relatively."""
 
 
 def best_candidate(
@@ -43,53 +50,77 @@ def best_candidate(
         One solved candidate for each neuron (fields of shape `(N,)`), and whether it converged.
     """
     n, count = options.n, bank.bias.shape[0]
-    width = 1 if n <= SOLVE_ALL else 1 << round(math.log2(n) / 2)
     neurons = jnp.arange(count, dtype=jnp.int32)
-    min_size = jnp.arange(0, n, width, dtype=jnp.int32) + 1
-    per_neuron = len(dilations) * min_size.size
-    shape = (count, len(dilations), min_size.size)
-    max_size = jnp.minimum(min_size + width - 1, n)
-    fields = (
-        neurons[:, None, None],
-        jnp.array(dilations)[None, :, None],
-        min_size[None, None],
-        max_size[None, None],
-    )
-    blocks = relax(bank, n, *(_fill(x, shape) for x in fields))
-    # Blocks are only bounded, so a few steps do; blocks of one candidate are solved to the end.
-    steps = {} if width == 1 else {"steps": BLOCK_STEPS}
-    bound, blocks, converged = solve(options, bank, blocks, **steps)
-    promising = argmin_last(bound.reshape(count, per_neuron)) + neurons * per_neuron
-    if width == 1:
-        return select(blocks, promising), gather(converged, promising)
 
-    winner = _search(_Search(options, bank, blocks, bound, promising, width))
-    node = select(blocks, winner // width)
-    k = jnp.minimum(node.min_size + winner % width, node.max_size)
-    _, node, converged = solve(options, bank, node._replace(min_size=k, max_size=k))
-    return node, converged
+    def nodes(min_size, max_size):
+        shape = (count, len(dilations), min_size.size)
+        fields = (
+            neurons[:, None, None],
+            jnp.array(dilations)[None, :, None],
+            jnp.asarray(min_size)[None, None],
+            jnp.asarray(max_size)[None, None],
+        )
+        return relax(bank, n, *(jnp.broadcast_to(x, shape) for x in fields))
+
+    if n <= SOLVE_ALL or count * len(dilations) * n <= SOLVE_ALL_AT_ONCE:
+        sizes = np.arange(1, n + 1, dtype=np.int32)
+        value, solved, converged = solve(options, bank, _flat(nodes(sizes, sizes)))
+        per_neuron = len(dilations) * n
+        best = argmin_last(value.reshape(count, per_neuron)) + neurons * per_neuron
+        return select(solved, best), gather(converged, best)
+
+    width = 1 << round(math.log2(n) / 2)
+    if n < KNOTS_FROM:
+        blocks = even_blocks(n, width)
+        value, ends, _ = solve(
+            options, bank, _flat(nodes(blocks.first, blocks.last)), steps=BLOCK_STEPS
+        )
+        shape = (count, len(dilations), -1)
+        least, ends = value.reshape(shape), Relaxation(*(x.reshape(shape) for x in ends))
+        bound, score = whole(blocks, least), least
+    else:
+        blocks = blocks_of(n, width)
+        value, ends = solve_ends(options, bank, blocks, nodes)
+        bound, least = bounds(options, bank, blocks, ends, value)
+        # The best candidate is probably near the best knot, or in the head of the least bound.
+        knots = value[..., blocks.heads :]
+        near = jnp.minimum(knots[..., :-1], knots[..., 1:])
+        score = jnp.concatenate([value[..., : blocks.heads], near], -1)
+    score = score.reshape(count, -1)
+    promising = argmin_last(score) + neurons * score.shape[1]
+    return _search(_Search(options, bank, dilations, blocks, ends, bound, least, promising))
 
 
 class _Search(NamedTuple):
-    """Hold the input of a search: the blocks, their bounds, and the best block by bound."""
+    """Hold the input of a search.
+
+    Blocks are numbered over the whole bank; `bound` is `(N, operations, B, width)`, `least` is its
+    minimum over the last axis, and the fields of `ends` are `(N, operations, ends)`: heads, then
+    knots. `promising` is the number of one block of each neuron.
+    """
 
     options: Options
     bank: SortedBank
-    blocks: Relaxation
+    dilations: tuple[bool, ...]
+    blocks: Blocks
+    ends: Relaxation
     bound: jax.Array
+    least: jax.Array
     promising: jax.Array
-    width: int
 
 
-def _search(search: _Search) -> jax.Array:
-    """Return the number of the best candidate of every neuron."""
+def _search(search: _Search) -> tuple[Relaxation, jax.Array]:
+    """Return the best candidate of every neuron, solved, and whether it converged."""
     best = jnp.full_like(search.bank.bias, jnp.inf)
-    winner = jnp.zeros(search.promising.size, jnp.int32)
+    winner = jnp.zeros((best.size, 6), best.dtype)
 
     def phase(which, state):
         return _phase(search, which == 0, *state)
 
-    return jax.lax.fori_loop(0, 2, phase, (best, winner))[1]
+    winner = jax.lax.fori_loop(0, 2, phase, (best, winner))[1]
+    k, dilation, u, mu, lam, converged = winner.T
+    k, row = k.astype(jnp.int32), jnp.arange(best.size, dtype=jnp.int32)
+    return Relaxation(row, dilation > 0, k, k, u, mu, lam), converged > 0
 
 
 def _phase(search: _Search, guess: jax.Array, best: jax.Array, winner: jax.Array) -> tuple:
@@ -98,8 +129,9 @@ def _phase(search: _Search, guess: jax.Array, best: jax.Array, winner: jax.Array
     The first phase guesses: it settles the most promising candidate of each neuron, so that the
     second phase, over all blocks whose bound is below the best value so far, finds few of them.
     """
-    blocks, bound, count = search.blocks, search.bound, search.promising.size
-    is_open = bound < gather(best, blocks.row)
+    count = best.size
+    least, per_neuron = search.least.reshape(-1), search.least[0].size
+    is_open = least < jnp.repeat(_closing(best), per_neuron)
     queue = _positions(is_open, size=is_open.size, fill=0)
     queue = jnp.where(guess, jnp.pad(search.promising, (0, queue.size - count)), queue)
     total = jnp.where(guess, count, jnp.sum(is_open, dtype=jnp.int32))
@@ -108,15 +140,18 @@ def _phase(search: _Search, guess: jax.Array, best: jax.Array, winner: jax.Array
     def settle_batch(state):
         done, best, winner = state
         index = jax.lax.dynamic_slice(queue, (done,), (count,))
-        in_queue = done + jnp.arange(count, dtype=jnp.int32) < total
-        # The best values have improved since the queue was made: leave out what they have closed.
-        live = in_queue & (gather(bound, index) < gather(best, gather(blocks.row, index)))
+        live = done + jnp.arange(count, dtype=jnp.int32) < total
         return done + count, *_settle(search, index, live, guess, best, winner)
 
     _, *state = jax.lax.while_loop(
         lambda state: state[0] < total, settle_batch, (jnp.int32(0), best, winner)
     )
     return tuple(state)
+
+
+def _closing(best: jax.Array) -> jax.Array:
+    """Return the values that bounds have to reach, given the best values so far."""
+    return best * (1 - SLACK)
 
 
 def _settle(
@@ -128,53 +163,90 @@ def _settle(
     winner: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Settle the candidates of the blocks `index`; only the best one of each for a `guess`."""
-    options, bank, width = search.options, search.bank, search.width
-    shape = (search.promising.size, width)
-    places = jnp.arange(width, dtype=jnp.int32)[None]
-    # Each candidate starts from the multipliers of its block.
-    block = Relaxation(*(x[:, None] for x in select(search.blocks, index)))
-    k = jnp.minimum(block.min_size + places, block.max_size)
-    leaves = Relaxation(*(_fill(x, shape) for x in block))
-    leaves = leaves._replace(min_size=k.reshape(-1), max_size=k.reshape(-1))
-    value, leaves, _ = solve(options, bank, leaves, steps=LEAF_STEPS)
-    value = value.reshape(shape)
-    # Candidates that are not asked for get an infinite bound, which closes them.
-    chosen = ~guess | (places == argmin_last(value)[:, None])
-    value = jnp.where(live[:, None] & chosen, value, jnp.inf).reshape(-1)
-    number = (index[:, None] * width + places).reshape(-1)
-    _, best, winner = jax.lax.while_loop(
-        lambda state: jnp.any(state[0] < gather(state[1], leaves.row)),
-        lambda state: _solve_open(search, leaves, number, *state),
-        (value, best, winner),
+    width, per_neuron = search.blocks.width, search.least[0].size
+    value = gather(search.bound.reshape(-1, width), index)
+    # An infinite bound closes what is not asked for.
+    value = jnp.where(live[:, None], value, jnp.inf).reshape(-1)
+    row = jnp.repeat(index // per_neuron, width)
+    # Bounds that come from knots are good enough to guess by, those of whole blocks are not.
+    untried = 0 if search.blocks.heads == search.blocks.first.size else value.size
+    _, _, best, winner = jax.lax.while_loop(
+        lambda state: jnp.any(state[0] < gather(_closing(state[2]), row)),
+        lambda state: _solve_open(search, index, row, guess, *state),
+        (value, jnp.where(guess, untried, 0), best, winner),
     )
     return best, winner
 
 
 def _solve_open(
     search: _Search,
-    leaves: Relaxation,
-    number: jax.Array,
+    index: jax.Array,
+    row: jax.Array,
+    guess: jax.Array,
     value: jax.Array,
+    tried: jax.Array,
     best: jax.Array,
     winner: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Solve a batch of candidates whose bound is below the best value so far; close them."""
-    count = search.promising.size
-    capacity = min(4 * count, count * search.width)
-    is_open = value < gather(best, leaves.row)
-    at = _positions(is_open, size=capacity, fill=value.size)
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Settle a batch of candidates whose bound is below the best value so far.
+
+    A first try improves their bounds by one step; what it does not close is solved.
+    """
+    count, width = best.size, search.blocks.width
+    is_open = value < gather(_closing(best), row)
+    fresh = is_open & (jnp.arange(value.size, dtype=jnp.int32) >= tried)
+    first_try = jnp.any(fresh)
+    value_of = value.reshape(count, width)
+    least = (jnp.arange(width, dtype=jnp.int32) == argmin_last(value_of)[:, None]).reshape(-1)
+    is_open = jnp.where(first_try, fresh, is_open & (least | ~guess))
+    at = _positions(is_open, size=min(4, width) * count, fill=value.size)
     real = at < value.size  # the batch need not be full
-    value = value.at[at].set(jnp.inf, mode="drop")
-    at = jnp.minimum(at, value.size - 1)
-    batch = select(leaves, at)
-    limit = jnp.where(real, gather(best, batch.row), -jnp.inf)
-    exact, _, _ = solve(search.options, search.bank, batch, limit=limit)
-    exact = jnp.where(real, exact, jnp.inf)
+    to, at = at, jnp.minimum(at, value.size - 1)
+    batch = _candidates(search, gather(index, at // width), at % width)
+    limit = jnp.where(real, gather(_closing(best), batch.row), -jnp.inf)
+    # The multipliers of a whole block do not tell its candidates apart: there a step comes first.
+    tries = 2 if search.blocks.heads == search.blocks.first.size else 1
+    steps = jnp.where(first_try, tries, MAX_STEPS)
+    exact, batch, converged = solve(
+        search.options, search.bank, batch, limit=limit, steps=steps, rough=True
+    )
+    value = value.at[to].set(jnp.where(first_try, exact, jnp.inf), mode="drop")
+    value = jnp.where(guess & ~first_try, jnp.inf, value)  # one of each block is enough
+    tried = jnp.where(first_try, jnp.max(jnp.where(real, at, -1)) + 1, tried)
+    # Where the bound has reached the limit, the candidate may not have converged.
+    better = ~first_try & (exact < limit)
+    exact = jnp.where(better, exact, jnp.inf)
     best = best.at[batch.row].min(exact)
-    # Several candidates of a neuron may be in one batch: only the best one may write its number.
-    won = real & (exact <= gather(best, batch.row))
-    to = jnp.where(won, batch.row, count)
-    return value, best, winner.at[to].set(gather(number, at), mode="drop")
+    # Several candidates of a neuron may be in one batch: only the best one is its winner.
+    to = jnp.where(better & (exact <= gather(best, batch.row)), batch.row, count)
+    fields = batch.max_size, batch.dilation, batch.u, batch.mu, batch.lam, converged
+    fields = jnp.stack([x.astype(winner.dtype) for x in fields], -1)
+    winner = winner.at[to].set(fields, mode="drop")
+    return value, tried, best, winner
+
+
+def _candidates(search: _Search, index: jax.Array, place: jax.Array) -> Relaxation:
+    """Return the candidates at these places of blocks, with interpolated multipliers."""
+    first, last, heads, _ = search.blocks
+    number = first.size
+    row, operation, block = (
+        index // (len(search.dilations) * number),
+        index // number % len(search.dilations),
+        index % number,
+    )
+    low, high = gather(jnp.asarray(first), block), gather(jnp.asarray(last), block)
+    k = jnp.minimum(low + place, high)
+    ends = Relaxation(*(x.reshape(-1) for x in search.ends))
+    left = index // number * search.ends.u.shape[-1] + block
+    right = left + (block >= heads)
+    share = (k - low + 1).astype(ends.u.dtype) / (high - low + 1).astype(ends.u.dtype)
+
+    def between(x):
+        return gather(x, left) * (1 - share) + gather(x, right) * share
+
+    dilation = gather(jnp.array(search.dilations), operation)
+    u, mu, lam = between(ends.u), between(ends.mu), between(ends.lam)
+    return Relaxation(row, dilation, k, k, u, mu, lam)
 
 
 def _positions(mask: jax.Array, *, size: int, fill: int) -> jax.Array:
@@ -193,6 +265,11 @@ def select(nodes: Relaxation, index: jax.Array) -> Relaxation:
     return Relaxation(*(gather(x, index) for x in nodes))
 
 
+def _flat(nodes: Relaxation) -> Relaxation:
+    """Return the relaxations in one axis."""
+    return Relaxation(*(x.reshape(-1) for x in nodes))
+
+
 def argmin_last(x: jax.Array) -> jax.Array:
     """Return the first argmin over the last of two axes.
 
@@ -201,8 +278,3 @@ def argmin_last(x: jax.Array) -> jax.Array:
     n = x.shape[-1]
     smallest = jnp.min(x, -1, keepdims=True)
     return jnp.min(jnp.where(x <= smallest, jnp.arange(n, dtype=jnp.int32)[None], n - 1), -1)
-
-
-def _fill(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Broadcast to `shape` and flatten."""
-    return jnp.broadcast_to(x, shape).reshape(-1)
