@@ -1,13 +1,13 @@
 """Bound all candidates of a bank from below, from a few that are solved.
 
 The candidates of a neuron (the sizes k of S) are cut in blocks of about sqrt(n) neighbours. The
-ends of the blocks are *knots*: they are solved. Between two knots, the multipliers are interpolated;
-as any multipliers that are not negative bound a candidate (docs/theory.md, section 5c), and those of
-neighbours differ little, the bounds are almost exact. No candidate needs a binary search: which
-elements are below u and above the threshold is decided once for each block, on the safe side.
+ends of the blocks are *knots*: they are solved. Between two knots the multipliers are interpolated.
+Any multipliers that are not negative bound a candidate, and those of neighbours differ little, so
+these bounds are almost exact (docs/theory.md, section 5c). They need no binary search: which
+elements are below u or beyond a threshold is decided once for each block, on the safe side.
 
-The first block has no knot before it. It is cut in blocks of doubling sizes instead, and
-each of them is bounded as a whole, by its relaxed problem (`_scalar.Relaxation`).
+The first block has no knot before it. It is cut in *heads*, blocks of doubling sizes, and each of
+them is bounded as a whole, by its relaxed problem (`_scalar.Relaxation`).
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ import numpy as np
 
 from morphax.projection._scalar import Options, Relaxation, SortedBank, count_above, gather, solve
 
-
 COARSE = 8
+"""One knot in so many is solved first; the others start from these."""
 STEPS = 16, 4
 """Newton steps of every `COARSE`-th knot, which are solved first, and of those between."""
 
@@ -72,8 +72,8 @@ def whole(blocks: Blocks, value: jax.Array) -> jax.Array:
         `(N, operations, heads, width)`, infinite beyond the end of a block.
     """
     sizes = jnp.asarray(blocks.last - blocks.first + 1)[: blocks.heads, None]
-    places = jnp.arange(blocks.width, dtype=jnp.int32)
-    return jnp.where(places < sizes, value[..., None], jnp.inf)
+    places = jnp.arange(blocks.width, dtype=jnp.int32)[None]
+    return jnp.where((places < sizes)[None, None], value[..., None], jnp.inf)
 
 
 def solve_ends(
@@ -94,7 +94,7 @@ def solve_ends(
 
     def solve_group(warm, group):
         number, min_size, max_size, left, right, share = group
-        is_first = number == 0
+        is_first, share = number == 0, share[None, None, None]
         node = nodes(min_size, max_size)
         between = warm[..., left] * (1 - share) + warm[..., right] * share
         u, mu, lam = jnp.where(is_first, jnp.stack(node[4:]), between)
@@ -170,8 +170,9 @@ def bounds(
         value: their bounds, `(N, operations, B + 1)`.
 
     Returns:
-        The bounds of the candidates, `(N, operations, B, width)`, infinite where a block has fewer
-        sizes; and the least one of each block, `(N, operations, B)`.
+        The bounds of the candidates, `(N, operations, B, width)`, and the least one of each block,
+        `(N, operations, B)`. Where a block has fewer sizes, its last one is repeated, or the bound
+        is infinite.
     """
     heads = blocks.heads
     inner = _between(options, bank, blocks, Relaxation(*(x[:, :, heads:] for x in node)))
@@ -180,92 +181,129 @@ def bounds(
     return jnp.concatenate([whole(blocks, value[:, :, :heads]), inner], 2), least
 
 
+class _Split(NamedTuple):
+    """Hold where the sorted order is cut for each block, and the sums of what lies before."""
+
+    at: jax.Array
+    sum: jax.Array
+    square: jax.Array
+
+
 def _between(options: Options, bank: SortedBank, blocks: Blocks, knot: Relaxation) -> jax.Array:
     """Bound the candidates between knots: `(N, operations, J, width)` for J + 1 knots."""
     n, nonnegative = options
-    count, operations, _ = knot.u.shape
     first, last = blocks.first[blocks.heads :], blocks.last[blocks.heads :]
-    before, size = (jnp.asarray(x, knot.u.dtype)[:, None] for x in (first - 1, last - first + 1))
+    before, size = (
+        jnp.asarray(x, knot.u.dtype)[None, None, :, None] for x in (first - 1, last - first + 1)
+    )
     # Places beyond the end of the last block repeat its last candidate.
-    place = jnp.minimum(jnp.arange(1, blocks.width + 1, dtype=knot.u.dtype), size)
+    place = jnp.arange(1, blocks.width + 1, dtype=knot.u.dtype)[None, None, None]
+    place = jnp.minimum(place, size)
     k, share = before + place, place / size
 
-    def table(x, columns, begin):
-        """Return the entries that belong to the candidates, (N, 1, J, width)."""
-        x = x.reshape(count, columns)[:, begin:]
-        x = jnp.pad(x, ((0, 0), (0, first.size * blocks.width - x.shape[1])), mode="edge")
-        return jax.lax.optimization_barrier(x.reshape(count, 1, first.size, blocks.width))
+    def of_candidates(table, columns, begin):
+        """Return the entries that belong to the candidates, `(N, 1, J, width)`."""
+        table = table.reshape(-1, columns)[:, begin:]
+        pad = first.size * blocks.width - table.shape[1]
+        table = jnp.pad(table, ((0, 0), (0, pad)), mode="edge")
+        # XLA would compute the padded index of each entry for each use of it.
+        return jax.lax.optimization_barrier(table.reshape(-1, 1, first.size, blocks.width))
 
-    s_k = table(bank.sums, n + 1, blocks.width + 1)
-    q_k = table(bank.squares, n + 1, blocks.width + 1)
-    w_k = table(bank.descending, n, blocks.width)
+    sum_k = of_candidates(bank.sums, n + 1, blocks.width + 1)
+    square_k = of_candidates(bank.squares, n + 1, blocks.width + 1)
+    weight_k = of_candidates(bank.descending, n, blocks.width)
 
-    begin = (knot.row * (n + 1))[:, :, :-1]
-
-    def split(count, choose):
-        """Return one split for each block, and the sums before it."""
-        at = choose(count[:, :, :-1], count[:, :, 1:])
-        entries = (gather(x, begin + at) for x in (bank.sums, bank.squares))
-        return (at.astype(knot.u.dtype)[..., None], *(x[..., None] for x in entries))
-
+    begin, dilation = knot.row * (n + 1), knot.dilation[:, :, :-1, None]
     above = jnp.where(knot.dilation, knot.lam, knot.mu)
     below = jnp.where(knot.dilation, knot.mu, knot.lam)
     levels = jnp.stack([knot.u, above] if nonnegative else [knot.u, above, -below])
     t_begin, p_end, *m_begin = count_above(bank.descending, n, knot.row[None], levels)
-    # On the safe side: elements of S that are below u at both knots; elements outside that are
-    # below the threshold at both.
-    (t0, t0_sum, t0_square), (p1, p1_sum, p1_square) = (
-        split(x, jnp.maximum) for x in (t_begin, p_end)
+
+    def split(count, choose):
+        """Cut every block once, by the choice from the counts at its two knots."""
+        at = choose(count[:, :, :-1], count[:, :, 1:])
+        sums, squares = (gather(x, begin[:, :, :-1] + at) for x in (bank.sums, bank.squares))
+        return _Split(*(x.astype(knot.u.dtype)[..., None] for x in (at, sums, squares)))
+
+    # On the safe side: elements of S that are below u at both knots, and elements outside that
+    # are within the thresholds at both.
+    t, p = split(t_begin, jnp.maximum), split(p_end, jnp.maximum)
+    m = split(m_begin[0], jnp.minimum) if m_begin else None
+    end = jnp.asarray(np.append(first - 1, last[-1]), jnp.int32)[None, None]
+    u, mu, lam = _interpolate(knot, k, share, sum_k, end, gather(bank.sums, begin + end), t_begin)
+
+    b, eps, rho = (
+        gather(x, knot.row[:, :, :1])[..., None] for x in (bank.bias, bank.margin, bank.rho)
     )
+    whole_row = _Split(n, *(gather(x, begin[:, :, :1] + n)[..., None] for x in bank[1:3]))
+    delta = mu - lam
+    bound = eps * (lam + mu) - delta**2 / (2 * rho)
+    bound += _raised(_Split(k, sum_k, square_k), t, weight_k, u, mu)
+    high, low = jnp.where(dilation, lam, mu), jnp.where(dilation, mu, lam)
+    bound += _outside(_Split(k, sum_k, square_k), p, m, whole_row, high, low)
+    bound += delta * jnp.where(dilation, b, sum_k - b + mu - k * delta / 2)
+    return 2 * bound
+
+
+def _interpolate(knot: Relaxation, k, share, sum_k, end, sum_end, t_begin) -> tuple:
+    """Return multipliers (u, mu, lam) of the candidates between knots.
+
+    Args:
+        knot: the knots.
+        k: sizes of S of the candidates.
+        share: where they lie between their knots, in (0, 1].
+        sum_k: sums of the first k weights.
+        end: sizes of S of the knots, int32.
+        sum_end: sums of as many weights.
+        t_begin: number of weights that are at least u, at the knots.
+    """
 
     def linear(x):
         return x[:, :, :-1, None] + share * (x[:, :, 1:] - x[:, :, :-1])[..., None]
 
     # u and mu - lam change almost linearly with k. mu is the sum of u - w_j over the elements of S
-    # below u: exact if their first one changed linearly, too.
+    # below u: the formula is exact if their first one moves linearly, too.
     u, delta = linear(knot.u), linear(knot.mu - knot.lam)
-    k_end = jnp.asarray(np.append(first - 1, last[-1]), jnp.int32)
-    rest = knot.mu - k_end * knot.u + gather(bank.sums, knot.row * (n + 1) + k_end)
-    slope = (knot.u[:, :, 1:] - knot.u[:, :, :-1]) * (t_begin[:, :, 1:] - t_begin[:, :, :-1])
-    mu = k * u - s_k + linear(rest) + slope[..., None] * (share * (1 - share) / 2)
-    t_sum, t_square = s_k - t0_sum, q_k - t0_square
-    full = (k - t0) * u - t_sum
-    mu_low, mu_high = knot.mu[:, :, :-1, None], knot.mu[:, :, 1:, None]
-    lam_low, lam_high = knot.lam[:, :, :-1, None], knot.lam[:, :, 1:, None]
-    # The splits are right for thresholds that are no less than at one of the knots.
-    mu = jnp.clip(mu, jnp.minimum(mu_low, mu_high), jnp.maximum(mu_low, mu_high))
-    lam = jnp.maximum(mu - delta, jnp.minimum(lam_low, lam_high))
-    dilation = knot.dilation[:, :, :-1, None]
-    row = knot.row[:, :, :-1, None]
-    b, eps, rho = (gather(x, row[:, :, :1]) for x in (bank.bias, bank.margin, bank.rho))
+    rest = linear(knot.mu - end.astype(k.dtype) * knot.u + sum_end)
+    moved = (t_begin[:, :, 1:] - t_begin[:, :, :-1]).astype(k.dtype)
+    slope = ((knot.u[:, :, 1:] - knot.u[:, :, :-1]) * moved)[..., None]
+    mu = k * u - sum_k + rest + slope * (share * (1 - share) / 2)
+    # The cuts are safe for thresholds that are no less than at one of the two knots.
+    mu_ends, lam_ends = ((x[:, :, :-1, None], x[:, :, 1:, None]) for x in (knot.mu, knot.lam))
+    mu = jnp.clip(mu, jnp.minimum(*mu_ends), jnp.maximum(*mu_ends))
+    return u, mu, jnp.maximum(mu - delta, jnp.minimum(*lam_ends))
 
-    # The elements of S below u carry mu in proportion to u - w_j; where none surely is, or they
-    # are too few, the smallest element of S carries all of it.
-    shared = (k > t0) & (2 * full > mu)
+
+def _raised(size: _Split, t: _Split, weight_k, u, mu) -> jax.Array:
+    """Return the terms of the elements of S that are raised to u, which carry mu.
+
+    They carry it in proportion to u - w_j. Where no element is surely below u, or they are too
+    few, the smallest element of S carries all of it.
+    """
+    total, square = size.sum - t.sum, size.square - t.square
+    full = (size.at - t.at) * u - total
+    shared = (size.at > t.at) & (2 * full > mu)
     shrink = mu / jnp.where(shared, full, 1)
-    mu_weight = jnp.where(shared, shrink * (u * t_sum - t_square), mu * w_k)
+    mu_weight = jnp.where(shared, shrink * (u * total - square), mu * weight_k)
     mu_square = jnp.where(shared, shrink * (mu * u - mu_weight), mu * mu)
+    return -mu_square / 2 - mu_weight
 
-    delta = mu - lam
-    common = eps * (lam + mu) - delta**2 / (2 * rho) - mu_square / 2 - mu_weight
-    t, t_prime = jnp.where(dilation, lam, mu), jnp.where(dilation, mu, lam)
-    late = k > p1
-    p_end, p_square = jnp.where(late, k, p1), jnp.where(late, q_k, p1_square)
-    p_sum = jnp.where(late, s_k, p1_sum)
-    outside = t * (p_sum - s_k) - (p_end - k) * t**2 / 2
-    if nonnegative:
-        end = gather(bank.squares, begin[:, :, :1] + n)[..., None]
-        outside += (end - p_square) / 2
-    else:
-        end_sum = gather(bank.sums, begin[:, :, :1] + n)[..., None]
-        m0, m0_sum, m0_square = split(m_begin[0], jnp.minimum)
-        over = p_end > m0
-        m0, m0_sum = jnp.where(over, p_end, m0), jnp.where(over, p_sum, m0_sum)
-        m0_square = jnp.where(over, p_square, m0_square)
-        outside += (m0_square - p_square) / 2
-        outside += t_prime * (m0_sum - end_sum) - (n - m0) * t_prime**2 / 2
-    inside = jnp.where(dilation, b, s_k - b + mu - k * delta / 2)
-    return 2 * (common + outside + delta * inside)
+
+def _outside(size: _Split, p: _Split, m: _Split | None, row: _Split, high, low) -> jax.Array:
+    """Return the terms of the elements outside S.
+
+    Those before the cut `p` move by `high`, those after the cut `m` by `low`, and those between are
+    set to 0. Without `m`, no element is pulled up.
+    """
+    late = size.at > p.at
+    p = _Split(*(jnp.where(late, x, y) for x, y in zip(size, p, strict=True)))
+    terms = high * (p.sum - size.sum) - (p.at - size.at) * high**2 / 2
+    if m is None:
+        return terms + (row.square - p.square) / 2
+    late = p.at > m.at
+    m = _Split(*(jnp.where(late, x, y) for x, y in zip(p, m, strict=True)))
+    terms += (m.square - p.square) / 2
+    return terms + low * (m.sum - row.sum) - (row.at - m.at) * low**2 / 2
 
 
 def _least(x: jax.Array) -> jax.Array:

@@ -290,7 +290,8 @@ def solve(
         node: relaxations, each with its multipliers.
         limit: bounds at which a relaxation need not be solved further; none by default.
         steps: maximum number of steps.
-        rough: true where mu need not belong to u at first, so that the first bound may be wrong.
+        rough: true where mu need not belong to u at first, so that there may be no first bound.
+        tolerance: relative change of the multipliers at which they have converged.
 
     Returns:
         The best lower bounds seen, the relaxations, and which of them have converged.

@@ -3,10 +3,11 @@
 The minimiser over S is an upper level set (docs/theory.md, section 5a), so a neuron has n
 candidates for each operation: S is the first k of the sorted weights. Their distances are not
 unimodal in k, so every k has to be settled, but few have to be solved. The candidates are cut in
-blocks of about sqrt(n) neighbouring k. The relaxed problem of a block (`_scalar.Relaxation`) bounds
-all its candidates from below and hands them multipliers so good that two Newton steps bound a
-candidate almost exactly: of 8192 candidates (n = 4096, both operations) one to ten are left to be
-solved to the end.
+blocks of about sqrt(n) neighbouring k. Large neurons bound every candidate from the solved ends of
+its block (`_knots`); small ones bound a block as a whole, by its relaxed problem
+(`_scalar.Relaxation`). The candidates whose bound is below the best value so far are tried, by a
+step or two that bound them almost exactly, and of 8192 candidates (n = 4096, both operations) one
+to ten are left to be solved to the end.
 
 Work is packed: the blocks and candidates that are still open, of all neurons alike, are gathered in
 batches of a fixed size, so an easy neuron does not wait for a hard one.
@@ -23,7 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from morphax.projection._knots import Blocks, blocks_of, bounds, even_blocks, solve_ends, whole
-from morphax.projection._scalar import MAX_STEPS, Options, Relaxation, SortedBank, gather, relax, solve
+from morphax.projection._scalar import (
+    MAX_STEPS,
+    Options,
+    Relaxation,
+    SortedBank,
+    gather,
+    relax,
+    solve,
+)
 
 SOLVE_ALL = 32
 """Up to this n, every candidate is solved."""
@@ -197,7 +206,7 @@ def _solve_open(
     fresh = is_open & (jnp.arange(value.size, dtype=jnp.int32) >= tried)
     first_try = jnp.any(fresh)
     value_of = value.reshape(count, width)
-    least = (jnp.arange(width, dtype=jnp.int32) == argmin_last(value_of)[:, None]).reshape(-1)
+    least = (jnp.arange(width, dtype=jnp.int32)[None] == argmin_last(value_of)[:, None]).reshape(-1)
     is_open = jnp.where(first_try, fresh, is_open & (least | ~guess))
     at = _positions(is_open, size=min(4, width) * count, fill=value.size)
     real = at < value.size  # the batch need not be full
@@ -238,7 +247,7 @@ def _candidates(search: _Search, index: jax.Array, place: jax.Array) -> Relaxati
     k = jnp.minimum(low + place, high)
     ends = Relaxation(*(x.reshape(-1) for x in search.ends))
     left = index // number * search.ends.u.shape[-1] + block
-    right = left + (block >= heads)
+    right = left + (block >= heads).astype(jnp.int32)
     share = (k - low + 1).astype(ends.u.dtype) / (high - low + 1).astype(ends.u.dtype)
 
     def between(x):

@@ -8,8 +8,10 @@ from helpers import projection_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphax.projection import _exact, _search
+from morphax.projection import _exact, _knots, _search
 from morphax.projection._exact import project_exact
+from morphax.projection._scalar import Options, Relaxation, SortedBank, relax
+from morphax.projection._scalar import solve as scalar_solve
 from morphax.projection.result import INVALID, OK
 
 ROUNDING = 1e-13
@@ -44,10 +46,24 @@ def test_against_clarabel(rng, operation, nonnegative):
     assert worst[2] < ROUNDING
 
 
+@pytest.fixture
+def settings_of_search(monkeypatch):
+    """Change settings of the search, for programs that are compiled within the test."""
+
+    def change(**values):
+        _exact._projector.cache_clear()
+        for name, value in values.items():
+            monkeypatch.setattr(_search, name, value)
+
+    yield change
+    _exact._projector.cache_clear()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("nonnegative", [True, False])
-def test_against_clarabel_larger(rng, nonnegative):
+def test_against_clarabel_larger(rng, nonnegative, settings_of_search):
     """n beyond `SOLVE_ALL`, where candidates are pruned: every candidate is checked."""
+    settings_of_search(SOLVE_ALL_AT_ONCE=0, KNOTS_FROM=0)
     w, b = oracle.problems(rng, 8, 40)
     near = solve(w, b, nonnegative=nonnegative)
     for i in range(3):
@@ -88,21 +104,63 @@ def regimes(rng, n, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [True, False])
-def test_pruning_loses_nothing(rng, sign, monkeypatch):
-    """Branch and bound finds what solving every candidate finds."""
+def test_pruning_loses_nothing(rng, sign, settings_of_search):
+    """Branch and bound, from knots and by whole blocks, finds what solving everything finds."""
     n = 300
     banks = [(w, b) for w, b, nonnegative in regimes(rng, n, 8) if nonnegative == sign]
     w, b = (np.concatenate(x) for x in zip(*banks, strict=True))
-    pruned = solve(w, b, nonnegative=sign)
-    _exact._projector.cache_clear()
-    monkeypatch.setattr(_search, "SOLVE_ALL", n)
+    settings_of_search(SOLVE_ALL=n)
     full = solve(w, b, nonnegative=sign)
-    _exact._projector.cache_clear()
-    np.testing.assert_allclose(pruned.distance, full.distance, rtol=1e-10)
-    assert not pruned.status.any()
     assert not full.status.any()
-    for i in range(len(b)):
-        assert oracle.violation(*(x[i] for x in pruned[:4])) < ROUNDING
+    for knots_from in (0, n + 1):
+        settings_of_search(SOLVE_ALL=32, SOLVE_ALL_AT_ONCE=0, KNOTS_FROM=knots_from)
+        pruned = solve(w, b, nonnegative=sign)
+        np.testing.assert_allclose(pruned.distance, full.distance, rtol=1e-10)
+        assert not pruned.status.any()
+        for i in range(len(b)):
+            assert oracle.violation(*(x[i] for x in pruned[:4])) < ROUNDING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [True, False])
+def test_bounds_from_knots(rng, sign):
+    """They are at most the value of every candidate, and most are near it."""
+    n, width = 77, 8
+    banks = [(w, b) for w, b, nonnegative in regimes(rng, n, 4) if nonnegative == sign]
+    w, b = (np.concatenate(x) for x in zip(*banks, strict=True))
+    scale = np.maximum(np.abs(w).max(-1), np.abs(b))
+    w, b = -np.sort(-w, -1) / scale[:, None], b / scale
+    count, options = len(b), Options(n, sign)
+    blocks = _knots.blocks_of(n, width)
+
+    @jax.jit
+    def evaluate(w, b):
+        sums, squares = (jnp.pad(jnp.cumsum(x, -1), ((0, 0), (1, 0))) for x in (w, w**2))
+        tables = (x.reshape(-1) for x in (w, sums, squares))
+        bank = SortedBank(*tables, b, jnp.zeros(count), jnp.ones(count))
+
+        def nodes(low, high):
+            row = jnp.arange(count, dtype=jnp.int32)[:, None, None]
+            fields = (row, jnp.array([False, True])[None, :, None], low[None, None])
+            shape = (count, 2, len(low))
+            fields = (jnp.broadcast_to(x, shape) for x in (*fields, high[None, None]))
+            return relax(bank, n, *fields)
+
+        sizes = jnp.arange(1, n + 1, dtype=jnp.int32)
+        every = Relaxation(*(x.reshape(-1) for x in nodes(sizes, sizes)))
+        exact = scalar_solve(options, bank, every)[0].reshape(count, 2, n)
+        value, ends = _knots.solve_ends(options, bank, blocks, nodes)
+        return exact, *_knots.bounds(options, bank, blocks, ends, value)
+
+    with jax.enable_x64(True):
+        exact, bound, least = (np.asarray(x) for x in evaluate(jnp.asarray(w), jnp.asarray(b)))
+    np.testing.assert_array_equal(least, bound.min(-1))
+    k = np.minimum(blocks.first[:, None] + np.arange(width), blocks.last[:, None])
+    real = np.isfinite(bound)
+    np.testing.assert_array_equal(np.unique(k[real[0, 0]]), np.arange(1, n + 1))
+    gap = (exact[:, :, k - 1] - bound)[real]
+    assert gap.min() > -1e-13 * n
+    assert np.median(gap) < 1e-2
 
 
 CASES = ((5, "erosion", False), (5, "dilation", True), (5, "both", True), (40, "both", False))
