@@ -43,10 +43,8 @@ class Blocks(NamedTuple):
     def nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and greatest size of each relaxation to solve: heads, then knots."""
         knots = np.append(self.first[self.heads :] - 1, self.last[-1])
-        return tuple(
-            np.concatenate([ends[: self.heads], knots]).astype(np.int32)
-            for ends in (self.first, self.last)
-        )
+        low, high = (np.append(ends[: self.heads], knots) for ends in (self.first, self.last))
+        return low.astype(np.int32), high.astype(np.int32)
 
 
 def blocks_of(n: int, width: int) -> Blocks:
@@ -235,12 +233,13 @@ def _between(options: Options, bank: SortedBank, blocks: Blocks, knot: Relaxatio
     b, eps, rho = (
         gather(x, knot.row[:, :, :1])[..., None] for x in (bank.bias, bank.margin, bank.rho)
     )
-    whole_row = _Split(n, *(gather(x, begin[:, :, :1] + n)[..., None] for x in bank[1:3]))
+    row = begin[:, :, :1] + n
+    row = _Split(jnp.full_like(b, n), *(gather(x, row)[..., None] for x in bank[1:3]))
     delta = mu - lam
     bound = eps * (lam + mu) - delta**2 / (2 * rho)
     bound += _raised(_Split(k, sum_k, square_k), t, weight_k, u, mu)
     high, low = jnp.where(dilation, lam, mu), jnp.where(dilation, mu, lam)
-    bound += _outside(_Split(k, sum_k, square_k), p, m, whole_row, high, low)
+    bound += _outside(_Split(k, sum_k, square_k), p, m, row, high, low)
     bound += delta * jnp.where(dilation, b, sum_k - b + mu - k * delta / 2)
     return 2 * bound
 

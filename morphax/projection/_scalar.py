@@ -165,11 +165,12 @@ def relax(bank: SortedBank, n: int, row, dilation, min_size, max_size) -> Relaxa
 
 def newton_step(
     options: Options, bank: SortedBank, node: Relaxation
-) -> tuple[jax.Array, Relaxation]:
+) -> tuple[jax.Array, jax.Array, Relaxation]:
     """Bound the squared distance from below at the current multipliers, and improve them.
 
     The multipliers of any relaxation are feasible for the dual problem, so the bound holds before
-    convergence.
+    convergence. The second result says where it does not, which is possible only for multipliers
+    that no step has made: false where mu is too large for its u.
     """
     b, eps, rho = (gather(x, node.row) for x in (bank.bias, bank.margin, bank.rho))
     pieces = _pieces(options, bank, node)
@@ -215,8 +216,8 @@ def _pieces(options: Options, bank: SortedBank, node: Relaxation) -> _Pieces:
 
 def _dual_bound(
     bank: SortedBank, node: Relaxation, pieces: _Pieces, b: jax.Array, eps: jax.Array, rho
-) -> jax.Array:
-    """Evaluate the dual function at (lam, mu): a lower bound on the squared distance."""
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate the dual function at (lam, mu): a lower bound, and whether it is one."""
     _, dilation, min_size, _, u, mu, lam = node
     begin, t, t_prime = pieces[:3]
     t_count, t_sum = pieces.t_count, pieces.t_sum
