@@ -17,6 +17,8 @@ neuron by neuron.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -177,19 +179,29 @@ def _settle(
     # An infinite bound closes what is not asked for.
     value = jnp.where(live[:, None], value, jnp.inf).reshape(-1)
     row = jnp.repeat(index // per_neuron, width)
-    # Bounds that come from knots are good enough to guess by, those of whole blocks are not.
-    untried = 0 if search.blocks.heads == search.blocks.first.size else value.size
+
+    def start(at):
+        return _candidates(search, gather(index, at // width), at % width)
+
+    candidates, tried = start, jnp.where(guess, value.size, 0)
+    if search.blocks.heads == search.blocks.first.size:
+        # The bounds of whole blocks do not tell candidates apart: try all of them at once.
+        every = start(jnp.arange(value.size, dtype=jnp.int32))
+        bound, every, _ = solve(search.options, search.bank, every, steps=2, rough=True)
+        value = jnp.where(value < jnp.inf, bound, jnp.inf)
+        candidates, tried = partial(select, every), jnp.int32(value.size)
+
     _, _, best, winner = jax.lax.while_loop(
         lambda state: jnp.any(state[0] < gather(_closing(state[2]), row)),
-        lambda state: _solve_open(search, index, row, guess, *state),
-        (value, jnp.where(guess, untried, 0), best, winner),
+        lambda state: _solve_open(search, candidates, row, guess, *state),
+        (value, tried, best, winner),
     )
     return best, winner
 
 
 def _solve_open(
     search: _Search,
-    index: jax.Array,
+    candidates: Callable[[jax.Array], Relaxation],
     row: jax.Array,
     guess: jax.Array,
     value: jax.Array,
@@ -211,11 +223,9 @@ def _solve_open(
     at = _positions(is_open, size=min(4, width) * count, fill=value.size)
     real = at < value.size  # the batch need not be full
     to, at = at, jnp.minimum(at, value.size - 1)
-    batch = _candidates(search, gather(index, at // width), at % width)
+    batch = candidates(at)
     limit = jnp.where(real, gather(_closing(best), batch.row), -jnp.inf)
-    # The multipliers of a whole block do not tell its candidates apart: there a step comes first.
-    tries = 2 if search.blocks.heads == search.blocks.first.size else 1
-    steps = jnp.where(first_try, tries, MAX_STEPS)
+    steps = jnp.where(first_try, 1, MAX_STEPS)
     exact, batch, converged = solve(
         search.options, search.bank, batch, limit=limit, steps=steps, rough=True
     )
