@@ -23,7 +23,7 @@ chunks that fit the caches. Outputs (bits, or counts by class) are compared with
 before anything is timed; `error` is the share that differs. `ratio` is to float JAX; seconds are
 per image. "with packing" starts at bool and ends at bool or counts. C: "words" runs from words to
 words, and to labels where there are classes; "bytes" from a byte a pixel to labels, or to a byte a
-pixel.
+pixel; "counting alone" counts the votes of a classifier, from words to counts.
 
 One core: XLA_FLAGS and OMP_NUM_THREADS are set, and the process is bound to one core, before jax is
 imported (the flags alone left XLA 1.2 to 1.8 cores); PyTorch is told. Where a process cannot be
@@ -48,16 +48,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _lib import common
-from _lib.inference_forms import REFERENCE, TORCH, Timed, in_c, in_jax, pytorch, specialised
+from _lib.inference_forms import (
+    REFERENCE,
+    TORCH,
+    Timed,
+    counting,
+    in_c,
+    in_jax,
+    pytorch,
+    specialised,
+)
 from _lib.inference_networks import Net, networks
 
 import morphax
 from morphax import program
 from morphax.program import simplify
 
-RATES = {("dense", "C, words"): 2e6, ("dense", "C, bytes"): 2e6}  # images a second that are wanted
+COUNTS = "C, counting alone"
+RATES = {  # images a second that are wanted
+    ("dense", "C, words"): 2e6,
+    ("dense", "C, bytes"): 2e6,
+    ("convolutional, 1 level", COUNTS): 1e6,
+}
 FASTER = ("packed words", "packed words, with packing", "specialised", "specialised, with packing")
 TIMES = 50  # faster than floats, that is
+# Packed words of a classifier with convolutions are as fast as they can be: C is what counts.
+TIMES_IN_C = {"convolutional, 1 level": 100}
 
 
 def facts(net: Net, simple: program.Program) -> dict[str, Any]:
@@ -96,10 +112,15 @@ def goals(rows: list[dict]) -> list[dict]:
             found.append(
                 {**about, "unit": "images/s", "wanted": wanted, "found": round(1 / median)}
             )
+        in_c = TIMES_IN_C.get(network)
+        is_one = (
+            contender.startswith("C, ") and contender != COUNTS if in_c else contender in FASTER
+        )
         for peer in (REFERENCE, TORCH):
-            if contender in FASTER and (network, peer) in seconds:
+            if is_one and (network, peer) in seconds:
                 times = round(seconds[network, peer] / median, 1)
-                found.append({**about, "unit": f"times {peer}", "wanted": TIMES, "found": times})
+                wanted = in_c or TIMES
+                found.append({**about, "unit": f"times {peer}", "wanted": wanted, "found": times})
     return [goal | {"met": goal["found"] >= goal["wanted"]} for goal in found]
 
 
@@ -152,6 +173,11 @@ def main() -> None:
                 timing, used = timed(run, budget, count)
                 about["cores_used"][f"{net.name}, {name}"] = round(used, 2)
                 rows.append(common.result(name, case, timing, error=wrong))
+            compiler = shutil.which("gcc") or shutil.which("cc")
+            if compiler and net.name.startswith("convolutional"):
+                run, images, wrong = counting(simple, compiler, f"{folder}/counting")
+                timing, _ = timed(run, budget, images)
+                rows.append(common.result(COUNTS, case, timing, error=wrong))
     common.add_ratios(rows, REFERENCE)
     about["goals"] = goals(rows)
     common.write(options.out / "inference.json", about, rows, skipped)

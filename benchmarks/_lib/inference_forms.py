@@ -4,6 +4,7 @@ import ctypes
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -129,6 +130,42 @@ def in_c(net: Net, simple: program.Program, compiler: str, folder: str) -> dict[
         return result[:, 0] if counts else result.reshape(count, *simple.output_shape).astype(bool)
 
     return {"C, words": (on_words, unpacked), "C, bytes": (on_bytes, bytes_as)}
+
+
+def counting(
+    simple: program.Program, compiler: str, folder: str
+) -> tuple[Callable[[], Any], int, float]:
+    """The counts of a classifier alone, in C: a run, its images, and the share that is wrong.
+
+    The planes that are counted are the input, by their complements: an input is copied to be
+    counted, results of ops are not.
+    """
+    select, count = simple.ops[-2:]
+    planes = sum(simple.ops[i].shape[0] for i in select.inputs)
+    shape = (planes, 1, 1)
+    ops = (
+        program.Op("input", (), shape),
+        program.Op("complement", (0,), shape),
+        replace(select, inputs=(1,)),
+        replace(count, inputs=(2,)),
+    )
+    alone = program.Program(ops, (planes,), (count.shape[0],))
+    lib, header = library(alone, folder, layout="batch", compiler=compiler)
+    images = 64 * int(re.search(r"_LANES (\d+)", header).group(1))  # type: ignore[union-attr]
+    x = np.random.default_rng(0).random((images, planes)) < 0.5
+    bits = count.options["per"].bit_length()
+    words, out = _aligned(planes * images // 64), _aligned(count.shape[0] * bits * images // 64)
+    inner, found = _aligned(lib.net_workspace_words()), np.empty((images, count.shape[0]), np.int32)
+    pixels = x.astype(np.uint8)
+    lib.net_pack(at(pixels), ctypes.c_size_t(images), at(words))
+
+    def run() -> None:
+        lib.net_run(at(words), at(out), at(inner))
+
+    run()
+    lib.net_counts(at(out), ctypes.c_size_t(images), at(found))
+    few = slice(0, images, 16)
+    return run, images, float((found[few] != program.run(alone, x[few])).mean())
 
 
 def _aligned(words: int) -> np.ndarray:

@@ -101,8 +101,8 @@ def _in_c() -> list[dict[str, str]]:
             "megapixels",
         )
         for row in timings(document)
-        if (row["side"], row["operation"], row["element"]) == (4096, "erosion", "disk 7")
-        and (row["contender"], row["compiler"]) == ("C, apply", "gcc")
+        if (row.get("side"), row["operation"], row["element"]) == (4096, "erosion", "disk 7")
+        and (row["contender"], row.get("compiler")) == ("C, apply", "gcc")
     ]
 
 
