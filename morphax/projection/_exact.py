@@ -11,8 +11,9 @@ Each neuron (w, b) is moved to the solution of
 Aouad & Talbot, arXiv 2401.03830, state the problem and solve 2n quadratic programs for each neuron;
 the method here is ours (docs/theory.md, sections 2 and 5). The weights are sorted once; `_search`
 finds the best S among the level sets by branch and bound. Its bounds come from a few sizes of S
-that are solved by Newton steps (`_knots`, `_scalar`). Neurons are solved in double precision whatever the dtype of the bank, scaled by a
-power of two, and in chunks, so the extra memory grows with the bank by a sorted copy at most.
+that are solved by Newton steps (`_knots`, `_scalar`). Neurons are solved in double precision
+whatever the dtype of the bank, scaled by a power of two, and in chunks, so the extra memory grows
+with the bank by a sorted copy at most.
 
 A bank has weights `(..., n)` and biases `(...)`.
 """
