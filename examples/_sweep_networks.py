@@ -23,6 +23,7 @@ REGULARIZERS = {
     "L_const-exact": "constant-exact",
     "L_uni": "constant-uniform",
     "L_nor": "constant-normal",
+    "L_bounds": "bounds",  # ours
 }
 BASELINES = ("MLP", "STE")
 COEFFICIENTS = (0.01, 0.001)
@@ -160,6 +161,8 @@ def morphological(group: tuple[str, str], settings: Protocol, inputs: int, mean:
     def penalty(latent: Any, turn: jax.Array) -> jax.Array:
         if kind == "exact":
             return regularizers.exact(latent["hidden"], neurons=settings.neurons, step=turn)
+        if kind == "bounds":
+            return regularizers.bounds(latent["hidden"])
         return regularizers.constant(latent["hidden"], threshold=threshold)
 
     def judge(latent: Any) -> tuple[jax.Array, Any]:
@@ -167,7 +170,8 @@ def morphological(group: tuple[str, str], settings: Protocol, inputs: int, mean:
         exact = certify_node(real["hidden"])[0].exact
         return exact, morphax.binarize(real, method="constant-exact")
 
-    return Network(init, scores, penalty if kind else None, settings.every, judge)
+    every = 1 if kind == "bounds" else settings.every  # sums only: it costs little
+    return Network(init, scores, penalty if kind else None, every, judge)
 
 
 def dense(inputs: int, hidden: int) -> Callable[[jax.Array], Any]:

@@ -1,17 +1,19 @@
 """Penalties that draw neurons towards exactly binary ones: plain functions of a params tree.
 
-Each penalty is a sum over all neurons of a squared distance of the *effective* parameters
-(gradients are pulled back through the reparametrisation). The gradient is that of the distance to
-the nearest point with that point held fixed (docs/theory.md, section 5d), so no solver is
-differentiated through.
+Each penalty is a sum over all neurons of a function of the *effective* parameters (gradients are
+pulled back through the reparametrisation). The papers' penalties are squared distances. Their
+gradient is that of the distance to the nearest point with that point held fixed (docs/theory.md,
+section 5d), so no solver is differentiated through. `bounds` is not a distance: it adds up by how
+much a neuron misses the bounds of its certificate.
 
 | papers        | here                                   |
 |---------------|----------------------------------------|
 | L_exact       | `exact(params)`                        |
 | L_const-exact | `constant(params)`                     |
 | L_uni, L_nor  | `constant(params, threshold="uniform")`, `"normal"` |
+| (ours)        | `bounds(params)`                       |
 
-Source: Aouad & Talbot, arXiv 2401.03830, section 5.
+Source: Aouad & Talbot, arXiv 2401.03830, section 5; `bounds` is ours (docs/theory.md, section 2).
 """
 
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from morphax import _checks
 from morphax.morphology.dtypes import at_least_single
 from morphax.neurons.nodes import BiSE, effective, named_nodes
 from morphax.projection import project
@@ -117,6 +120,62 @@ def exact(
         rho = jnp.asarray(bias_weight, shifted.dtype)
         distance = (moved**2).sum() + rho * (shifted**2).sum()
         total = total + distance.astype(total.dtype) / share
+    return total
+
+
+def bounds(params: Any, *, margin: float = 0.4) -> jax.Array:
+    """Sum over neurons by how much each misses the bounds of its certificate, bias included.
+
+    With P the sum of the positive weights, M that of the absolute negative ones and
+    t = min(b + M, P - b), a neuron is an erosion or a dilation by S if and only if
+    sum_out |w| < t < min_S w (docs/theory.md, section 2). In units of t, a neuron adds
+
+        sum_S (1 + margin - w / t)^+  +  (sum_out |w| / t - 1 + margin)^+,
+
+    where S = {w > t}, or the largest weight alone. The value does not change when a neuron is
+    multiplied by a positive number, and it is 0 only on certified neurons. It draws weights outside
+    S to 0 one by one and leaves a few large ones, so structuring elements stay small, where a
+    distance keeps all of a weighted count and leaves a neuron that is always 0 or always 1.
+
+    Args:
+        params: any pytree holding `BiSE` nodes.
+        margin: relative distance to aim inside the bounds, from 0 to below 1.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if the margin is out of range.
+
+    Example:
+        >>> from morphax.neurons.nodes import Spec
+        >>> spec = Spec("dense", "identity", "raw")
+        >>> union = BiSE(jnp.array([[1.0], [0.0], [1.0]]), jnp.array([0.5]), jnp.ones(1), spec)
+        >>> two_of_three = BiSE(jnp.ones((3, 1)), jnp.array([1.5]), jnp.ones(1), spec)
+        >>> float(bounds(union)), float(bounds(two_of_three)) > 0
+        (0.0, True)
+    """
+    is_inside = isinstance(margin, jax.core.Tracer) or 0 <= margin < 1
+    _checks.require(is_inside, "margin", "from 0 to below 1", margin)
+    total = _zero(params)
+    for node in _banks(params):
+        weights, bias, _ = effective(node)
+        with jax.numpy_dtype_promotion("standard"):
+            bias = (bias + weights.sum(-1)) / 2 if node.spec.symmetric else bias
+            positive = jnp.maximum(weights, 0).sum(-1)
+            slack = jnp.minimum(bias + positive - weights.sum(-1), positive - bias)  # b + M, P - b
+        # The set and the unit are constants for the gradient. A bias beyond all weights leaves no
+        # slack; then the bias is drawn back into the bounds.
+        fixed = jax.lax.stop_gradient(weights)
+        floor = 1e-2 * jnp.abs(fixed).max(-1) + jnp.finfo(weights.dtype).tiny ** 0.25
+        largest = jax.nn.one_hot(jnp.argmax(fixed, -1), weights.shape[-1], dtype=bool)
+        ratio = weights / jnp.maximum(slack, floor)[..., None]
+        selem = (jax.lax.stop_gradient(ratio) > 1) | largest
+        small = jnp.where(selem, jnp.maximum(1 + margin - ratio, 0), 0).sum(-1)
+        others = jnp.where(selem, 0, jnp.abs(ratio)).sum(-1)
+        outside = jnp.maximum(1 - slack / floor, 0)
+        missed = small + jnp.maximum(others - 1 + margin, 0) + outside
+        total = total + missed.sum().astype(total.dtype)
     return total
 
 

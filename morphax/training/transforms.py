@@ -164,7 +164,7 @@ def _at(schedule: float | Schedule, step: jax.Array) -> Any:
         return schedule(step) if callable(schedule) else schedule
 
 
-PENALTIES = ("exact", "constant-exact", "constant-uniform", "constant-normal")
+PENALTIES = ("exact", "constant-exact", "constant-uniform", "constant-normal", "bounds")
 """Regularisers of `add_regularizer`."""
 
 
@@ -186,7 +186,8 @@ def add_regularizer(
     coefficient is negative then, as updates are added.
 
     Args:
-        penalty: "exact" (L_exact), "constant-exact", "constant-uniform" or "constant-normal".
+        penalty: "exact" (L_exact), "constant-exact", "constant-uniform", "constant-normal", or
+            "bounds" (`morphax.regularizers.bounds`).
         coefficient: A number, or a schedule of the step.
         delay: Steps before the penalty begins.
         every: Evaluate the penalty once in `every` steps and scale its gradient by `every`, so that
@@ -226,6 +227,8 @@ def add_regularizer(
                 neurons=neurons,
                 step=turn,
             )
+        if kind == "bounds":
+            return regularizers.bounds(chosen)
         return regularizers.constant(chosen, threshold=threshold)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import morphax
+from morphax.certificates.neuron import certify_node
 from morphax.neurons.nodes import BiSE, Spec, map_nodes, named_nodes
 from morphax.objectives import regularizers
 from morphax.training import transforms
@@ -184,3 +185,87 @@ def test_bad_options():
         transforms.keep_activable(every=0)
     with pytest.raises(ValueError, match="params"):
         transforms.keep_activable().update({}, optax.EmptyState(), None)
+
+
+def all_sets(n):
+    """Every non-empty set of n inputs, bool `(2^n - 1, n)`."""
+    return (np.arange(1, 2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+
+
+def is_an_operation(w, b):
+    """Whether a neuron is an erosion or a dilation by some set, by all its inputs."""
+    x = (np.arange(2 ** len(w))[:, None] >> np.arange(len(w)) & 1).astype(bool)
+    answers = x @ w > b
+    return any(
+        (answers == x[:, s].any(1)).all() or (answers == x[:, s].all(1)).all()
+        for s in all_sets(len(w))
+    )
+
+
+def test_bounds_are_zero_exactly_on_certified_neurons(rng):
+    """Without a margin, and against every input and every set; with one, 0 is inside."""
+    weights = np.round(rng.normal(0.4, 0.7, (4, 300)), 1) + 0.013
+    bias = np.round(rng.normal(0.5, 0.6, 300), 1) + 0.021
+    value = jax.jit(
+        jax.vmap(lambda w, b, m: regularizers.bounds(bank(w, b), margin=m), (1, 0, None))
+    )
+    free, kept = (np.asarray(value(jnp.float32(weights), jnp.float32(bias), m)) for m in (0, 0.3))
+    expected = [is_an_operation(w, b) for w, b in zip(weights.T, bias, strict=True)]
+    assert 20 < sum(expected) < 200
+    np.testing.assert_array_equal(free == 0, expected)
+    assert 0 < (kept == 0).sum() < sum(expected)
+    assert not (kept == 0)[~np.array(expected)].any()
+
+
+def bank(w, b, spec=SPEC):
+    return BiSE(w[:, None], b[None], jnp.ones(1), spec)
+
+
+def test_bounds_against_every_set(rng):
+    """By the inequalities of both operations for the sets of largest weights, in plain numpy."""
+    w, b = rng.random((5, 40)), rng.uniform(0.2, 0.8, 40)
+    b *= w.sum(0)
+    total = 0.0
+    for column, bias in zip(w.T, b, strict=True):
+        t = min(bias, column.sum() - bias)
+        selem = (column > t) | (column == column.max())
+        total += np.maximum(1.4 - column[selem] / t, 0).sum()
+        total += max(column[~selem].sum() / t - 0.6, 0)
+    node = BiSE(jnp.float32(w), jnp.float32(b), jnp.ones(40), SPEC)
+    assert float(regularizers.bounds(node)) == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("maps", [("identity", "raw"), ("positive", "positive")])
+def test_descent_on_bounds_certifies_neurons_that_are_not_constant(rng, maps):
+    """From weighted counts of many inputs, and from biases beyond all weights."""
+    node = dense(rng, n=12, neurons=30, spec=Spec("dense", *maps))
+    beyond = morphax.effective(node)[0].max(-1)[:4] * 12 + 1
+    node = BiSE(node.weight, node.bias.at[:4].set(beyond), node.scale, node.spec)
+    optimizer = optax.adam(0.02)
+
+    @jax.jit
+    def descend(node):
+        def step(carry, _):
+            node, state = carry
+            updates, state = optimizer.update(jax.grad(regularizers.bounds)(node), state)
+            return (optax.apply_updates(node, updates), state), None
+
+        return jax.lax.scan(step, (node, optimizer.init(node)), length=2000)[0][0]
+
+    with jax.numpy_dtype_promotion("standard"):
+        after = descend(node)
+    before, exact = (certify_node(each)[0].exact.mean() for each in (node, after))
+    assert before < 0.2
+    assert exact > 0.9
+
+
+def test_bounds_do_not_depend_on_the_unit_and_are_finite_at_the_kinks():
+    w = jnp.array([[1.0, 0.0, -1.0], [0.3, 0.0, -2.0], [0.2, 0.0, -0.5]])
+    b = jnp.array([0.8, 0.0, 9.0])
+    node, large = (BiSE(f * w, f * b, jnp.ones(3), SPEC) for f in (1.0, 1000.0))
+    one, other = float(regularizers.bounds(node)), float(regularizers.bounds(large))
+    assert one == pytest.approx(other, rel=1e-4)
+    gradient = jax.grad(regularizers.bounds)(node)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    with pytest.raises(ValueError, match="margin: expected from 0 to below 1, got 1"):
+        regularizers.bounds(node, margin=1.0)
