@@ -178,7 +178,11 @@ def learn_classifier(
     """Learn a classifier of images that is binary to the end.
 
     Args:
-        key: PRNG key; the same key, data and options give the same classifier, interrupted or not.
+        key: PRNG key. The same key, data and options give the same classifier bit for bit,
+            interrupted or not, with the same versions of this library and of jax on the same kind
+            of device with the same number of cores. Another number of cores, version or device, or
+            other `XLA_FLAGS`, adds floats in another order: accuracies stay within noise, clauses
+            and votes may differ.
         train: Images `(N, H, W, C)`, uint8 or float, and labels, int `(N,)` from 0.
         thresholds: Thresholds `(C, count)` of the level sets (`morphax.levelsets.thresholds`).
         valid: The same, held out; they are only judged at the end.

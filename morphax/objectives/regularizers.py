@@ -155,8 +155,7 @@ def bounds(params: Any, *, margin: float = 0.4) -> jax.Array:
         >>> float(bounds(union)), float(bounds(two_of_three)) > 0
         (0.0, True)
     """
-    is_inside = isinstance(margin, jax.core.Tracer) or 0 <= margin < 1
-    _checks.require(is_inside, "margin", "from 0 to below 1", margin)
+    _checks.number("margin", margin, "from 0 to below 1", lambda margin: 0 <= margin < 1)
     total = _zero(params)
     for node in _banks(params):
         weights, bias, _ = effective(node)

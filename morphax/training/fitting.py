@@ -1,7 +1,9 @@
 """Training of a model on data in device memory (`fit`) or on a stream of batches (`fit_stream`).
 
 A model is any `apply(params, x)`; images are `(N, H, W, C)`, bool or float; targets have the shape
-of the output. A run is a function of its key: the same key, data and options give the same params.
+of the output. A run is a function of its key: the same key, data and options give the same params
+bit for bit, with the same versions of this library and of jax on the same kind of device with the
+same number of cores. Anything else (XLA shares a sum among its cores) may round differently.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +55,8 @@ def fit(
     """Train a model on images in device memory.
 
     Args:
-        key: PRNG key of the order of the batches.
+        key: PRNG key of the order of the batches; what else decides on the bits of the result:
+            `morphax.training.fitting`.
         apply: `(params, x) -> prediction`.
         params: Initial params tree.
         train: (images, targets), bool or float; batches are drawn with replacement. Or (images,
