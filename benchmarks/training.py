@@ -15,6 +15,13 @@ parameters and batches of its own, all at once (vmapped) and four at a time (`la
 of those rows is the cost of 16 members over the cost of one.
 
 Where the time of the classifier's step goes, and what was tried: docs/notes/classification.md.
+
+    taskset -c 0 python benchmarks/training.py --images [--smoke] [--out DIR]
+
+How many images a second does one core train on? The classifier that is binary to the end (256
+clauses, as `learn_classifier` trains it, augmentation included) beside a small CNN (two
+convolutions of 3x3, 16 and 32 channels, a rectifier and a maximum of 2x2 after each, a linear
+layer, no augmentation), in plain JAX and in PyTorch; 100 random images of 28x28 a step.
 """
 
 import os
@@ -25,6 +32,8 @@ import numpy as np
 import optax
 from _lib import common
 
+from morphax.classification import ClauseConfig, clauses
+from morphax.classification import train as classifiers
 from morphax.neurons import models, reparam
 from morphax.neurons.forward import apply
 from morphax.training import TrainState, make_chunk, make_step
@@ -164,10 +173,123 @@ def plain_torch(name: str, network: dict):
     return step
 
 
+BATCH = 100
+
+
+def clause_steps(images, labels, turn: int, count: int):
+    """Steps of the classifier of clauses, straight through."""
+    config = ClauseConfig(banks=((7, count // 2), (11, count // 2)))
+    thresholds, key = np.array([[128.0]]), jax.random.key(0)
+    optimizer, step = classifiers.make_step(config, thresholds, steps=1000)
+    latent = clauses.init_latent(key, images, thresholds, classes=10, config=config)
+
+    def run():
+        state = latent, optimizer.init(latent)
+        for number in range(turn):
+            *state, loss, _ = step(*state, images, labels, key, np.float32(number))
+        return loss
+
+    return run
+
+
+def cnn_jax(images, labels, turn: int):
+    """Steps of a small CNN in plain JAX, a turn in one program."""
+    keys, x = jax.random.split(jax.random.key(0), 3), jnp.asarray(images, jnp.float32) / 255
+    shapes = ((3, 3, 1, 16), (3, 3, 16, 32), (7 * 7 * 32, 10))
+    params = [
+        (jax.random.normal(key, shape) * (2 / np.prod(shape[:-1])) ** 0.5, jnp.zeros(shape[-1]))
+        for key, shape in zip(keys, shapes, strict=True)
+    ]
+    optimizer, around = optax.adam(1e-3), ("NHWC", "HWIO", "NHWC")
+
+    def loss(params):
+        out = x
+        for weight, bias in params[:2]:
+            out = jax.lax.conv_general_dilated(
+                out, weight, (1, 1), "SAME", dimension_numbers=around
+            )
+            out = jax.nn.relu(out + bias)
+            pool = (1, 2, 2, 1)
+            out = jax.lax.reduce_window(out, -jnp.inf, jax.lax.max, pool, pool, "VALID")
+        scores = out.reshape(len(out), -1) @ params[2][0] + params[2][1]
+        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+
+    @jax.jit
+    def run(state):
+        def step(state, _):
+            value, gradient = jax.value_and_grad(loss)(state[0])
+            updates, opt_state = optimizer.update(gradient, state[1])
+            return (optax.apply_updates(state[0], updates), opt_state), value
+
+        return jax.lax.scan(step, state, length=turn)
+
+    state = params, optimizer.init(params)
+    return lambda: run(state)
+
+
+def cnn_torch(images, labels):
+    """The same CNN in PyTorch; one step a call."""
+    import torch
+    from torch import nn
+
+    x = torch.tensor(np.asarray(images, np.float32)).permute(0, 3, 1, 2) / 255
+    y = torch.tensor(np.asarray(labels, np.int64))
+    blocks = []
+    for inputs, outputs in ((1, 16), (16, 32)):
+        blocks += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    network = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(7 * 7 * 32, 10))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def step():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def images_a_second(options, turn: int, repeats: int) -> None:
+    """Time steps of the classifier of clauses and of a small CNN; write training_images.json."""
+    cores = len(os.sched_getaffinity(0))
+    about = common.metadata("training", unit="step", reference=OURS, smoke=options.smoke)
+    rng, rows, skipped = np.random.default_rng(0), [], []
+    images = rng.integers(0, 256, (BATCH, 28, 28, 1)).astype(np.uint8)
+    labels = rng.integers(0, 10, BATCH).astype(np.int32)
+    count = 16 if options.smoke else 256
+    case = {"network": "images of 28x28", "batch": BATCH, "cores": cores}
+    runs = {
+        OURS: clause_steps(images, labels, turn, count),
+        "small CNN, plain JAX": cnn_jax(images, labels, turn),
+    }
+    try:
+        import torch
+
+        torch.set_num_threads(cores)
+        step = cnn_torch(images, labels)
+        runs["small CNN, PyTorch"] = lambda: [step() for _ in range(turn)]
+    except ImportError:
+        common.skip(skipped, "small CNN, PyTorch: pip install torch")
+    for name, run in runs.items():
+        timing = common.measure(run, repeats=repeats, warmup=2, units=turn)
+        rows.append(common.result(name, case, timing))
+    common.add_ratios(rows, OURS)
+    common.write(options.out / "training_images.json", about, rows, skipped)
+    print(common.table(rows, ("contender", "median_s", "iqr_s", "ratio")))
+    for row in rows:
+        print(f"{row['contender']}: {BATCH / row['median_s'] / cores:,.0f} images a second, a core")
+
+
 def main() -> None:
     """Time both networks in both libraries."""
-    options = common.options_parser(__doc__, smoke="a narrow classifier, short turns").parse_args()
+    parser = common.options_parser(__doc__, smoke="a narrow classifier, short turns")
+    words = "measure images a second of a classifier of clauses and of a small CNN instead"
+    parser.add_argument("--images", action="store_true", help=words)
+    options = parser.parse_args()
     turn, repeats = (5, 2) if options.smoke else (50, 7)
+    if options.images:
+        return images_a_second(options, turn, repeats)
     about = common.metadata("training", unit="step", reference=OURS, smoke=options.smoke)
     rows, skipped = [], []
     for name, network in networks(options.smoke).items():

@@ -120,12 +120,14 @@ def journal(path: Path, name: str) -> dict[str, list[dict]]:
     done: dict[str, list[dict]] = {}
     if not path.exists():
         return done
-    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
     for line in whole:
         record = json.loads(line)
         if record["settings"] == name:
             done[record["search"]] = record["rows"]
-    write(path, lambda temporary: temporary.write_text("".join(whole)))
+    if whole != lines:
+        write(path, lambda temporary: temporary.write_text("".join(whole)))
     return done
 
 

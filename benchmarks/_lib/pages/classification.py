@@ -328,5 +328,6 @@ PAGE = Page(
         regularisers,
         where_neurons_fail,
         training_step,
+        images_a_second,
     ),
 )
