@@ -224,7 +224,7 @@ def run_slice(
     for search in searches:
         if search.label in done:
             continue
-        if limit.is_over(start):
+        if options.minutes is not None and time.perf_counter() - start >= 60 * options.minutes:
             break
         folder = options.out / "checkpoints" / search.label.replace(" ", "-")
         run = RunOptions(checkpoint=options.out / "checkpoints", time_limit=limit.time_limit)
@@ -275,7 +275,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = new_parser("sweep_mnist", "Compare regularisers with equal random searches.")
     add = parser.add_argument
-    add("--minutes", type=float, help="end after so many minutes; the same command goes on")
+    add(
+        "--minutes",
+        type=float,
+        help="end after so many minutes (0: write what is finished); the same command goes on",
+    )
     add("--hidden", type=int, help="neurons under positive weights, and of the baselines (4096)")
     add("--narrow", type=int, help="neurons under identity and dual weights (1024)")
     add("--searches", type=int, help="searches of each group (6)")

@@ -1,9 +1,9 @@
 """Page: classifiers that are binary to the end, the papers' layer sizes, regularisers."""
 
-from statistics import median
 from typing import Any
 
 from _lib.pages.formats import percent, seconds, table
+from _lib.pages.regularisers import regularisers, searched
 from _lib.pages.shared import Page, heading, made, reads, timings, where
 
 CLASSES = {
@@ -105,23 +105,6 @@ def accuracies(document: dict[str, Any]) -> str:
     )
 
 
-@reads("sweep_mnist")
-def searched(document: dict[str, Any]) -> str:
-    """Return a sentence on regularisers with equal searches."""
-    groups = _searches(document, RULES[0])
-    plain, ours = (_least(groups.get(("positive", k), []), "refit") for k in ("none", "L_bounds"))
-    if not plain or not ours:
-        return ""
-    return (
-        "The papers' dense classifier needs no regulariser to binarize well, but a wide layer, a "
-        "large rate and a last layer that is refitted to the bits: "
-        f"{percent(plain['test_float_error'])} error as float network, "
-        f"{percent(plain['test_refit_error'])} as binary one, {percent(plain['certified'])} of the "
-        f"neurons certified; a penalty on the certificate makes it "
-        f"{percent(ours['test_refit_error'])} with {percent(ours['certified'])} certified."
-    )
-
-
 @reads("classify")
 def binary_to_the_end(document: dict[str, Any]) -> str:
     """Write the section on classifiers whose last layer counts bits."""
@@ -174,126 +157,6 @@ MNIST.
 {table(document["results"], DENSE, epochs=_whole, **ERRORS)}"""
 
 
-RULES = ("end", "float error", "total loss")  # by which weights leave a search
-
-
-def _searches(document: dict[str, Any], rule: str) -> dict[tuple[str, str], list[dict]]:
-    """Return the rows of each group under one rule, without searches that diverged."""
-    groups: dict[tuple[str, str], list[dict]] = {}
-    for row in document["results"]:
-        if row["checkpoint"] == rule and row["diverged"] is None:
-            groups.setdefault((row["weights"], row["regularizer"]), []).append(row)
-    return groups
-
-
-def _least(rows: list[dict], kind: str) -> dict:
-    """Return the row of the least validation error of one kind: "float", "binary" or "refit"."""
-    key = f"valid_{kind}_error"
-    return min((row for row in rows if key in row), key=lambda row: row[key], default={})
-
-
-def _median(rows: list[dict], key: str) -> str:
-    """Return the median of a column as a percentage; a dash where it is not measured."""
-    return percent(median(row[key] for row in rows) if key in rows[0] else None)
-
-
-def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a line for each group of the sweep, at the end of training."""
-    lines = []
-    for (weights, regularizer), rows in _searches(document, RULES[0]).items():
-        best = _least(rows, "refit")
-        lines.append(
-            {
-                "weights": weights,
-                "regulariser": regularizer,
-                "hidden": rows[0]["hidden"],
-                "searches": len(rows),
-                "float": percent(_least(rows, "float").get("test_float_error")),
-                "binary": percent(_least(rows, "binary").get("test_binary_error")),
-                "refitted": percent(best.get("test_refit_error")),
-                "certified": percent(best.get("certified")),
-                "pixels in S": best.get("median_selem"),
-                "constant": percent(best.get("constant")),
-                "ORs and ANDs": best.get("ors_and_ands"),
-                "median float": _median(rows, "test_float_error"),
-                "median binary": _median(rows, "test_binary_error"),
-                "median refitted": _median(rows, "test_refit_error"),
-                "median certified": _median(rows, "certified"),
-            }
-        )
-    return lines
-
-
-def _rules(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return, for each group with a penalty, what each rule of choosing weights hands out."""
-    lines = []
-    for group in _searches(document, RULES[0]):
-        line: dict[str, Any] = {"weights": group[0], "regulariser": group[1]}
-        for rule in RULES:
-            rows = _searches(document, rule)[group]
-            if not rows[0]["coefficient"]:
-                break
-            line["searches"] = len(rows)
-            line["of these, penalty after an epoch"] = sum(_is_late(row, document) for row in rows)
-            if rule != RULES[0]:
-                line[f"{rule}: from before it"] = sum(row["before_penalty"] for row in rows)
-            line[f"{rule}: binary"] = percent(_least(rows, "binary").get("test_binary_error"))
-        else:
-            lines.append(line)
-    return lines
-
-
-def _is_late(row: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Return whether weights could be chosen before the penalty of a search set in."""
-    about = document["metadata"]
-    return row["delay"] >= about["steps"] // about["settings"]["epochs"]
-
-
-def _protocol(document: dict[str, Any]) -> str:
-    """Return sentences on the protocol of the sweep, and on how far it has come."""
-    about = document["metadata"]
-    s, left = about["settings"], about["searches_left"]
-    state = (
-        f"**{left} of the searches were not run yet when this was written**; the columns say how "
-        "many each group has."
-        if left
-        else "All searches are finished."
-    )
-    return (
-        f"784-{s['hidden']}-10 with positive weights ({s['narrow']} hidden neurons with the other "
-        f"weight maps), scales that start at 0, {s['searches']} searches for each group, "
-        f"{s['epochs']} epochs of {about['train_images']:,} images in batches of {s['batch']} "
-        f"({about['steps']:,} steps). The papers' penalties act once in {s['every']} steps with "
-        f"{s['every']} times their strength, L_exact on {s['neurons']} neurons in turn; L_bounds "
-        f"(`morphax.regularizers.bounds`) acts in every step. {state}"
-    )
-
-
-@reads("sweep_mnist")
-def regularisers(document: dict[str, Any]) -> str:
-    """Write the section on regularisers with equal searches."""
-    return f"""{heading("Regularisers, with equal searches", document)}
-
-{_protocol(document)}
-
-Errors on the 10,000 test images, weights of the end of training. *Float*, *binary* and *refitted*
-(the binary network, its last layer refitted to the bits) are each of the search with the least
-validation error of that kind; the columns up to ORs and ANDs are of the search under *refitted*.
-*Constant* neurons say the same on 999 of 1000 validation images; operations are those of the other
-hidden neurons, nothing shared.
-
-{table(_groups(document))}
-
-Which weights leave a search: those of the end, those of the least validation error of the float
-network, or those of the least total validation loss, penalty included, as a training loop that
-keeps the best weights does. The last two may be from before the penalty set in, where it sets in
-after an epoch or more.
-
-{table(_rules(document))}
-
-![Float and binary error of every search](../figures/sweep_mnist.png)"""
-
-
 @reads("where_neurons_fail")
 def where_neurons_fail(document: dict[str, Any]) -> str:
     """Write the section on certified shares and margins through training."""
@@ -315,6 +178,28 @@ Batch 64. For the 16 members in one program, the ratio is the cost of all of the
 one.
 
 {table(timings(document), STEP, median_s=seconds, iqr_s=seconds)}"""
+
+
+@reads("training_images")
+def images_a_second(document: dict[str, Any]) -> str:
+    """Write the section on images a second, beside a small CNN."""
+    rows = [
+        {
+            "implementation": row["contender"],
+            "a step": seconds(row["median_s"]),
+            "spread": seconds(row["iqr_s"]),
+            "images a second and core": round(row["batch"] / row["median_s"] / row["cores"]),
+            "relative to morphax": row["ratio"],
+        }
+        for row in timings(document)
+    ]
+    return f"""{heading("Images a second in training", document)}
+
+Images of 28x28 in batches of {document["results"][0]["case"]["batch"]}. *morphax* is the
+classifier that is binary to the end, 256 clauses, as `learn_classifier` trains it straight through,
+augmentation included; the CNN has two convolutions (16 and 32 channels) and a linear layer.
+
+{table(rows)}"""
 
 
 PAGE = Page(
