@@ -240,21 +240,6 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         learn_classifier(key, pairs, run=saved, **{**options, "epochs": 5})
 
 
-def test_the_same_key_gives_the_same_bits():
-    """Params, votes and losses; the steps are compiled anew for each run."""
-    config = ClauseConfig(banks=((3, 4),), regions=1, literals=3.0)
-    options = {"thresholds": THRESHOLDS, "config": config, "epochs": 1, "batch_size": 20}
-
-    def bits():
-        learned = learn_classifier(jax.random.key(5), shapes(40, size=10), **options)
-        assert learned.votes.any()
-        losses = np.array([record["loss"] for record in learned.history])
-        leaves = jax.tree.leaves((learned.params, learned.votes, learned.bias, losses))
-        return b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
-
-    assert bits() == bits()
-
-
 def test_a_classifier_that_is_trivial_says_so():
     images, labels = shapes(100)
     options = {"thresholds": THRESHOLDS, "config": TINY, "batch_size": 20}
