@@ -193,7 +193,7 @@ def clause_steps(images, labels, turn: int, count: int):
 
 
 def cnn_jax(images, labels, turn: int):
-    """Steps of a small CNN in plain JAX, a turn in one program."""
+    """Steps of a small CNN in plain JAX, one step a call."""
     keys, x = jax.random.split(jax.random.key(0), 3), jnp.asarray(images, jnp.float32) / 255
     shapes = ((3, 3, 1, 16), (3, 3, 16, 32), (7 * 7 * 32, 10))
     params = [
@@ -215,16 +215,19 @@ def cnn_jax(images, labels, turn: int):
         return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
 
     @jax.jit
-    def run(state):
-        def step(state, _):
-            value, gradient = jax.value_and_grad(loss)(state[0])
-            updates, opt_state = optimizer.update(gradient, state[1])
-            return (optax.apply_updates(state[0], updates), opt_state), value
+    def step(state):
+        value, gradient = jax.value_and_grad(loss)(state[0])
+        updates, opt_state = optimizer.update(gradient, state[1])
+        return (optax.apply_updates(state[0], updates), opt_state), value
 
-        return jax.lax.scan(step, state, length=turn)
+    # One step a call: inside a loop XLA:CPU convolves by a path that is many times slower.
+    def run():
+        state = params, optimizer.init(params)
+        for _ in range(turn):
+            state, value = step(state)
+        return value
 
-    state = params, optimizer.init(params)
-    return lambda: run(state)
+    return run
 
 
 def cnn_torch(images, labels):
