@@ -24,13 +24,13 @@ _OPTIONS: Any = {
 _OPTIONS_FOR_FEW: Any = _OPTIONS | {"xla_backend_optimization_level": 0}
 
 
-def quick_jit(function: Callable, *, few: int = FEW, **options: Any) -> Any:
+def quick_jit(function: Callable, *, level: int | None = None, **options: Any) -> Any:
     """Return `jax.jit(function)`, compiled quickly where it is called outside of other programs.
 
     Args:
         function: function of pytrees of arrays.
-        few: numbers in the arguments up to which XLA does not optimize; 0 where few arguments
-            mean much work.
+        level: optimization level of XLA, 0 to 3, for all calls. By default it is 0 where the
+            arguments hold at most `FEW` numbers, and that of XLA, 3, elsewhere.
         **options: options of `jax.jit`.
 
     Returns:
@@ -44,8 +44,9 @@ def quick_jit(function: Callable, *, few: int = FEW, **options: Any) -> Any:
         2.0
     """
     plain = jax.jit(function, **options)
-    quick = jax.jit(function, **options, compiler_options=_OPTIONS)
-    quickest = jax.jit(function, **options, compiler_options=_OPTIONS_FOR_FEW)
+    fixed = {} if level is None else {"xla_backend_optimization_level": level}
+    quick = jax.jit(function, **options, compiler_options=_OPTIONS | fixed)
+    quickest = jax.jit(function, **options, compiler_options=_OPTIONS_FOR_FEW | fixed)
 
     @wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -53,7 +54,7 @@ def quick_jit(function: Callable, *, few: int = FEW, **options: Any) -> Any:
         leaves = jax.tree.leaves((arguments, named))
         if _is_whole(leaves) and _are_known():
             numbers = sum(leaf.size for leaf in leaves if hasattr(leaf, "size"))
-            compiled = quickest if numbers <= few else quick
+            compiled = quickest if numbers <= FEW else quick
         return compiled(*arguments, **named)
 
     return call

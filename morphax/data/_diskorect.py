@@ -84,7 +84,7 @@ def diskorect(
     )
 
 
-@partial(quick_jit, few=0, static_argnums=range(3, 10))
+@partial(quick_jit, level=2, static_argnums=range(3, 10))
 def _images(key, noise, p_invert, batch, size, n_shapes, max_shape, n_holes, max_holes, border):
     key_shapes, key_noise, key_invert = jax.random.split(key, 3)
     count = n_shapes + n_holes
