@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax._compiling import quick_jit
@@ -164,7 +163,7 @@ def realize(binary: Any, *, scale: float = 20.0) -> Any:
 
 
 @quick_jit
-def _real_node(node: BinaryBiSE, scale: ArrayLike) -> BiSE:
+def _real_node(node: BinaryBiSE, scale: jax.Array | float) -> BiSE:
     """Return a real bank that equals a binary one; see `realize`."""
     weight = jnp.asarray(node.selem, jnp.float32)
     total = weight.sum(input_axes(node))

@@ -2,8 +2,8 @@
 
 The page shows the notebook, which can be downloaded from it, and its picture in the gallery. The
 last cell runs the small form of the job (`--smoke`), because a notebook has no command line. With
-`-D run_notebooks=1` the notebooks that are not in `LONG` are run, and show what they print; an
-error in one of them ends the build.
+`-D run_notebooks=1` all notebooks are run, and show what they print; an error in one of them ends
+the build.
 """
 
 import os
@@ -18,11 +18,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 DOCS = Path(__file__).resolve().parents[1]
 EXAMPLES, PAGES = DOCS.parent / "examples", DOCS / "gallery"
-# Small forms that take about ten seconds of processor time or more.
-LONG = {
-    *("denoise", "gray_operator", "segment_nuclei"),
-    *("selem_size", "sweep_mnist", "where_neurons_fail"),
-}
 # XLA takes half of the time to compile, and optimises less.
 QUICK = (
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
@@ -38,10 +33,6 @@ LINKS = "Download: [the notebook](notebooks/{name}.ipynb), [the script](../../ex
 RUN = (
     "The site has run the small form of this notebook: what it prints is at the end of the page. "
     "It is too short to learn much; most pictures are of longer runs."
-)
-NOT_RUN = (
-    "The site does not run this notebook, because its small form takes about ten seconds of "
-    "processor time or more, so the page shows no output."
 )
 PICTURE = re.compile(r"^!\[[^]]*\]\([^)]*\)$", re.M)
 
@@ -130,8 +121,8 @@ def write_pages(app) -> None:
     if app.config.run_notebooks:
         compile_quickly()
     for path in scripts():
-        document, note = notebook(path), NOT_RUN if path.stem in LONG else ""
-        if app.config.run_notebooks and path.stem not in LONG:
+        document, note = notebook(path), ""
+        if app.config.run_notebooks:
             run(document)
             note = RUN
         jupytext.write(document, PAGES / "notebooks" / f"{path.stem}.ipynb")

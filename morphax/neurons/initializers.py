@@ -15,7 +15,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from morphax import _checks
 from morphax._compiling import quick_jit
@@ -74,9 +73,9 @@ def _variance_preserving(
     key: jax.Array,
     shape: tuple[int, ...],
     spec: Spec,
-    input_mean: ArrayLike,
-    bias_noise: ArrayLike,
-    scale: ArrayLike | None,
+    input_mean: jax.Array | float,
+    bias_noise: jax.Array | float,
+    scale: jax.Array | float | None,
     *,
     weights: str,
     dtype: jnp.dtype | type,

@@ -82,7 +82,7 @@ def smoke(script, folder):
     return json.loads((folder / script).with_suffix(".json").read_text())
 
 
-@pytest.mark.parametrize("script", ["projection.py"])
+@pytest.mark.parametrize("script", ["correlate.py"])
 @pytest.mark.slow
 def test_smoke_run(common, script, tmp_path):
     common.check(smoke(script, tmp_path))

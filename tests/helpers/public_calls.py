@@ -176,22 +176,6 @@ def _learn_operator(method: str) -> Any:
     return learned.certificate.exact, learned.params
 
 
-def _learn_union() -> Any:
-    x, y = _images(8)
-    learned = recipes.learn_union(
-        jax.random.key(0),
-        (x, y),
-        valid=(x, y),
-        maps=2,
-        kernel_size=3,
-        steps=20,
-        starts=2,
-        joint_steps=20,
-        retries=0,
-    )
-    return learned.params
-
-
 def _learn_chain() -> Any:
     x, y = _images(8)
     run = RunOptions(time_limit=1000.0)
@@ -225,7 +209,7 @@ def _learn_bits() -> Any:
 
 LEARNING: dict[str, Callable[[], Any]] = {
     "learn_operator by descent": lambda: _learn_operator("descent"),
-    "learn_union": _learn_union,
+    "learn_operator by gradients": lambda: _learn_operator("gradients"),
     "learn_chain": _learn_chain,
     "learn_window_votes": _learn_votes,
     "learn_window_union": _learn_window_union,

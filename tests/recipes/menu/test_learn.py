@@ -279,19 +279,17 @@ def test_life_is_learned_without_error() -> None:
 
 
 @pytest.mark.slow
-def test_gray_pairs_and_equal_menus() -> None:
+def test_gray_pairs() -> None:
     rng = np.random.default_rng(0)
     smooth = np.stack([ndimage.gaussian_filter(rng.normal(size=(40, 40)), 3) for _ in range(8)])
     slope = np.linspace(-60, 60, 40)  # no threshold of the whole image is good
     noise = rng.normal(0, 10, smooth.shape)
     gray = np.clip(128 + slope + 400 * smooth + noise, 0, 255).astype(np.uint8)
     pairs = ([*gray[:7], gray[7][:30]], [*(smooth[:7] > 0), smooth[7][:30] > 0])
-    first, second = (learn(KEY, pairs, window=1, minutes=20, most_operations=12) for _ in range(2))
-    assert first.best.scores.error < min(first.possible.trivial.values())
-    assert [e.name for e in first] == [e.name for e in second]
-    assert [e.scores for e in first] == [e.scores for e in second]
-    assert first.best.planes is not None
-    assert pickle.loads(pickle.dumps(first.best))(gray[0]).shape == (40, 40)
+    menu = learn(KEY, pairs, window=1, minutes=20, most_operations=12)
+    assert menu.best.scores.error < min(menu.possible.trivial.values())
+    assert menu.best.planes is not None
+    assert pickle.loads(pickle.dumps(menu.best))(gray[0]).shape == (40, 40)
 
 
 def test_what_is_worse_when_learned_again_stays_as_it_was(steps, monkeypatch) -> None:
