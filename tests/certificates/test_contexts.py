@@ -38,6 +38,7 @@ def verdict(apply, params, shape=SHAPE):
     return bool(morphax.certify_network(apply, params, shape).exact)
 
 
+@pytest.mark.slow
 @pytest.mark.first(1)
 @pytest.mark.parametrize("kind", AXES)
 def test_under_a_mesh_the_verdicts_are_those_without(kind):

@@ -153,6 +153,7 @@ def shapes(count, size=14):
 THRESHOLDS = np.array([[100.0]], np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.first(1)
 @pytest.mark.parametrize("how", clauses.TRAININGS)
 def test_both_ways_learn_and_lose_nothing(how):
@@ -325,6 +326,7 @@ def test_unknown_binary_bank_shape_is_named():
         model.features([node], jnp.zeros((1, 28, 28, 1), bool))
 
 
+@pytest.mark.slow
 def test_how_many_images_are_evaluated_at_a_time_changes_rounding_only(rng, monkeypatch):
     """An accelerator takes more of a batch at a time than a CPU."""
     images = jnp.asarray(rng.integers(0, 256, (40, 10, 10, 1)), jnp.uint8)

@@ -2,10 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
 from morphax.classification import ClauseConfig, learn_classifier
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_bits():
     """Params, votes and losses; the steps are compiled anew for each run."""
     images = np.random.default_rng(1).integers(0, 200, (40, 10, 10, 1)).astype(np.uint8)

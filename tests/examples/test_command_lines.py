@@ -56,6 +56,7 @@ def test_learn_operator(tmp_path):
             assert min(image.size) > 200
 
 
+@pytest.mark.slow
 def test_pairs_non_square_and_cropped(tmp_path, rng, capsys):
     images = rng.random((10, 40, 75, 1)) < 0.2
     targets = np.asarray(data.target(images, "dilation", elements.stick(3, 0)))

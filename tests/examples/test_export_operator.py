@@ -132,6 +132,7 @@ def test_pbm_is_what_pillow_writes(tmp_path, rng):
         pbm().from_pbm(written[:-1], planes.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoke", [False, True])
 def test_without_a_compiler_all_else_is_written(smoke, tmp_path, capsys, monkeypatch):
     archived(tmp_path / "net.npz")

@@ -62,6 +62,7 @@ def test_a_search_cut_short_ends_as_if_it_had_not_been(digits, tmp_path):
     assert [r["loss"] for r in whole.history] == [r["loss"] for r in resumed.history]
 
 
+@pytest.mark.slow
 def test_best_weights_are_those_of_the_least_record(digits):
     """By both rules; the total loss holds the penalty from the step on at which it sets in."""
     done = train(digits)

@@ -263,6 +263,7 @@ def test_empty_images_and_empty_batches(form, border, tmp_path):
     assert batch_run(program, tmp_path, np.zeros((0, 9, 9, 1), bool)).shape == (0, 9, 9, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.first(2)
 @pytest.mark.parametrize("seed", range(2))
 def test_votes_at_several_depths(form, seed, tmp_path):
@@ -291,6 +292,7 @@ def test_votes_of_every_size(votes, tmp_path):
     np.testing.assert_array_equal(batch_run(program, tmp_path, x), run(program, x))
 
 
+@pytest.mark.slow
 @pytest.mark.first(2)
 @pytest.mark.parametrize("border", BORDERS)
 def test_bands_of_rows(form, border, tmp_path):

@@ -38,6 +38,7 @@ def test_contrast_is_what_it_says(rng, side, floor):
         np.testing.assert_array_equal(found[i, ..., c], plain(images[i, ..., c], side, floor))
 
 
+@pytest.mark.slow
 @pytest.mark.first(1)
 @pytest.mark.parametrize("low", [-1023, 0])
 def test_nothing_overflows(low):

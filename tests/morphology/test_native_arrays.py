@@ -121,6 +121,7 @@ def test_numbers_of_other_machines(name, array):
     np.testing.assert_array_equal(call(swapped(array)), call(array))
 
 
+@pytest.mark.slow
 def test_params_of_other_machines():
     other = jax.tree.map(swapped, params())
     x = jnp.asarray(GOOD, jnp.float32)

@@ -174,6 +174,7 @@ def test_certified_networks_of_volumes_equal_their_binary_ones(seed, border):
     np.testing.assert_array_equal(real, run_network(morphax.binarize(layers), jnp.asarray(x)))
 
 
+@pytest.mark.slow
 def test_models_and_layers_take_rows_and_volumes():
     key, volume, row = jax.random.key(0), jnp.zeros((2, 6, 5, 4, 1)), jnp.zeros((2, 9, 2))
     params = jax.eval_shape(lambda: models.init_bimonn(key, [1, 2, 1], kernel_size=3, axes=3))

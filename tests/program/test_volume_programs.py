@@ -99,6 +99,7 @@ def opening(border="ignore", size=5):
     ]
 
 
+@pytest.mark.slow
 def test_an_opening_is_kept_exported_and_explained(tmp_path):
     params = opening()
     program = build(models.bimonn, params, (1, 9, 8, 7, 1))

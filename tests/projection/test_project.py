@@ -46,6 +46,7 @@ def test_bad_options(options, message):
         morphax.project(W, B, **options)
 
 
+@pytest.mark.slow
 def test_binarize_and_nearest_use_the_projection_of_the_right_kind():
     """Free sign for identity weights, own coordinates for symmetric ones; certified ones as
     proved."""

@@ -272,6 +272,7 @@ def test_shared_sets_are_the_same_sets(seed, size, many, pixels):
         assert {p for p, _, _ in parts[part - 1]} <= {0, *done[:place]}
 
 
+@pytest.mark.slow
 def test_lines_rectangles_and_common_shapes_are_shared(rng):
     for window, limit in (
         (np.ones((41, 41), bool), 30),

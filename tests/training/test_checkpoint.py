@@ -150,6 +150,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
 def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(tmp_path):
     done = run_python("-c", FULL, tmp_path)

@@ -103,6 +103,7 @@ def test_network_figure_of_branches(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.first(1)
 @pytest.mark.parametrize("seed", range(4))
 def test_network_figures_of_all_kinds_of_ops(seed):

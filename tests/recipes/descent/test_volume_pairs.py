@@ -37,6 +37,7 @@ def check_recovered(operation, selem, side, noise):
     np.testing.assert_array_equal(real, y)
 
 
+@pytest.mark.slow
 def test_an_asymmetric_dilation_is_read_off():
     selem = np.random.default_rng(4).random((3, 3, 3)) < 0.3
     check_recovered("dilation", selem, 3, 0.0)
