@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 FEW = 2**14
@@ -21,6 +22,7 @@ _OPTIONS: Any = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+_ARRAYS = jax.Array, np.ndarray
 _OPTIONS_FOR_FEW: Any = _OPTIONS | {"xla_backend_optimization_level": 0}
 
 
@@ -53,7 +55,8 @@ def quick_jit(function: Callable, *, level: int | None = None, **options: Any) -
         compiled = plain
         leaves = jax.tree.leaves((arguments, named))
         if _is_whole(leaves) and _are_known():
-            numbers = sum(leaf.size for leaf in leaves if hasattr(leaf, "size"))
+            # Static arguments, such as dtypes, are among the leaves, too.
+            numbers = sum(leaf.size for leaf in leaves if isinstance(leaf, _ARRAYS))
             compiled = quickest if numbers <= FEW else quick
         return compiled(*arguments, **named)
 

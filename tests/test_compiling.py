@@ -46,6 +46,13 @@ def test_few_numbers_and_many(double, numbers):
     np.testing.assert_array_equal(double[0]({"x": x}, times=2)["y"], 2 * np.arange(numbers))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, jnp.float32, "float32", np.dtype("float32")])
+def test_static_arguments_may_be_types(dtype):
+    """A class of numpy has an attribute `size` that is no number."""
+    function = quick_jit(lambda x, dtype: x.astype(dtype), static_argnames="dtype")
+    assert function(jnp.arange(3), dtype=dtype).dtype == np.float32
+
+
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch, double):
     _compiling._are_known.cache_clear()
     monkeypatch.setitem(_compiling._OPTIONS_FOR_FEW, "xla_no_such_option", True)
