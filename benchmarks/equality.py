@@ -33,7 +33,6 @@ import argparse
 import json
 import logging
 import math
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -309,9 +308,7 @@ def main() -> None:
     equality_verilog.BUDGET = options.verilog
     about = common.metadata("equality", unit="image", reference="bool", smoke=options.smoke)
     about["dataset"], skipped, rows = options.dataset, [], []
-    given = ["/".join(path.parts[-2:]) for path in options.network]
-    words = ["python", "benchmarks/equality.py", *(["--network", *given] if given else [])]
-    about["command"] = shlex.join(words)
+    about["command"] = common.command("equality", options.network)
     about["skipped"] = skipped
     path = options.out / "equality.json"
     if path.exists() and not options.smoke:  # of a run that was interrupted

@@ -155,6 +155,7 @@ def main() -> None:
     about = common.metadata("inference", unit="image", reference=REFERENCE, smoke=options.smoke)
     rows, skipped, built = [], [], {}
     about |= {"networks": {}, "cores_used": {}, "build_s": built}
+    about["command"] = common.command("inference", options.network)
     for net in networks(options):
         case, count = {"network": net.name, "images": len(net.x)}, len(net.x)
         simple = simplify(program.build(net.apply, net.binary, (1, *net.x.shape[1:])))

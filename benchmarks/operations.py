@@ -12,7 +12,6 @@ timing benchmark.
 """
 
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,7 @@ def main() -> None:
     about = common.metadata(
         "operations", unit="bit operations an image", reference="on paper", smoke=options.smoke
     )
-    given = ["/".join(path.parts[-2:]) for path in options.network or []]
-    words = ["python", "benchmarks/operations.py", *(["--network", *given] if given else [])]
-    about["command"] = shlex.join(words)
+    about["command"] = common.command("operations", options.network)
     rows = []
     for net in networks(options):
         built = program.build(net.apply, net.binary, (1, *net.x.shape[1:]))

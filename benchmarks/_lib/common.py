@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -147,6 +148,16 @@ def row_metadata(about: dict[str, Any]) -> dict[str, Any]:
         "device": about["device"],
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def command(benchmark: str, networks: Sequence[Path] | None) -> str:
+    """The command that ran a benchmark, with the files of networks that it was given.
+
+    Of a path, only the folder and the name of the file are told.
+    """
+    given = ["/".join(path.parts[-2:]) for path in networks or []]
+    words = ["python", f"benchmarks/{benchmark}.py", *(["--network", *given] if given else [])]
+    return shlex.join(words)
 
 
 def peak_memory(process: int | str = "self") -> float:

@@ -110,7 +110,7 @@ def _networks() -> list[dict[str, str]]:
     """Return rows of networks in exported C."""
     document = load("inference")
     return [
-        _row(document, f"{row['network']} network in C", 1 / row["median_s"], "images")
+        _row(document, f"network {row['network']!r} in C", 1 / row["median_s"], "images")
         for row in timings(document)
         if row["contender"] == "C, bytes"
     ]
