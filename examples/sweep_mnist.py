@@ -152,7 +152,7 @@ def figure(rows: list[dict]) -> Any:
             floats = [100 * row["test_float_error"] for row in found]
             for kind, filled in (("binary", "none"), ("refit", None)):
                 errors = [100 * row[f"test_{kind}_error"] for row in found]
-                label = name if filled else None
+                label = name if filled and found else None
                 color = f"C{list(REGULARIZERS).index(name)}"
                 axis.plot(floats, errors, mark, color=color, mfc=filled or color, label=label)
         axis.axline((2, 2), (90, 90), color="0.7", linewidth=0.8, zorder=0)
@@ -161,7 +161,7 @@ def figure(rows: list[dict]) -> Any:
             each.set_major_formatter("{x:g}")
     axes[0].set_ylabel("binary error, %")
     axes[-1].legend(fontsize=8, loc="lower right")
-    title = "Every search; filled: last layer refitted; on the line binary is as good as float"
+    title = "Every search; filled: last layer refitted\non the line binary is as good as float"
     sheet.suptitle(title, fontsize=10)
     return sheet
 
