@@ -1,4 +1,4 @@
-"""Programs for images of another size: windows and sets of planes do not depend on it."""
+"""Programs for images of another size, and those of rows as programs of images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,6 +46,42 @@ def resized(program: Program, size: Sequence[int]) -> Program:
         shape = (op.shape[0], *size)
         ops.append(replace(op, shape=shape, arrays=_arrays(op, shape)))
     shapes = ((*size, *s[axes:]) for s in (program.input_shape, program.output_shape))
+    return Program(tuple(ops), *shapes)
+
+
+def rows_as_images(program: Program) -> Program:
+    """Return a program of rows as one of images of height 1; others are returned as they are.
+
+    Args:
+        program: any program.
+
+    Returns:
+        The program. If all its planes have the size of a row, images of more rows are rows that
+        do not see each other.
+
+    Example:
+        >>> flip = Program((Op("input", (), (1, 9)), Op("complement", (0,), (1, 9))),
+        ...                (9, 1), (9, 1))
+        >>> rows_as_images(flip).input_shape
+        (1, 9, 1)
+    """
+    if program.axes != 1:
+        return program
+    ops = []
+    for op in program.ops:
+        # A window gets one row, and so does what has the shape of the result.
+        framed = {k: op.arrays[k][:, None] for k in ("bits", "selem", "index") if k in op.arrays}
+        options = {k: (1, *op.options[k]) for k in ("window", "strides") if k in op.options}
+        ops.append(
+            replace(
+                op,
+                shape=(op.shape[0], 1, op.shape[1]),
+                arrays=op.arrays | framed,
+                options=op.options | options,
+            )
+        )
+    # Flat signals stay flat.
+    shapes = (s if len(s) == 1 else (1, *s) for s in (program.input_shape, program.output_shape))
     return Program(tuple(ops), *shapes)
 
 

@@ -91,7 +91,7 @@ def check_images(program: Program, writer: str) -> None:
         ValueError: if they are rows or volumes.
 
     Example:
-        >>> check_images(Program((Op("input", (), (1, 4, 5)),), (4, 5, 1), (4, 5, 1)), "C")
+        >>> check_images(Program((Op("input", (), (1, 4, 5)),), (4, 5, 1), (4, 5, 1)), "Python")
     """
     if program.axes != 2:
         kind = "rows" if program.axes == 1 else "volumes"

@@ -31,11 +31,12 @@ def quiet(command, *options):
 
 
 OPERATOR = shown(image_operator(np.random.default_rng(3), (5, 7), depth=12))
+VOLUMES = image_operator(np.random.default_rng(3), (3, 4, 5), depth=12)
 CLASSIFIER = classifier(np.random.default_rng(4), (6, 8), per=9)
 NOTHING = Program((Op("input", (), (3, 2, 2)),), (2, 2, 3), (2, 2, 3))
 # Layout, program, and whether the source has a `main`.
 NETWORKS = [("pixels", OPERATOR, True), ("batch", OPERATOR, True), ("batch", CLASSIFIER, True)]
-NETWORKS += [("pixels", NOTHING, False), ("batch", NOTHING, False)]
+NETWORKS += [("pixels", NOTHING, False), ("batch", NOTHING, False), ("pixels", VOLUMES, True)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def folder(tmp_path_factory):
 def test_every_form_compiles_silently(command, folder):
     assert {op.kind for op in OPERATOR.ops} >= {"spatial", "combine", "complement", "select"}
     sources = sorted(folder.glob("*.c"))
-    assert len(sources) == 10
+    assert len(sources) == 12
     quiet(command, "-fsyntax-only", *sources)
 
 

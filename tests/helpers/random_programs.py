@@ -15,7 +15,7 @@ def spatial(rng, source, shape, *, planes, sides=(3, 3), border="ignore"):
     """A spatial op on op number `source`, of that shape; some windows may be empty."""
     arrays = {
         "source": rng.integers(0, shape[0], planes).astype(np.int32),
-        "selem": rng.random((planes, *sides)) < rng.uniform(0.1, 0.7, (planes, 1, 1)),
+        "selem": rng.random((planes, *sides)) < rng.uniform(0.1, 0.7, (planes, *(1,) * len(sides))),
         "erosion": bits(rng, planes),
         "complement": bits(rng, planes),
     }
@@ -35,14 +35,15 @@ def combine(rng, source, shape, *, planes):
 
 
 def image_operator(rng, size, *, planes=2, depth=5, borders=("ignore", "constant", "replicate")):
-    """An operator that keeps the size of the image, its branches of different depths."""
+    """An operator that keeps the size of the image, row or volume, its branches of different
+    depths."""
     ops = [Op("input", (), (planes, *size))]
     for _ in range(depth):
         kind = rng.choice(["spatial", "spatial", "combine", "complement", "select", "constant"])
         source = int(rng.integers(max(0, len(ops) - 3), len(ops)))
         shape, out = ops[source].shape, int(rng.integers(1, 4))
         if kind == "spatial":
-            sides = tuple(2 * int(s) + 1 for s in rng.integers(0, 3, 2))
+            sides = tuple(2 * int(s) + 1 for s in rng.integers(0, 3, len(size)))
             border = str(rng.choice(borders))
             ops.append(spatial(rng, source, shape, planes=out, sides=sides, border=border))
         elif kind == "combine":
@@ -55,7 +56,7 @@ def image_operator(rng, size, *, planes=2, depth=5, borders=("ignore", "constant
             picked = {"source": rng.integers(0, total, out).astype(np.int32)}
             ops.append(Op("select", (source, other), (out, *size), arrays=picked))
         else:
-            plain = np.broadcast_to(bits(rng, out, 1, 1), (out, *size)).copy()
+            plain = np.broadcast_to(bits(rng, out, *(1,) * len(size)), (out, *size)).copy()
             ops.append(Op("constant", (), (out, *size), arrays={"bits": plain}))
     # All that was made takes part in the result.
     total = sum(op.shape[0] for op in ops)

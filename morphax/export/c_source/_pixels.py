@@ -6,11 +6,9 @@ and intersections of planes, complements, votes. Large images are worked on in b
 that the memory does not grow with their height.
 
 A window runs on blocks of rows as one array of words. It is decomposed into groups of columns that
-hold the same rows: the rows of a group are joined once, and a run of n adjacent columns takes
-log2(n) shifted joins, by doubling.
+hold the same rows: the rows of a group are joined once, starting from those of the group before if
+they are among them, and a run of n adjacent columns takes log2(n) shifted joins, by doubling.
 """
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,10 +21,11 @@ from morphax.export.c_source._text import fill
 from morphax.program import Op, Program
 from morphax.program.bands import row_reach
 
-_KINDS = ("input", "constant", "spatial", "combine", "complement", "select", "at_least")
-
+KINDS = ("input", "constant", "spatial", "combine", "complement", "select", "at_least")
+"""Kinds of ops that the layout has."""
 
 _BAND = 64  # rows of a band at least
+_ONE_PLANE = {"source": "const uint64_t *pad", "row": "pad + (y + (k)) * stride"}  # of `dilate`
 
 
 def check(program: Program) -> None:
@@ -42,7 +41,7 @@ def check(program: Program) -> None:
             "'batch' for all but operators on images that keep their size (no moves of pixels, "
             "pools or counts)"
         )
-        _checks.require(op.kind in _KINDS, "layout", expected, got)
+        _checks.require(op.kind in KINDS, "layout", expected, got)
         same_size = op.shape[1:] == program.ops[0].shape[1:]
         _checks.require(same_size, "layout", "'batch' where the size of images changes", got)
         if op.kind == "constant":
@@ -71,7 +70,7 @@ def source(
     place_of, room = _text.places(program, lambda op: op.shape[0])
     windows = [op for op in ops if op.kind == "spatial"]
     radii = [_tables.window_radius(op) for op in windows]
-    helpers: dict[str, str] = {"windows": text.WINDOWS.strip("\n")} if windows else {}
+    helpers: dict[str, str] = {"windows": fill(text.WINDOWS, **_ONE_PLANE)} if windows else {}
     reach = row_reach(program)
     parts, calls = [], []
     # A function for each op, and the statement of the run function that calls it.
@@ -82,7 +81,12 @@ def source(
         # Op 0 lies in the caller's input, the last one in the caller's output.
         writes = "out" if op is last else f"workspace + {place_of[number]} * words"
         counts = [ops[i].shape[0] for i in op.inputs]
-        defined, called = _emit(op, number, reads, counts, writes, room, helpers)
+        if op.kind == "spatial":
+            defined = _spatial(op, number)
+            scratch = f"workspace + {room} * words"
+            called = [f"    op{number}({reads[0]}, {writes}, width, height, {scratch});"]
+        else:
+            defined, called = on_pixels(op, number, reads, counts, writes, helpers)
         calls += [f"    /* op {number}: {op.kind} */", *called]
         parts += [f"{_text.noted(number, op)}\n{defined}"] if defined else []
     names = {
@@ -105,11 +109,7 @@ def source(
         "restrict": _text.RESTRICT.strip("\n"),
         "binary": _text.BINARY.strip("\n"),
     }
-    inner = [*helpers.values(), *parts]
-    if any("index_type" in part for part in inner):
-        # Indices of planes are as narrow as they can be: tables are read more often than words.
-        kind = "uint16_t" if max(op.shape[0] for op in ops) < 2**16 else "uint32_t"
-        inner.insert(0, f"typedef {kind} index_type;")
+    inner = _tables.with_index_type(program, [*helpers.values(), *parts])
     body = [fill(text.PRELUDE, **names), *inner, fill(text.PACK, **names), fill(text.RUN, **names)]
     body.append(_bytes.source(program, names))
     head = [fill(part, **names) for part in (text.HEADER, _bytes_templates.HEADER)]
@@ -120,8 +120,10 @@ def source(
         is_gray = planes is not None
         names["kind"] = "PGM" if is_gray else "PBM"
         names["header"] = "width, height and largest value" if is_gray else "width and height"
+        names |= {"group": "result", "same": f"the {ops[0].shape[0]} images of one result"}
         reader = _gray.reader(channels, names) if is_gray else fill(ends.READ_PBM, **names)
-        body += [fill(ends.READ, **names), reader, fill(ends.MAIN, **names)]
+        parts = ends.READ, reader, ends.WRITE_PBM, ends.FILTER, ends.MAIN
+        body += [fill(part, **names) for part in parts]
     return "\n\n".join(head), "\n\n".join(body)
 
 
@@ -153,16 +155,15 @@ def _margin(op: Op) -> int:
     return -(-_tables.window_radius(op)[1] // 64)
 
 
-def _emit(
+def on_pixels(
     op: Op,
     number: int,
     reads: list[str],
     planes: list[int],
     writes: str,
-    room: int,
     helpers: dict[str, str],
 ) -> tuple[str, list[str]]:
-    """Return (definitions, statements of the run function) of an op.
+    """Return (definitions, statements of the run function) of an op that has no window.
 
     Args:
         op: the op.
@@ -170,14 +171,13 @@ def _emit(
         reads: pointers to its inputs, as C.
         planes: number of planes of each input.
         writes: pointer to its result, as C.
-        room: planes of the workspace that hold results; behind them is scratch memory.
         helpers: functions that several ops share, by name; grows.
     """
     call = [f"    op{number}({', '.join([*reads, writes, 'words'])});"]
     if op.kind == "input":
         return "", [f"    memcpy({writes}, in, {op.shape[0]} * words * sizeof *out);"]
     if op.kind == "constant":
-        bits = op.arrays["bits"][:, 0, 0].tolist()
+        bits = op.arrays["bits"].reshape(op.shape[0], -1)[:, 0].tolist()
         return "", [
             f"    memset({writes} + {o} * words, {255 * bit}, words * sizeof *out);"
             for o, bit in enumerate(bits)
@@ -193,9 +193,6 @@ def _emit(
         return "", calls
     if op.kind == "complement":
         return fill(text.COMPLEMENT, n=number, planes=op.shape[0]), call
-    if op.kind == "spatial":
-        call = f"    op{number}({reads[0]}, {writes}, width, height, workspace + {room} * words);"
-        return _spatial(op, number), [call]
     if op.kind == "at_least":
         options = {"unit": "words", "extra": ", size_t words", "helpers": helpers}
         return _votes.at_least(op, number, **options), call
@@ -228,7 +225,7 @@ def _spatial(op: Op, number: int) -> str:
     # A row of the table of windows: plane read, erosion, plane written, complemented, groups, and
     # the length of their code.
     for o in _tables.spatial_order(op):
-        groups = _groups(op.arrays["selem"][o], rows, 64 * margin)
+        groups = _tables.groups(op.arrays["selem"][o], rows, 64 * margin)
         code = [part for group in groups for part in group]
         # The complement that makes a dilation an erosion, and that of the neuron, may cancel.
         flip = erosion[o] ^ complement[o]
@@ -244,35 +241,3 @@ def _spatial(op: Op, number: int) -> str:
     beyond = "flip" if op.options["border"] == "constant" else "0"
     function = fill(text.SPATIAL, nearest=replicate, fill=beyond, **names)
     return "\n\n".join([*tables, function])
-
-
-def _groups(window: np.ndarray, down: int, across: int) -> list[list[int]]:
-    """Encode a window as groups of columns that hold the same rows.
-
-    Args:
-        window: bool `(kh, kw)`.
-        down: rows from the corner of the framed plane to the frame.
-        across: columns from the corner of the framed plane to the frame.
-
-    Returns:
-        For each group the integers that `dilate` reads: number of rows, the rows, number of runs of
-        adjacent columns, and for each run its first column and its number of columns.
-
-    Example:
-        >>> _groups(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool), 1, 64)
-        [[2, 0, 1, 1, 63, 2], [1, 2, 1, 65, 1]]
-    """
-    # Columns of the window with the same rows share one join of these rows.
-    rows_of: dict[int, list[int]] = {}
-    for dy, dx in _tables.offsets(window).tolist():
-        rows_of.setdefault(dx, []).append(dy + down)
-    columns_of: dict[tuple[int, ...], list[int]] = {}
-    for dx, rows in sorted(rows_of.items()):
-        columns_of.setdefault(tuple(rows), []).append(dx + across)
-    groups = []
-    for rows, columns in columns_of.items():
-        # A run ends where the next column is not the neighbour.
-        ends = np.flatnonzero(np.diff(columns, prepend=-2, append=1 << 20) != 1)
-        runs = [(columns[a], int(b - a)) for a, b in pairwise(ends)]
-        groups.append([len(rows), *rows, len(runs), *(n for run in runs for n in run)])
-    return groups

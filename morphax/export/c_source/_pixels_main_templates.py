@@ -73,7 +73,7 @@ static int more(void)
 
 # Reads one image for each input plane.
 READ_PBM = r"""
-/* The pixels of a row; `words` are 0 before. */
+/* The pixels of a row. */
 static const char *read_row(uint64_t *words, size_t width, int plain)
 {
     size_t x;
@@ -84,12 +84,14 @@ static const char *read_row(uint64_t *words, size_t width, int plain)
             return ENDS;
         if (plain && c != '0' && c != '1')
             return "a plain PBM image (P1) holds something else than 0 and 1";
+        if (x % 64 == 0)
+            words[x / 64] = 0;
         words[x / 64] |= (plain ? (uint64_t)(c == '1') : reversed((uint64_t)c)) << (x % 64);
     }
     return NULL;
 }
 
-/* One plane; its size must be that of the planes before it. The first one allocates `in`. */
+/* One plane; its size must be that of the planes before it. If `in` is NULL, it is allocated. */
 static const char *read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *height)
 {
     const size_t most = ((size_t)-1 / 64 - 65536) / $most;
@@ -100,13 +102,13 @@ static const char *read_pbm(uint64_t **in, size_t plane, size_t *width, size_t *
         return "expected a PBM image, which begins with P4 or P1";
     if ((error = read_size(&w, 0)) != NULL || (error = read_size(&h, 0)) != NULL)
         return error;
-    if (plane > 0 && (w != *width || h != *height))
-        return "the $planes_in images of one result differ in size";
+    if (*in && (w != *width || h != *height))
+        return "$same differ in size";
     row = ${name}_row_words(w);
     if (row + 2 * $margin > most / (h + 2 * $rows))
         return TOO_LARGE;
-    if (plane == 0)
-        *in = (uint64_t *)calloc($planes_in * row * h, sizeof **in);
+    if (!*in)
+        *in = (uint64_t *)malloc($planes_in * row * h * sizeof **in);
     if (!*in)
         return "out of memory";
     *width = w;
@@ -123,13 +125,13 @@ static const char *read_input(uint64_t **in, size_t *width, size_t *height)
     size_t plane;
     for (plane = 0; plane < $planes_in && !error; ++plane)
         error = more() ? read_pbm(in, plane, width, height)
-                       : "expected $planes_in PBM images for each result";
+                       : "expected $planes_in PBM images for each $group";
     return error;
 }
 """
 
-# Runs the network on what `read_input` reads, writes one image for each output plane.
-MAIN = r"""
+# Writes one image for each output plane.
+WRITE_PBM = r"""
 static void write_pbm(const uint64_t *plane, size_t width, size_t height)
 {
     const size_t row = ${name}_row_words(width);
@@ -139,7 +141,10 @@ static void write_pbm(const uint64_t *plane, size_t width, size_t height)
         for (x = 0; x < width; x += 8)
             putchar((int)reversed(plane[x / 64] >> (x % 64) & 0xFF));
 }
+"""
 
+# Runs the network on what `read_input` reads.
+FILTER = r"""
 /* Results of all images of the input, until one cannot be read. */
 static const char *filter(void)
 {
@@ -168,7 +173,9 @@ static const char *filter(void)
     }
     return NULL;
 }
+"""
 
+MAIN = r"""
 int main(void)
 {
     const char *error;

@@ -168,6 +168,7 @@ $lines
 # Helpers of "spatial" ops. `frame` copies a plane with pixels around it. `dilate` runs the code of
 # a window on blocks of rows: for each group of columns it joins the rows into `t`, doubles the
 # width of a run in `u` and `v` until all its columns are joined, and adds it to the result `d`.
+# `$source` and `$row` say where the rows are: in one plane, or in the slices of a volume.
 # `join` and `add` shift by r pixels: the upper bits of a word, and the lower bits of the next one.
 WINDOWS = """
 /* The plane x ^ flip with `rows` rows around it and `margin` words left and right, filled with
@@ -227,32 +228,46 @@ static void add(uint64_t *RESTRICT d, const uint64_t *RESTRICT s, size_t n, unsi
             d[i] |= s[i] >> r | s[i + 1] << (64 - r);
 }
 
-/* A dilation. `code`: for each group of columns that hold the same rows, the number of rows and the
-   rows, the number of runs and (first column, columns) of each; rows and columns from the corner of
-   the framed plane. */
-static void dilate(const uint64_t *pad, uint64_t *out, size_t words, size_t height, size_t margin,
+/* t = e | a | b, where e may be t. */
+static void merge(uint64_t *RESTRICT t, const uint64_t *e, const uint64_t *RESTRICT a,
+                  const uint64_t *RESTRICT b, size_t n)
+{
+    size_t i;
+    if (e == t)
+        for (i = 0; i < n; ++i)
+            t[i] |= a[i] | b[i];
+    else
+        for (i = 0; i < n; ++i)
+            t[i] = e[i] | a[i] | b[i];
+}
+
+/* A dilation. `code`: for each group of columns that hold the same rows, 1 if its rows contain
+   those of the group before, the number of its further rows and these rows, the number of runs and
+   (first column, columns) of each; rows and columns from the corner of the framed plane. */
+#define ROW(k) ($row)
+static void dilate($source, uint64_t *out, size_t words, size_t height, size_t margin,
                    const uint16_t *code, size_t groups, uint64_t flip, uint64_t *scratch)
 {
     const size_t stride = words + 2 * margin, slack = 2 * margin + 2;
     const size_t rows = stride < BLOCK ? BLOCK / stride : 1;
     size_t y, i, j, g;
-    for (y = 0; y < height; y += rows, pad += rows * stride) {
+    for (y = 0; y < height; y += rows) {
         const size_t count = height - y < rows ? height - y : rows, n = count * stride;
         uint64_t *d = scratch, *t = d + n, *u = t + n + slack, *v = u + n + slack;
+        const uint64_t *column = t;
         const uint16_t *c = code;
         memset(d, 0, n * sizeof *d);
         for (g = 0; g < groups; ++g) {
-            const uint16_t *row = c + 1;
-            const uint64_t *column = pad + row[0] * stride;
-            if (c[0] > 1) {
-                for (i = 0; i < n + slack; ++i)
-                    t[i] = column[i] | pad[row[1] * stride + i];
-                for (j = 2; j < c[0]; ++j)
-                    for (i = 0; i < n + slack; ++i)
-                        t[i] |= pad[row[j] * stride + i];
+            const uint16_t *row = c + 2, *const end = row + c[1];
+            if (!c[0]) {
+                column = ROW(row[0]);
+                ++row;
+            }
+            for (; row < end; row += 2) { /* two at a time; the last one may come twice */
+                merge(t, column, ROW(row[0]), ROW(row[row + 1 < end]), n + slack);
                 column = t;
             }
-            c = row + c[0];
+            c = end;
             for (j = *c++; j > 0; --j, c += 2) {
                 const uint64_t *run = column;
                 size_t covered = 1;

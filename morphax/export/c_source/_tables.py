@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from morphax.export.c_source import _text
-from morphax.program import Op
+from morphax.program import Op, Program
 
 
 def index_lists(op: Op) -> list[np.ndarray]:
@@ -88,6 +88,15 @@ def quads(lists: Iterable[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
+def with_index_type(program: Program, parts: list[str]) -> list[str]:
+    """Return definitions after that of the type of their indices, if they have any."""
+    if not any("index_type" in part for part in parts):
+        return parts
+    # Indices of planes are as narrow as they can be: tables are read more often than words.
+    kind = "uint16_t" if max(op.shape[0] for op in program.ops) < 2**16 else "uint32_t"
+    return [f"typedef {kind} index_type;", *parts]
+
+
 def chunk(pixels: int, most: int) -> int:
     """Return the number of pixels to work on at once: the largest divisor of `pixels` up to `most`.
 
@@ -99,14 +108,55 @@ def chunk(pixels: int, most: int) -> int:
 
 
 def offsets(window: np.ndarray) -> np.ndarray:
-    """Return the pixels of a window as (dy, dx) from its centre, int `(|S|, 2)`."""
+    """Return the pixels of a window as offsets from its centre, int `(|S|, axes)`."""
     return np.argwhere(window) - np.array(window.shape) // 2
 
 
+def groups(window: np.ndarray, down: int, across: int) -> list[list[int]]:
+    """Encode a window as groups of columns that hold the same rows.
+
+    Args:
+        window: bool `(kh, kw)`.
+        down: rows from the corner of the framed plane to the frame.
+        across: columns from the corner of the framed plane to the frame.
+
+    Returns:
+        For each group the integers that `dilate` reads: 1 if its rows contain those of the group
+        before, else 0; number of its (further) rows, these rows, number of runs of adjacent
+        columns, and for each run its first column and its number of columns.
+
+    Example:
+        >>> groups(np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool), 1, 64)
+        [[0, 1, 1, 2, 63, 1, 65, 1], [1, 2, 0, 2, 1, 64, 1]]
+    """
+    # Columns of the window with the same rows share one join of these rows.
+    rows_of: dict[int, list[int]] = {}
+    for dy, dx in offsets(window).tolist():
+        rows_of.setdefault(dx, []).append(dy + down)
+    columns_of: dict[tuple[int, ...], list[int]] = {}
+    for dx, rows in sorted(rows_of.items()):
+        columns_of.setdefault(tuple(rows), []).append(dx + across)
+    encoded, before = [], frozenset[int]()
+    # Few rows first: in a convex window, each group contains the one before.
+    for rows, columns in sorted(columns_of.items(), key=lambda group: len(group[0])):
+        is_larger = bool(before) and before <= set(rows)
+        added = [row for row in rows if not (is_larger and row in before)]
+        before = frozenset(rows)
+        # A run ends where the next column is not the neighbour.
+        ends = np.flatnonzero(np.diff(columns, prepend=-2, append=1 << 20) != 1)
+        runs = [(columns[a], int(b - a)) for a, b in pairwise(ends)]
+        one = [int(is_larger), len(added), *added, len(runs), *(n for run in runs for n in run)]
+        encoded.append(one)
+    return encoded
+
+
 def window_radius(op: Op) -> tuple[int, int]:
-    """Return the greatest distance of a pixel of any window from its centre, (rows, columns)."""
+    """Return the greatest distance of a pixel of any window from its centre, (rows, columns).
+
+    In volumes, these are rows and columns of one slice.
+    """
     away = np.abs(offsets(np.logical_or.reduce(op.arrays["selem"])))
-    return tuple(int(n) for n in away.max(0, initial=0))  # type: ignore[return-value]
+    return tuple(int(n) for n in away.max(0, initial=0)[-2:])  # type: ignore[return-value]
 
 
 def spatial_order(op: Op) -> list[int]:

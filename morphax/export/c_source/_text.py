@@ -3,6 +3,7 @@
 Nothing here depends on the layout of words; `_batch` and `_pixels` do.
 """
 
+import math
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -174,17 +175,21 @@ def places(program: Program, size: Callable[[Op], int]) -> tuple[dict[int, int],
 
 def work(op: Op) -> tuple[int, int]:
     """Count the bit operations of an op for one image, and the planes or pixels that it reads."""
+    pixels = math.prod(op.shape[1:])
     if op.kind == "at_least":
         votes, cuts = op.arrays["votes"].tolist(), op.arrays["cuts"].tolist()
         groups = op.shape[0] // len(cuts)
-        return sum(vote_operations(votes, cuts)) * groups * op.shape[1] * op.shape[2], len(votes)
+        return sum(vote_operations(votes, cuts)) * groups * pixels, len(votes)
     if op.kind not in ("spatial", "combine"):
         return 0, 0
     arrays = op.arrays
-    sizes = arrays["selem"].sum((1, 2)) if op.kind == "spatial" else np.diff(arrays["offsets"])
+    if op.kind == "spatial":
+        sizes = arrays["selem"].reshape(op.shape[0], -1).sum(1)
+    else:
+        sizes = np.diff(arrays["offsets"])
     # A neuron that reads n planes joins them n - 1 times; a complement is one operation more.
     each = np.maximum(sizes - 1, 0).sum() + arrays["complement"].sum()
-    return int(each) * op.shape[1] * op.shape[2], int(sizes.sum())
+    return int(each) * pixels, int(sizes.sum())
 
 
 def noted(number: int, op: Op) -> str:
@@ -194,8 +199,8 @@ def noted(number: int, op: Op) -> str:
 
 def about(number: int, op: Op) -> str:
     """Describe an op in one line, for a comment."""
-    planes, height, width = op.shape
-    text = f"op {number}: {op.kind}, {planes} of {height} x {width}"
+    planes = op.shape[0]
+    text = f"op {number}: {op.kind}, {planes} of {' x '.join(map(str, op.shape[1:]))}"
     if op.kind in ("spatial", "combine"):
         erosions = int(op.arrays["erosion"].sum())
         names = ("erosions", "dilations") if op.kind == "spatial" else ("intersections", "unions")
@@ -261,17 +266,21 @@ def header(program: Program, name: str, layout: str, usage: str, declared: str) 
         The text.
     """
     operations = sum(work(op)[0] for op in program.ops)
+    is_volume = program.axes == 3
+    sizes = "(slices, rows, columns, channels)" if is_volume else "(height, width, channels)"
     lines = [
         f"{name}: a binary network, written by morphax {__version__}, layout {layout!r}.",
         "",
-        f"Input {program.input_shape}, output {program.output_shape}: flat, or (height, width, "
-        "channels). Windows are looked at as they are, not reflected.",
-        f"{operations} operations on bits for an image of that size:",
+        f"Input {program.input_shape}, output {program.output_shape}: flat, or {sizes}. Windows "
+        "are looked at as they are, not reflected.",
+        f"{operations} operations on bits for {'a volume' if is_volume else 'an image'} of that "
+        "size:",
         *(f"- {about(number, op)}" for number, op in enumerate(program.ops)),
         "",
-        *_WORDS[layout],
-        "Workspaces are the caller's: nothing is allocated, nothing is kept between calls, and "
-        "calls on different workspaces may run at the same time.",
+        *_WORDS["volumes" if is_volume else layout],
+        "Workspaces are the caller's: nothing is allocated, nothing is kept "
+        f"{'outside of them' if is_volume else 'between calls'}, and calls on different workspaces "
+        "may run at the same time.",
         *(["", *usage.split("\n")] if usage else []),
     ]
     # Wrap each line by itself, so that the items of the list stay apart.
@@ -290,6 +299,12 @@ _WORDS = {
     "pixels": [
         "A word holds 64 pixels of a row, for images of any size: pixel x is bit x % 64 of word "
         "x / 64. A plane is height rows; planes (channels) lie one after the other.",
+    ],
+    "volumes": [
+        "A word holds 64 voxels of a row, for volumes of any size: voxel x is bit x % 64 of word "
+        "x / 64. A slice is one plane for each channel, a plane is height rows; planes lie one "
+        "after the other. Volumes run through the network slice by slice, so that memory does not "
+        "grow with their depth.",
     ],
 }
 

@@ -3,11 +3,12 @@
 | layout | a word of 64 bits holds | for |
 |---|---|---|
 | "batch" | one pixel of 64 images | all networks; classifiers |
-| "pixels" | 64 pixels of a row | operators that keep the size of images, of any size |
+| "pixels" | 64 pixels of a row | operators that keep the size of images or volumes, of any size |
 
 In the pixel layout, `..._run` works on words, `..._apply` from bytes to bytes, which is faster than
-to pack, run and unpack. The comment at the top of the header documents the functions. Using the
-files needs no morphax.
+to pack, run and unpack. Operators on volumes have this layout, too; they run slice by slice, and
+`..._step` works on a stream of slices. Rows are images of height 1. The comment at the top of the
+header documents the functions. Using the files needs no morphax.
 Compilers for C99 and later, for C++, and for C89 with `stdint.h` accept both.
 """
 
@@ -18,9 +19,10 @@ from typing import Any, NamedTuple
 
 from morphax import _checks, _files
 from morphax.data.gray_planes import GrayPlanes
-from morphax.export.c_source import _batch, _batch_reads, _gray, _pixels, _text
+from morphax.export.c_source import _batch, _batch_reads, _gray, _pixels, _text, _volumes
 from morphax.program import Program, build, simplify
-from morphax.program.validate import check_images, check_program
+from morphax.program.resize import rows_as_images
+from morphax.program.validate import check_program
 
 LAYOUTS = {"batch": _batch, "pixels": _pixels}
 
@@ -52,14 +54,16 @@ def c(
     Args:
         program: a program, such as `morphax.program.build` returns, which is written as it is; or
             the arguments of `build`, (apply, binary_params, input_shape). Then the batch layout
-            simplifies the program first. Simplify a program for the pixel layout with
+            simplifies the program first. Programs of volumes need the pixel layout; the batch
+            layout takes images and rows. Simplify a program for the pixel layout with
             `any_size=True`, if it should run on other sizes than that it was built for.
         path: folder to write the two files to, created if it does not exist; None to write none.
         name: prefix of the files, functions and (in capitals) macros.
         layout: "batch" or "pixels"; the module docstring defines them.
         main: True to add a `main` function. In the batch layout it reads raw images and writes
-            labels or raw images; in the pixel layout it reads and writes PBM images, or reads PGM
-            images where `planes` are given.
+            labels or raw images; in the pixel layout it reads and writes PBM images, which are the
+            slices of a volume in a program of volumes, or reads PGM images where `planes` are
+            given.
         planes: how planes are made of gray images, such as the `planes` of a menu entry; None for
             an input of bits. In the pixel layout only.
         channels: channels of a gray image.
@@ -69,8 +73,8 @@ def c(
 
     Raises:
         ValueError: if `name` is no identifier of C, the layout is unknown, the program cannot run,
-            or, for the pixel layout, it is no operator on images of any size; or `planes` are not
-            those that the program reads.
+            or, for the pixel layout, it is no operator on images or volumes of any size; it is one
+            of volumes in the batch layout; or `planes` are not those that the program reads.
         OSError: if a file cannot be written; existing files are restored.
 
     Example:
@@ -87,12 +91,16 @@ def c(
         if layout == "batch":  # in the pixel layout, copies of planes cost what this would save
             program = simplify(program)
     check_program(program)
-    check_images(program, "C")
+    program = rows_as_images(program)
+    emit, gray = LAYOUTS[layout], {}
+    if program.axes == 3:
+        _checks.require(layout == "pixels", "layout", "'pixels' for a program of volumes", layout)
+        _checks.require(planes is None, "planes", "None for a program of volumes", planes)
+        emit = _volumes
     if layout == "pixels":
-        _pixels.check(program)
+        emit.check(program)
     else:
         program = _batch_reads.without_selects(program)
-    emit, gray = LAYOUTS[layout], {}
     if planes is not None:
         _gray.check(program, planes, channels, layout)
         gray = {"planes": planes, "channels": channels}
