@@ -9,6 +9,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.c_compiler import need
 from helpers.repository import EXAMPLES, load_example, run_python
 from helpers.user_errors import refused
 from PIL import Image
@@ -102,6 +103,19 @@ def test_several_channels(tmp_path, capsys):
 def test_user_errors_are_one_line(options, message, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("MORPHAX_DATA", raising=False)
     refused(load_example("learn_operator").main, options, message, tmp_path, capsys)
+
+
+@pytest.mark.slow
+def test_volume_operator(tmp_path, capsys):
+    """An opening of volumes is learned, certified, and the same in C, in numpy and in scipy."""
+    need("cc", "gcc", "clang")
+    assert load_example("volume_operator").main(["--smoke", "--out", str(tmp_path)]) == 0
+    assert "y = opening by ball(3)" in capsys.readouterr().out
+    result = read(tmp_path)
+    assert result["exact"]
+    assert list(result["bits_that_differ"].values()) == [0, 0, 0, 0]
+    with Image.open(tmp_path / "volume_operator.png") as image:
+        assert min(image.size) > 200
 
 
 def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatch):
