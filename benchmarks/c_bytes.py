@@ -32,8 +32,12 @@ GOALS = {"-O3 -march=native": (0.4, 0.25), "-O2": (1.0, 0.8)}  # required and wa
 
 
 def program_of(operation: str, selem: np.ndarray) -> Program:
-    """Return an erosion or an opening as a program; beyond the frame lies what changes nothing."""
-    ops = [Op("input", (), (1, 8, 8))]
+    """Return an erosion or an opening as a program; beyond the frame lies what changes nothing.
+
+    It is one of images or of volumes, as the element has two axes or three.
+    """
+    size = (8,) * selem.ndim
+    ops = [Op("input", (), (1, *size))]
     for i in range(2 if operation == "opening" else 1):
         arrays = {
             "source": np.zeros(1, np.int32),
@@ -41,8 +45,8 @@ def program_of(operation: str, selem: np.ndarray) -> Program:
             "erosion": np.array([not i]),
         }
         arrays["complement"] = np.array([False])
-        ops.append(Op("spatial", (i,), (1, 8, 8), "", arrays, {"border": "ignore"}))
-    return Program(tuple(ops), (8, 8, 1), (8, 8, 1))
+        ops.append(Op("spatial", (i,), (1, *size), "", arrays, {"border": "ignore"}))
+    return Program(tuple(ops), (*size, 1), (*size, 1))
 
 
 def compiled(

@@ -168,6 +168,30 @@ Goals, for the erosion by the disk of side 7 on 4096 x 4096:
 {table(document["metadata"]["goals"], heads)}"""
 
 
+@reads("c_volumes")
+def volumes_in_c(document: dict[str, Any]) -> str:
+    """Write the section on exported C of volumes."""
+    rows = []
+    for row in timings(document):
+        if row["contender"] != document["metadata"]["reference"]:
+            form = f"{row['contender']}, {row['compiler']} {row['flags']}"
+            rows.append({**row, "form": form, "column": f"{row['operation']}, {row['element']}"})
+    speeds = pivot(rows, "form", "column", lambda r: number(1 / r["ratio"]), "form")
+    about = document["metadata"]
+    memory = ", ".join(f"{name}: {number(value)}" for name, value in about["memory"].items())
+    return f"""{heading("Exported C of volumes", document)}
+
+Speed relative to {about["reference"]} (CPU time; larger is faster) on a volume of
+{" x ".join([str(about["side"])] * 3)}, one core. "apply" is the function from bytes to bytes, a
+byte a voxel in and out; "step" is the network alone, on slices that are packed. Share of voxels that
+differ from {about["reference"]}'s, at most: {number(max(row["error"] for row in rows))}.
+
+{speeds}
+
+Memory of "apply" beside the volume and its result, over the size of the volume at one bit a voxel:
+{memory}. It does not grow with the number of slices."""
+
+
 @reads("correlate")
 def correlation(document: dict[str, Any]) -> str:
     """Write the section on correlating few-channel images."""
@@ -182,6 +206,6 @@ PAGE = Page(
     "operators",
     "Speed of operators",
     (conclusion_on_bools, conclusion),
-    (on_bools, operators, in_c, correlation),
+    (on_bools, operators, in_c, volumes_in_c, correlation),
     {"operators": lambda: timings(load("operators"))},
 )

@@ -312,8 +312,38 @@ static void op$n(const uint64_t *RESTRICT x, uint64_t *RESTRICT out, size_t widt
 }
 """
 
-# Bytes to words and back, a plane at a time; bytes have the channels last.
+# Bytes to words and back, a plane at a time; bytes have the channels last. Eight pixels are one
+# number, of which compilers make one load or store: a multiplication moves the bits of its bytes
+# side by side, or copies eight bits into each of its bytes.
 PACK = """
+#define EACH_BYTE(b) ((uint64_t)(b) * (((uint64_t)0x01010101 << 32) | 0x01010101))
+
+/* Eight pixels as eight bits. */
+static uint64_t eight_bits(const uint8_t *b)
+{
+    const uint64_t v = (uint64_t)b[0] | (uint64_t)b[$planes_in] << 8 |
+                       (uint64_t)b[2 * $planes_in] << 16 | (uint64_t)b[3 * $planes_in] << 24 |
+                       (uint64_t)b[4 * $planes_in] << 32 | (uint64_t)b[5 * $planes_in] << 40 |
+                       (uint64_t)b[6 * $planes_in] << 48 | (uint64_t)b[7 * $planes_in] << 56;
+    const uint64_t set = ((v & EACH_BYTE(0x7F)) + EACH_BYTE(0x7F)) | v; /* bit 7 of each byte */
+    return (set >> 7 & EACH_BYTE(1)) * (((uint64_t)0x01020408 << 32) | 0x10204080) >> 56;
+}
+
+/* Eight bits as eight pixels. */
+static void eight_bytes(uint64_t bits, uint8_t *b)
+{
+    const uint64_t each = EACH_BYTE(bits) & (((uint64_t)0x80402010 << 32) | 0x08040201);
+    const uint64_t v = (each + EACH_BYTE(0x7F)) >> 7 & EACH_BYTE(1);
+    b[0] = (uint8_t)v;
+    b[$planes_out] = (uint8_t)(v >> 8);
+    b[2 * $planes_out] = (uint8_t)(v >> 16);
+    b[3 * $planes_out] = (uint8_t)(v >> 24);
+    b[4 * $planes_out] = (uint8_t)(v >> 32);
+    b[5 * $planes_out] = (uint8_t)(v >> 40);
+    b[6 * $planes_out] = (uint8_t)(v >> 48);
+    b[7 * $planes_out] = (uint8_t)(v >> 56);
+}
+
 void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *in)
 {
     size_t o, y, x, i;
@@ -323,7 +353,9 @@ void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *i
             for (x = 0; x < width; x += 64) {
                 const size_t n = width - x < 64 ? width - x : 64;
                 uint64_t word = 0;
-                for (i = 0; i < n; ++i, b += $planes_in)
+                for (i = 0; i + 8 <= n; i += 8, b += 8 * $planes_in)
+                    word |= eight_bits(b) << i;
+                for (; i < n; ++i, b += $planes_in)
                     word |= (uint64_t)(*b != 0) << i;
                 *in++ = word;
             }
@@ -335,8 +367,12 @@ void ${name}_unpack(const uint64_t *out, size_t width, size_t height, uint8_t *i
     const size_t row = ${name}_row_words(width);
     size_t o, y, x;
     for (o = 0; o < $planes_out; ++o)
-        for (y = 0; y < height; ++y, out += row)
-            for (x = 0; x < width; ++x)
-                image[(y * width + x) * $planes_out + o] = (uint8_t)(out[x / 64] >> (x % 64) & 1);
+        for (y = 0; y < height; ++y, out += row) {
+            uint8_t *b = image + y * width * $planes_out + o;
+            for (x = 0; x + 8 <= width; x += 8, b += 8 * $planes_out)
+                eight_bytes(out[x / 64] >> (x % 64) & 0xFF, b);
+            for (; x < width; ++x, b += $planes_out)
+                *b = (uint8_t)(out[x / 64] >> (x % 64) & 1);
+        }
 }
 """
