@@ -183,8 +183,8 @@ def volumes_in_c(document: dict[str, Any]) -> str:
 
 Speed relative to {about["reference"]} (CPU time; larger is faster) on a volume of
 {" x ".join([str(about["side"])] * 3)}, one core. "apply" is the function from bytes to bytes, a
-byte a voxel in and out; "step" is the network alone, on slices that are packed. Share of voxels that
-differ from {about["reference"]}'s, at most: {number(max(row["error"] for row in rows))}.
+byte a voxel in and out; "step" is the network alone, on slices that are packed. Share of voxels
+that differ from {about["reference"]}'s, at most: {number(max(row["error"] for row in rows))}.
 
 {speeds}
 

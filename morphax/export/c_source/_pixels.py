@@ -18,6 +18,7 @@ from morphax.export.c_source import _bytes, _bytes_templates, _gray, _tables, _t
 from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as text
 from morphax.export.c_source._text import fill
+from morphax.export.c_source._window_templates import WINDOWS
 from morphax.program import Op, Program
 from morphax.program.bands import row_reach
 
@@ -70,7 +71,7 @@ def source(
     place_of, room = _text.places(program, lambda op: op.shape[0])
     windows = [op for op in ops if op.kind == "spatial"]
     radii = [_tables.window_radius(op) for op in windows]
-    helpers: dict[str, str] = {"windows": fill(text.WINDOWS, **_ONE_PLANE)} if windows else {}
+    helpers: dict[str, str] = {"windows": fill(WINDOWS, **_ONE_PLANE)} if windows else {}
     reach = row_reach(program)
     parts, calls = [], []
     # A function for each op, and the statement of the run function that calls it.

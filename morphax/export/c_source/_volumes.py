@@ -20,6 +20,7 @@ from morphax.export.c_source import _pixels_main_templates as ends
 from morphax.export.c_source import _pixels_templates as images
 from morphax.export.c_source import _volumes_templates as text
 from morphax.export.c_source._text import fill
+from morphax.export.c_source._window_templates import WINDOWS
 from morphax.program import Op, Program
 
 # `dilate` finds its rows in the slices that a window sees.
@@ -92,7 +93,7 @@ def source(program: Program, name: str, *, main: bool) -> tuple[str, str]:
     plan = _plan(program)
     helpers: dict[str, str] = {}
     if plan.frames:
-        helpers["windows"] = fill(images.WINDOWS, **_SLICES)
+        helpers["windows"] = fill(WINDOWS, **_SLICES)
         helpers["slices"] = text.SLICE_OF.strip("\n")
     parts, calls, slots = [], [], 0
     for number, op in enumerate(ops):
