@@ -13,7 +13,8 @@ import numpy as np
 
 from morphax import _checks
 from morphax.data.image_lists import Example, hold_out, read_pairs
-from morphax.data.window_patterns import Patterns, count_patterns, square_window
+from morphax.data.window_patterns import Patterns, count_patterns
+from morphax.data.windows import Window, least_sizes, square_window, window_sides
 
 _MOST = 3000  # most frequent patterns of each kind in the bound of increasing operators
 
@@ -48,14 +49,14 @@ class WindowBounds(NamedTuple):
 
 
 def window_bounds(
-    pairs: Any, *, window: int = 5, masks: Any = None, border: str = "constant"
+    pairs: Any, *, window: Window = 5, masks: Any = None, border: str = "constant"
 ) -> WindowBounds:
     """Compute what operators on a window can reach on image pairs, and what trivial answers do.
 
     Args:
         pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any
-            sizes.
-        window: odd side of the window.
+            sizes; or volumes `(N, D, H, W, C)` with their axis of channels.
+        window: odd side of the window, or one for each axis.
         masks: pixels that count, bool; by default those of `pairs` (its third part, or its
             attribute `masks`), or all.
         border: "constant" (0) or "replicate": what lies beyond the frame.
@@ -78,18 +79,17 @@ def window_bounds(
     """
     examples = read_pairs(pairs, masks=masks, binary=True)
     _checks.one_of("border", border, ("constant", "replicate"))
-    least = min(min(planes.shape[:2]) for planes, _, _ in examples)
-    expected = f"an odd side of at most {least}, the least side of the images"
-    _checks.require(window % 2 == 1 and 1 <= window <= least, "window", expected, window)
-    channels = examples[0][0].shape[-1]
-    patterns = count_patterns(examples, square_window(window, *range(channels)), border=border)
+    *size, channels = examples[0][0].shape
+    sides = window_sides(window, len(size), within=least_sizes(x for x, _, _ in examples))
+    wide = square_window(sides, *range(channels), axes=len(size))
+    patterns = count_patterns(examples, wide, border=border)
     counts = patterns.positive + patterns.negative
     pixels, fewer = int(counts.sum()), np.minimum(patterns.positive, patterns.negative)
     copied = sum(
         int(((planes[..., 0] != target) & mask).sum()) for planes, target, mask in examples
     )
     positive = int(patterns.positive.sum())
-    held_out, unseen = _on_others(examples, window, channels, border)
+    held_out, unseen = _on_others(examples, sides, wide, border)
     return WindowBounds(
         copy=copied / pixels if channels == 1 else None,
         constant=min(positive, pixels - positive) / pixels,
@@ -127,15 +127,14 @@ def _conflicts(patterns: Patterns) -> int:
 
 
 def _on_others(
-    examples: list[Example], window: int, channels: int, border: str
+    examples: list[Example], sides: tuple[int, ...], wide: np.ndarray, border: str
 ) -> tuple[float | None, float | None]:
     """Return the error of the table on held-out pairs, and the share of unseen patterns there."""
     if len(examples) < 2:
         return None, None
     part, held = hold_out(examples)
-    wide = square_window(window, *range(channels))
-    side = min(window, 3)
-    small = square_window(side, *range(channels))
+    channels = range(examples[0][0].shape[-1])
+    small = square_window([min(side, 3) for side in sides], *channels, axes=len(sides))
     # Where the pixels of the small window lie in the large one.
     centre = [int(np.flatnonzero((wide == pixel).all(1))[0]) for pixel in small]
     table = _majority(count_patterns(part, wide, border=border))

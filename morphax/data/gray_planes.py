@@ -8,7 +8,7 @@ Three kinds of planes, of each channel:
   spread.
 
 Whole numbers throughout, so that the planes are the same on every machine. Beyond the frame lies
-the nearest pixel. A bool image is its own plane.
+the nearest pixel. A bool image is its own plane. In volumes the windows are cubes.
 """
 
 from typing import NamedTuple
@@ -44,11 +44,11 @@ def gray_planes(image: np.ndarray, kinds: GrayPlanes) -> np.ndarray:
     """Return the planes of an image.
 
     Args:
-        image: bool or whole numbers `(H, W, C)`, of at most 16 bits.
+        image: bool or whole numbers `(H, W, C)` or `(D, H, W, C)`, of at most 16 bits.
         kinds: which planes are made of gray values.
 
     Returns:
-        bool `(H, W, planes)`, the planes of a channel one after the other.
+        bool `(H, W, planes)` or `(D, H, W, planes)`, the planes of a channel one after the other.
 
     Example:
         >>> image = np.array([[[10], [20], [90]]], np.uint8)
@@ -77,7 +77,7 @@ def gray_planes(image: np.ndarray, kinds: GrayPlanes) -> np.ndarray:
 
 def _away(channel: np.ndarray, side: int) -> tuple[np.ndarray, int]:
     """Return n times (value - mean of the n pixels around), and n."""
-    n = side * side
+    n = side**channel.ndim
     return n * channel - _box(channel, side), n
 
 
@@ -85,7 +85,7 @@ def _box(values: np.ndarray, side: int) -> np.ndarray:
     """Add up the values of the window around each pixel, by differences of cumulated sums."""
     half = side // 2
     sums = np.pad(values, half, mode="edge")
-    for axis in (0, 1):
+    for axis in range(values.ndim):
         total = np.cumsum(sums, axis=axis)
         before = np.insert(np.delete(total, -1, axis), 0, 0, axis)
         length = values.shape[axis]

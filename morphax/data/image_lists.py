@@ -72,7 +72,8 @@ def read_pairs(
         binary: whether gray inputs are refused.
 
     Returns:
-        One example for each image; inputs of several gray levels keep their dtype.
+        One example for each image; inputs of several gray levels keep their dtype. Volumes are
+        `(D, H, W, C)`, `(D, H, W)` and `(D, H, W)`.
 
     Raises:
         ValueError: sides of different lengths or sizes, gray targets or masks, no pixel that
@@ -104,6 +105,8 @@ def read_pairs(
             examples.append((image, _plane(f"{names[1]}[{i}]", target, shape), mask))
         pixels = sum(int(mask.sum()) for _, _, mask in examples)
         positive = sum(int((target & mask).sum()) for _, target, mask in examples)
+    axes = sorted({image.ndim - 1 for image, _, _ in examples})
+    _checks.require(len(axes) == 1, names[0], "images or volumes alone", f"images of {axes} axes")
     channels = {image.shape[-1] for image, _, _ in examples}
     expected = "images of as many channels"
     _checks.require(len(channels) == 1, names[0], expected, sorted(channels))
@@ -190,7 +193,8 @@ def _plane(argument: str, plane: Any, shape: tuple[int, ...]) -> np.ndarray:
     plane = bit_arrays.native(np.asarray(plane))
     plane = plane[..., 0] if plane.ndim == len(shape) + 1 and plane.shape[-1] == 1 else plane
     is_plane = plane.dtype == bool and plane.shape == shape
-    _checks.require(is_plane, argument, f"bool {shape}", f"{plane.dtype} {plane.shape}")
+    advice = " (volumes have an axis of channels: (D, H, W, C))" * (plane.ndim == 3 > len(shape))
+    _checks.require(is_plane, argument, f"bool {shape}{advice}", f"{plane.dtype} {plane.shape}")
     return plane
 
 

@@ -4,18 +4,19 @@ A *window* is an int array `(n, 3)` of (row offset, column offset, plane): pixel
 (y, x) is `planes[y + window[i, 0], x + window[i, 1], window[i, 2]]`. It may be sparse, and it may
 look at each plane in another way. Beyond the frame lies the nearest pixel (border "replicate") or 0
 ("constant"). Planes are bool `(H, W, C)`, targets and masks bool `(H, W)`; sizes may differ between
-images.
+images. Volumes have an axis of slices in front: windows `(n, 4)`, planes `(D, H, W, C)`, targets
+and masks `(D, H, W)`; rows have an axis less.
 
 Many pixels see the same pattern. All that matters about a set of pairs is therefore each pattern
 once, with how often the target is set there and how often it is not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from morphax import _checks
+from morphax.data.windows import square_window as square_window
 
 _WORD = 64
 
@@ -35,31 +36,7 @@ class Patterns(NamedTuple):
 
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Planes bool `(H, W, C)`, target bool `(H, W)` and mask bool `(H, W)` of one image."""
-
-
-def square_window(size: int, *planes: int) -> np.ndarray:
-    """Return the window of `size x size` pixels of each of the given planes.
-
-    Args:
-        size: odd side.
-        *planes: numbers of the planes that are looked at; plane 0 by default.
-
-    Returns:
-        int `(size * size * planes, 3)`, row by row, plane by plane.
-
-    Raises:
-        ValueError: the size is even or not positive.
-
-    Example:
-        >>> square_window(3)[[0, 4, 8]].tolist()
-        [[-1, -1, 0], [0, 0, 0], [1, 1, 0]]
-    """
-    _checks.require(size % 2 == 1 and size > 0, "size", "an odd window side", size)
-    around = np.arange(size) - size // 2
-    chosen = np.array(planes or (0,))
-    plane, row, column = np.meshgrid(chosen, around, around, indexing="ij")
-    return np.stack([row, column, plane], -1).reshape(-1, 3)
+"""Planes bool `(H, W, C)`, target bool `(H, W)` and mask bool `(H, W)` of one image or volume."""
 
 
 def see(
@@ -82,12 +59,11 @@ def see(
         [[1, 0, 0, 0, 1, 0, 0, 0, 1]]
     """
     padded, reach = padded_planes(planes, window, border)
-    _, width, channels = padded.shape
     # An offset in the image is an offset in the flattened image, the same for all pixels.
-    rows, columns = np.divmod(pixels, planes.shape[1])
-    start = ((rows + reach) * width + columns + reach) * channels
-    step = (window[:, 0] * width + window[:, 1]) * channels + window[:, 2]
-    return padded.reshape(-1)[start[:, None] + step[None]]
+    steps = np.cumprod((1, *padded.shape[:0:-1]))[::-1]
+    places = np.stack(np.unravel_index(pixels, planes.shape[:-1]), -1)
+    start = (places + reach) @ steps[:-1]
+    return padded.reshape(-1)[start[:, None] + (window @ steps)[None]]
 
 
 def count_patterns(
@@ -149,27 +125,43 @@ def padded_planes(planes: np.ndarray, window: np.ndarray, border: str) -> tuple[
     """Return planes with a frame as wide as a window reaches, and the width of the frame.
 
     Args:
-        planes: bool `(H, W, C)`.
-        window: int `(n, 3)`.
+        planes: bool `(H, W, C)`, or of other axes.
+        window: int `(n, axes + 1)`.
         border: "replicate" or "constant".
 
     Returns:
         The padded planes, and how far the window reaches.
     """
-    reach = int(np.abs(window[:, :2]).max(initial=0))
-    sides = ((reach, reach), (reach, reach), (0, 0))
+    reach = int(np.abs(window[:, :-1]).max(initial=0))
+    sides = (*((reach, reach),) * (planes.ndim - 1), (0, 0))
     return np.pad(planes, sides, mode="edge" if border == "replicate" else "constant"), reach
+
+
+def shifted(size: Sequence[int], offset: Sequence[int], reach: int) -> tuple[slice, ...]:
+    """Return where the pixels of an image lie in its padded planes, moved by an offset.
+
+    Args:
+        size: sizes of the image.
+        offset: one step for each axis.
+        reach: width of the frame of the planes, at least as large as the steps.
+
+    Returns:
+        One slice for each axis.
+    """
+    return tuple(
+        slice(reach + step, reach + step + length)
+        for length, step in zip(size, offset, strict=True)
+    )
 
 
 def _codes(planes: np.ndarray, window: np.ndarray, border: str) -> np.ndarray:
     """Return the pattern of each pixel as words of 64 bits, `(H, W, words)`."""
-    height, width, _ = planes.shape
+    size = planes.shape[:-1]
     padded, reach = padded_planes(planes, window, border)
     by_plane = np.ascontiguousarray(np.moveaxis(padded, -1, 0)).astype(np.uint64)
-    words = np.zeros((-(-len(window) // _WORD), height, width), np.uint64)
-    for i, (row, column, plane) in enumerate(window):
-        top, left = reach + row, reach + column
-        seen = by_plane[plane, top : top + height, left : left + width]
+    words = np.zeros((-(-len(window) // _WORD), *size), np.uint64)
+    for i, pixel in enumerate(window):
+        seen = by_plane[pixel[-1]][shifted(size, pixel[:-1], reach)]
         words[i // _WORD] |= seen << np.uint64(i % _WORD)
     return np.ascontiguousarray(np.moveaxis(words, 0, -1))
 

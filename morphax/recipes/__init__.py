@@ -11,8 +11,10 @@
 | `learn_bits` | the bits of a network that already does something | `Learned` |
 | `learn_classifier` | a classifier of images, by gradients | `LearnedClassifier` |
 
-All take `(key, train, *, valid, ...)` and return a tuple that begins with `params`, `binary`,
-`certificate` and `history`; log, progress, checkpoint and time limit are in `run=RunOptions()`.
+Images are `(N, H, W, C)`; all but `learn_bits` and `learn_classifier` take volumes `(N, D, H, W,
+C)`, too. All take `(key, train, *, valid, ...)` and return a tuple that begins with `params`,
+`binary`, `certificate` and `history`; log, progress, checkpoint and time limit are in
+`run=RunOptions()`.
 `verdict` and `warning` compare the binary network with answers that need no learning
 (`trivial_answers`). For a model and a loop of one's own there are `spread_start`,
 `operator_optimizer`, `operator_loss` and `finish`. To write another recipe: check the pairs

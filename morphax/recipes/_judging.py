@@ -212,14 +212,14 @@ def warning_of(verdict: Verdict, *, cut_short: bool = False) -> str | None:
     """
     parts = []
     limits = {
-        name: error * (1 + TABLE_TOLERANCE) if name == "3x3 table" else error
+        name: error * (1 + TABLE_TOLERANCE) if "table" in name else error
         for name, error in verdict.trivial.items()
     }
     # A network as bad as a copy or a constant image has failed; the table may be the best possible.
     better = [
         name
         for name, limit in limits.items()
-        if verdict.error > limit or (verdict.error == limit and name != "3x3 table")
+        if verdict.error > limit or (verdict.error == limit and "table" not in name)
     ]
     if verdict.error > 0 and better:
         name = min(better, key=lambda key: verdict.trivial[key])

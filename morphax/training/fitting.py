@@ -205,17 +205,19 @@ def fit_stream(
 def _check_data(name: str, data: Data, low: int) -> None:
     """Refuse pairs of wrong shapes, of other types than bool and float, or outside [low, 1]."""
     images, targets, *masks = data
-    _checks.require(images.ndim == 4, f"{name}[0]", "images (N, H, W, C)", images.shape)
+    expected = "images (N, H, W, C) or volumes (N, D, H, W, C)"
+    _checks.require(images.ndim in (4, 5), f"{name}[0]", expected, images.shape)
     _checks.require(len(images) > 0, f"{name}[0]", "at least one image", images.shape)
     count = len(images)
     _checks.require(len(targets) == count, f"{name}[1]", f"{count} targets", targets.shape)
-    same = targets.ndim != 4 or targets.shape[1:3] == images.shape[1:3]
-    _checks.require(same, f"{name}[1]", f"target images of {images.shape[1:3]}", targets.shape)
+    size = images.shape[1:-1]
+    same = targets.ndim != images.ndim or targets.shape[1:-1] == size
+    _checks.require(same, f"{name}[1]", f"target images of {size}", targets.shape)
     if masks:
         fits = masks[0].dtype == jnp.bool_ and masks[0].ndim == targets.ndim
-        fits = fits and masks[0].shape[:3] == targets.shape[:3]
+        fits = fits and masks[0].shape[:-1] == targets.shape[:-1]
         got = f"{masks[0].dtype} {masks[0].shape}"
-        _checks.require(fits, f"{name}[2]", f"bool {(*targets.shape[:3], 1)}", got)
+        _checks.require(fits, f"{name}[2]", f"bool {(*targets.shape[:-1], 1)}", got)
     for i, part in enumerate(data[:2]):
         if jnp.issubdtype(part.dtype, jnp.floating):
             is_inside = bool(((part >= low) & (part <= 1)).all())  # false for NaN

@@ -23,7 +23,7 @@ PACKED_BLOCK = 1024
 
 
 def make_mine(
-    apply: Apply, *, pool: int = 2048, frame: tuple[int, int] = (0, 0)
+    apply: Apply, *, pool: int = 2048, frame: tuple[int, ...] = (0, 0)
 ) -> Callable[[jax.Array, Any, Data], Data]:
     """Make a program that draws the images to train on next.
 
@@ -71,7 +71,7 @@ def make_mine(
 
 
 def make_wrong_images(
-    apply: Apply, *, frame: tuple[int, int] = (0, 0)
+    apply: Apply, *, frame: tuple[int, ...] = (0, 0)
 ) -> Callable[[Any, Data], jax.Array]:
     """Make a program that checks every image of a set, 32 in each bit operation.
 

@@ -196,13 +196,13 @@ def random_map(key: jax.Array, one: Any) -> Any:
     layers = []
     for depth, layer in enumerate(one):
         node = layer["bise"]
-        rows, columns = node.weight.shape[:2]
+        *sides, _, _ = node.weight.shape
         dtype = node.weight.dtype
-        y = jnp.arange(rows, dtype=dtype)[:, None] - rows // 2
-        x = jnp.arange(columns, dtype=dtype)[None, :] - columns // 2
-        bell = jnp.exp(-(y**2 + x**2) / (2 * WIDTH**2))[:, :, None, None]
+        away = (jnp.arange(side, dtype=dtype) - side // 2 for side in sides)
+        squares = sum(part**2 for part in jnp.meshgrid(*away, indexing="ij"))
+        bell = jnp.exp(-squares / (2 * WIDTH**2))[..., None, None]
         draw = jax.random.uniform(jax.random.fold_in(key, depth), node.weight.shape, dtype)
         weight = jnp.clip(draw * bell * (0.5 / (draw * bell).mean()), 0, 1)
-        bias = (QUANTILES[depth] - 0.5) * weight.sum((0, 1))  # centred
+        bias = (QUANTILES[depth] - 0.5) * weight.sum(tuple(range(len(sides))))  # centred
         layers.append({"bise": BiSE(weight, bias, jnp.full_like(node.scale, SCALES[0]), node.spec)})
     return layers

@@ -24,7 +24,7 @@ def top_hat_kind(data: Data) -> Literal["white", "black"] | None:
     """Return which top-hat the targets may be.
 
     Args:
-        data: (images, targets), bool `(N, H, W, 1)`.
+        data: (images, targets), bool `(N, H, W, 1)`, or volumes.
 
     Returns:
         "white" where no target leaves its image, "black" where no target meets it, None otherwise,
@@ -84,7 +84,7 @@ def residue(params: Any, like: Any, kind: Literal["white", "black"], *, scale: f
         [20.0]
     """
     _checks.one_of("kind", kind, ("white", "black"))
-    shapes = [[layer["bise"].weight.shape[2:] for layer in tree] for tree in (params, like)]
+    shapes = [[layer["bise"].weight.shape[-2:] for layer in tree] for tree in (params, like)]
     expected = [[(1, 1), (1, 1)], [(1, 2), (2, 1)]]
     _checks.require(
         shapes == expected, "params", "channels [1, 1, 1], and [1, 2, 1] of like", shapes
@@ -92,14 +92,14 @@ def residue(params: Any, like: Any, kind: Literal["white", "black"], *, scale: f
     sign = 1 if kind == "white" else -1
     p, layers = scale / 2 if params[0]["bise"].spec.symmetric else scale, []
     for depth, (inner, outer) in enumerate(zip(params, like, strict=True)):
-        node, axis = inner["bise"], 3 - depth  # of the window: the maps are outputs, then inputs
-        centre = jnp.zeros_like(node.weight)
-        centre = centre.at[centre.shape[0] // 2, centre.shape[1] // 2].set(1.0)
+        node, axis = inner["bise"], -1 - depth  # of the window: the maps are outputs, then inputs
+        middle = tuple(side // 2 for side in node.weight.shape[:-2])
+        centre = jnp.zeros_like(node.weight).at[middle].set(1.0)
         image, other = (1, 1) if depth == 0 else (sign, -sign)  # one of the two is complemented
         pair = BiSE(
             jnp.concatenate([centre, node.weight], axis),
-            jnp.concatenate([jnp.zeros_like(node.bias), node.bias], axis - 2),  # 1/2, centred
-            jnp.concatenate([jnp.full_like(node.scale, image * p), other * node.scale], axis - 2),
+            jnp.concatenate([jnp.zeros_like(node.bias), node.bias], axis),  # 1/2, centred
+            jnp.concatenate([jnp.full_like(node.scale, image * p), other * node.scale], axis),
             outer["bise"].spec,
         )
         layers.append({"bise": pair})

@@ -133,8 +133,8 @@ def _skip(
         return weight, sign, jnp.full_like(quantile, 0.5)
     first = jnp.zeros(node.bias.shape, bool)
     first = first.at[:, 0].set(True) if len(first) == 1 else first.at[0].set(True)
-    rows, columns = weight.shape[:2]
-    centre = jnp.zeros((rows, columns, 1, 1)).at[rows // 2, columns // 2].set(1.0)
+    window = weight.shape[:-2]
+    centre = jnp.zeros((*window, 1, 1)).at[tuple(side // 2 for side in window)].set(1.0)
     identity = jnp.where(centre > 0, 0.5, weight * (AROUND / 0.5))
     if len(first) > 1:  # several maps meet in this layer
         sign = jnp.where(first, skip, -skip).astype(sign.dtype)

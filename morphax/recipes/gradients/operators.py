@@ -92,7 +92,7 @@ def learn_operator(
 
     Args:
         key: PRNG key; the same key and data give the same operator.
-        train: (images, targets), bool `(N, H, W, C)`, or volumes `(N, D, H, W, C)` for a descent.
+        train: (images, targets), bool `(N, H, W, C)`, or volumes `(N, D, H, W, C)`.
         valid: The same, held out. It decides when a run has succeeded, and which binary network is
             returned.
         channels: Channels of the input and of each layer: (1, 1) for an erosion or dilation, (1, 1,
@@ -143,9 +143,6 @@ def learn_operator(
     require_pairs(train, valid, volumes=True)
     _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
     frame = checked_frame(frame, train[0].shape[1:-1])
-    if len(frame) == 3:  # gradients are for images
-        _checks.require(method != "gradients", "method", "'descent' or 'auto' for volumes", method)
-        method = "descent"
     clock = time.perf_counter()
     descended = None
     descend = _descent(
@@ -157,14 +154,12 @@ def learn_operator(
             log_of(descended.learned, run)
             return descended.learned
 
-    rows, columns = frame[0], frame[1]  # of images: volumes have been returned
-    config = _run_config(steps, batch_size, learning_rate, symmetric, (rows, columns))
+    config = _run_config(steps, batch_size, learning_rate, symmetric, frame)
     options = {"kernel_size": kernel_size, "border": border, "symmetric": symmetric}
+    options |= {"axes": len(frame)}
     options |= {"weight_map": "identity", "bias_map": "raw" if symmetric else "centred"}
     runs = {"restarts": restarts, "patience": patience, "goal": goal}
-    learned = _train(
-        key, train, valid, channels, options, config, runs, (rows, columns), run, clock
-    )
+    learned = _train(key, train, valid, channels, options, config, runs, frame, run, clock)
     if descend is None or descended is None:
         return learned
     # What is still wrong may be mended on bits: the descent goes on from the trained network.
@@ -183,7 +178,7 @@ def _train(
     options: dict[str, Any],
     config: RunConfig,
     runs: dict[str, Any],
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
     run: RunOptions,
     clock: float,
 ) -> Learned:
@@ -273,12 +268,13 @@ def _run_config(
     batch_size: int,
     learning_rate: float,
     symmetric: bool,
-    frame: tuple[int, int],
+    frame: tuple[int, ...],
 ) -> RunConfig:
     """Return what a run is made of; it is kept, so that it is compiled once for each shape."""
     length = MINE_EVERY * max(1, steps // (8 * MINE_EVERY))
     optimizer = _optimizer(steps, learning_rate, symmetric)
-    chunks, mine = [], make_mine(models.bimonn, frame=frame)
+    pool = 2048 if len(frame) == 2 else 256  # volumes have many more pixels, and are fewer
+    chunks, mine = [], make_mine(models.bimonn, pool=pool, frame=frame)
     for by_kind in (False, True):
         loss = _loss(steps, frame, by_kind=by_kind)
         step = make_step(models.bimonn, optimizer, loss=loss, penalty=_pull(steps))
@@ -320,7 +316,7 @@ def _pull(steps: int) -> Callable[[Any, jax.Array], jax.Array]:
     return penalty
 
 
-def _loss(steps: int, frame: tuple[int, int], *, by_kind: bool) -> Loss:
+def _loss(steps: int, frame: tuple[int, ...], *, by_kind: bool) -> Loss:
     """Return the log of the balanced squared error, above a floor that sinks during a run.
 
     The pixels that change and those that stay count alike, or, `by_kind`, the four pairs of values.

@@ -77,7 +77,7 @@ def operator_optimizer(
 
 
 def operator_loss(
-    steps: int, *, frame: tuple[int, int] = (0, 0), by_kind: bool = False
+    steps: int, *, frame: tuple[int, ...] = (0, 0), by_kind: bool = False
 ) -> Callable[..., jax.Array]:
     """Return the loss of the recipe, with its pull towards constant sets.
 
@@ -127,7 +127,7 @@ def finish(apply: Apply, params: Any, train: Data, valid: Data) -> Learned:
         >>> finish(models.bimonn, params, pairs, pairs).history
         []
     """
-    require_pairs(train, valid)
+    require_pairs(train, valid, volumes=True)
     learned = learned_from(params, apply, train, valid, history=[], runs=1)
     if bool(learned.certificate.exact):
         return learned

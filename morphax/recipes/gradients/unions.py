@@ -61,7 +61,7 @@ def learn_union(
 
     Args:
         key: PRNG key; the same key and data give the same operator.
-        train: (images, targets), bool `(N, H, W, 1)`.
+        train: (images, targets), bool `(N, H, W, 1)`, or volumes `(N, D, H, W, 1)`.
         valid: The same, held out; it chooses among the starts, and the binary network.
         maps: Number of operators in the union.
         kernel_size: Odd side of the windows.
@@ -93,13 +93,13 @@ def learn_union(
         >>> learned.params[0]["bise"].weight.shape
         (3, 3, 1, 2)
     """
-    require_pairs(train, valid, channels=1)
+    require_pairs(train, valid, channels=1, volumes=True)
     _checks.require(kernel_size % 2 == 1, "kernel_size", "an odd number", kernel_size)
     _check_counts(maps=maps, starts=starts, batch_size=batch_size, steps=steps)
     _check_counts(joint_steps=joint_steps)
     _checks.require(retries >= 0, "retries", "0 or more", retries)
     search = search_program(steps, batch_size, learning_rate)
-    one = _template(key, kernel_size, border)
+    one = _template(key, kernel_size, border, axes=train[0].ndim - 2)
     clock = time.perf_counter()
     covered = [jnp.zeros_like(target) for _, target in (train, valid)]
     found: list[Any] = []
@@ -165,12 +165,13 @@ def _cover(covered: list[jax.Array], params: Any, data: tuple[Data, ...]) -> lis
     ]
 
 
-def _template(key: jax.Array, kernel_size: int, border: str) -> Any:
+def _template(key: jax.Array, kernel_size: int, border: str, *, axes: int) -> Any:
     """Return params of one map, of which only shapes and specs are read."""
     return models.init_bimonn(
         key,
         (1, 1, 1),
         kernel_size=kernel_size,
+        axes=axes,
         border=border,
         weight_map="identity",
         bias_map="centred",
@@ -184,18 +185,18 @@ def _united(found: list[Any]) -> Any:
         jax.random.key(0),
         (1, len(found), 1),
         border=spec.border,
-        kernel_size=[one["bise"].weight.shape[:2] for one in found[0]],
+        kernel_size=[one["bise"].weight.shape[:-2] for one in found[0]],
         weight_map="identity",
         bias_map="centred",
     )
 
-    def side_by_side(depth: int, weight_axis: int, bias_axis: int) -> BiSE:
+    def side_by_side(depth: int, axis: int) -> BiSE:
         nodes = [one[depth]["bise"] for one in found]
-        bias = jnp.concatenate([node.bias for node in nodes], bias_axis)
-        weight = jnp.concatenate([node.weight for node in nodes], weight_axis)
+        bias = jnp.concatenate([node.bias for node in nodes], axis)
+        weight = jnp.concatenate([node.weight for node in nodes], axis)
         return BiSE(weight, bias, jnp.full(bias.shape, JOINT_SCALE, weight.dtype), spec)
 
-    layers = [{"bise": side_by_side(0, 3, 1)}, {"bise": side_by_side(1, 2, 0)}]
+    layers = [{"bise": side_by_side(0, -1)}, {"bise": side_by_side(1, -2)}]
     if len(found) > 1:  # a single map is its own union
         node = like[1]["lui"]
         weight, scale = jnp.ones_like(node.weight), jnp.full_like(node.scale, JOINT_SCALE)

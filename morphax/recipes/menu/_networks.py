@@ -15,7 +15,7 @@ from morphax.recipes.windows.networks import window_network
 from morphax.recipes.windows.properties import Properties
 
 SIDE = 16
-"""Side of the image that small programs are built for."""
+"""Side of the image or volume that small programs are built for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class LevelsNetwork:
     """Run levels as a network of neurons: `network(params, x)`, as `window_network` does.
 
     Attributes:
-        levels: levels of hit-or-misses.
+        levels: levels of hit-or-misses, of images or of volumes.
         planes: planes of an image.
         border: what lies beyond the frame.
     """
@@ -43,7 +43,7 @@ class LevelsNetwork:
         return jax.tree.map(_bits, self.params(), is_leaf=is_bank)
 
     def __call__(self, params: Any, x: jax.Array) -> jax.Array:
-        """Return the answer, `(N, H, W, 1)`, for x `(N, H, W, planes)`."""
+        """Return the answer, `(N, *size, 1)`, for x `(N, *size, planes)`."""
         net = window_network(self.levels, planes=self.planes, border=self.border)
         return net.apply(params, x)
 
@@ -51,7 +51,7 @@ class LevelsNetwork:
 def _bits(bank: BiSE) -> BinaryBiSE:
     """Return the bits of a bank whose weights are 0 and 1."""
     selem = np.asarray(bank.weight) > 0.5
-    size = selem.sum(tuple(range(selem.ndim))[: 2 if bank.spec.role == "spatial" else 1])
+    size = selem.sum(tuple(range(selem.ndim - 2)) if bank.spec.role == "spatial" else 0)
     # An erosion asks for all of its pixels, a dilation for one.
     erosion = np.asarray(bank.bias) > np.maximum(size, 2) / 2
     return BinaryBiSE(selem, erosion, np.asarray(bank.scale) < 0, bank.spec)
@@ -72,7 +72,8 @@ def chain_has(binary: Any, channels: int, properties: Properties) -> bool:
         return False
     if not any(properties):
         return True
-    program = simplify(build(models.bimonn, binary, (1, SIDE, SIDE, channels)))
+    size = (SIDE,) * (np.ndim(binary[0]["bise"].selem) - 2)
+    program = simplify(build(models.bimonn, binary, (1, *size, channels)))
     if properties.increasing and not _is_increasing(program):
         return False
     if not (properties.anti_extensive or properties.extensive):
@@ -83,10 +84,12 @@ def chain_has(binary: Any, channels: int, properties: Properties) -> bool:
 
 
 def _is_symmetric(selem: np.ndarray) -> bool:
-    """Return whether sets `(side, side, ...)` are the same mirrored and turned."""
+    """Return whether sets `(side, side, ..., in, out)` are the same mirrored and turned."""
     windows = np.asarray(selem)
-    same = (windows == windows[::-1]).all() and (windows == windows[:, ::-1]).all()
-    return bool(same and (windows == windows.swapaxes(0, 1)).all())
+    # Mirrors along each axis, and exchanges of the first axis with another, make all turns.
+    axes = range(windows.ndim - 2)
+    copies = [np.flip(windows, k) for k in axes] + [windows.swapaxes(0, k) for k in axes]
+    return all(np.array_equal(windows, copy) for copy in copies)
 
 
 def _is_increasing(program: Program) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from morphax.recipes.menu._setting import Setting
 from morphax.recipes.menu._shelf import Shelf
 from morphax.recipes.menu._steps import (
     Network,
-    Setting,
     Step,
     learn_again,
     steps_for,

@@ -13,54 +13,24 @@ import jax
 import numpy as np
 
 from morphax.binarization import realize
-from morphax.data.gray_planes import GrayPlanes, gray_planes
+from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Example, score_answers
-from morphax.data.window_patterns import Patterns, count_patterns, sample_patterns
 from morphax.neurons import models
 from morphax.recipes.descent.chains import learn_chain
 from morphax.recipes.menu._networks import LevelsNetwork, chain_has
+from morphax.recipes.menu._setting import Setting, counted, in_planes, narrow
 from morphax.recipes.windows._choice import choose
 from morphax.recipes.windows._levels import Level, run_levels
-from morphax.recipes.windows.properties import Properties
 from morphax.recipes.windows.unions import UnionPlan, union_levels
 from morphax.recipes.windows.votes import VotePlan, default_plan, vote_levels
 from morphax.training.options import RunOptions
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_WINDOWS = {"union": (3, 5, 7, 9, 11), "votes": (5, 7, 9)}
-_GRAY_WINDOWS = {"union": (1, 3), "votes": (5, 7, 9)}
+_CHAIN = {2: 7, 3: 5}  # side of the windows of chains
 _TRIAL = VotePlan((16,), steps=1000, pixels=50_000)  # votes that choose a window
-_GRAY_PIXELS = 60_000  # drawn for unions on the planes of gray images
-_KEPT = 6  # windows whose patterns are remembered
 # High contrasts in a wide window tell ink from what shines through the paper.
 _WIDE = GrayPlanes(contrasts=(0, 64, 128, 192, 256, 384), contrast_side=101)
 _PLANES = (GrayPlanes(), _WIDE)
-
-
-class Setting(NamedTuple):
-    """Hold what all steps share.
-
-    Attributes:
-        key: PRNG key.
-        part: images to learn from: input, target, mask.
-        held: images that decide.
-        window: side of the first window, or None.
-        planes: how planes are made of gray images; None: chosen.
-        border: beyond the frame.
-        properties: what must hold.
-        gray: whether the inputs are gray.
-        cache: planes and counted patterns of the last windows.
-    """
-
-    key: jax.Array
-    part: list[Example]
-    held: list[Example]
-    window: int | None
-    planes: GrayPlanes | None
-    border: str
-    properties: Properties
-    gray: bool
-    cache: dict[Any, Any]
 
 
 class Network(NamedTuple):
@@ -146,8 +116,9 @@ def take_step(
 
 def _chains(step: Step, setting: Setting, seconds: float) -> list[Network]:
     """Learn chains by descent on bits; they must show the properties in their elements."""
-    sides = [min(image.shape[:2]) for image, _, _ in setting.part + setting.held]
-    side = min(setting.window or 7, min(sides) - 1 + min(sides) % 2)
+    wanted = np.max(setting.window or _CHAIN[len(setting.sizes)])
+    least = min(setting.sizes)
+    side = min(int(wanted), least - 1 + least % 2)
     train, valid = (
         [list(part) for part in zip(*e, strict=True)] for e in (setting.part, setting.held)
     )
@@ -187,14 +158,14 @@ def learn_again(entry_options: dict[str, Any], setting: Setting, seconds: float)
     chosen = dict(entry_options)
     step = Step(chosen["family"], chosen["sizes"])
     whole = setting._replace(part=setting.part + setting.held, held=[], cache={})
-    every, _ = _in_planes(whole, chosen["planes"])
+    every, _ = in_planes(whole, chosen["planes"])
     if "union" in step.family:
         plan = _union_plan(step, setting)
         options = {name: chosen[name] for name in ("window", "least_gain", "guess")}
-        levels = union_levels(every, plan, seconds=seconds, count=_counted(whole), **options)
+        levels = union_levels(every, plan, seconds=seconds, count=counted(whole), **options)
     else:
         plan = _vote_plan(step, setting)
-        levels = vote_levels(setting.key, every, plan, chosen["window"], count=_counted(whole))
+        levels = vote_levels(setting.key, every, plan, chosen["window"], count=counted(whole))
     return _network(step, levels, every, setting, chosen["planes"], entry_options)
 
 
@@ -204,14 +175,14 @@ def _union_plan(step: Step, setting: Setting) -> UnionPlan:
 
 
 def _vote_plan(step: Step, setting: Setting) -> VotePlan:
-    plan = default_plan(step.sizes, gray=setting.gray)
+    plan = default_plan(step.sizes, gray=setting.gray, axes=len(setting.sizes))
     return plan._replace(border=setting.border, properties=setting.properties)
 
 
 def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float) -> Network:
     """Search for a union, with the options of the smaller one and neighbours of these."""
     planes = setting.planes or before.get("planes") or _PLANES[0]
-    part, held = _in_planes(setting, planes)
+    part, held = in_planes(setting, planes)
     plan = _union_plan(step, setting)
     start, options = _union_options(step, setting, before)
     tries, end = 1 + sum(map(len, options.values())), time.perf_counter() + seconds
@@ -222,7 +193,7 @@ def _union(step: Step, setting: Setting, before: dict[str, Any], seconds: float)
         if learned and left <= 0:
             return np.inf
         limit = max(left / 2, seconds / tries)
-        levels = union_levels(part, plan, seconds=limit, count=_counted(setting), **chosen)
+        levels = union_levels(part, plan, seconds=limit, count=counted(setting), **chosen)
         learned[str(chosen)] = levels
         return error_of(levels, held, setting.border)
 
@@ -234,7 +205,7 @@ def _union_options(
     step: Step, setting: Setting, before: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options to start from, and those to try."""
-    sides = list(_narrow(setting, "union"))
+    sides = narrow(setting, "union")
     start: dict[str, Any] = {"window": min(sides), "least_gain": 3, "guess": 0.0}
     start.update({k: before[k] for k in start if k in before})
     if len(step.sizes) > 1:
@@ -252,7 +223,7 @@ def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
     best = {k: before[k] for k in ("window", "planes") if k in before}
     tried: list[dict[str, Any]] = []
     if not best:
-        sides = _narrow(setting, "votes")
+        sides = narrow(setting, "votes")
         kinds = (setting.planes,) if setting.planes else _PLANES if setting.gray else _PLANES[:1]
         start = {"window": min(sides), "planes": kinds[0]}
 
@@ -265,7 +236,7 @@ def _votes(step: Step, setting: Setting, before: dict[str, Any]) -> Network:
     start_time = time.perf_counter()
     levels, _ = _learned_votes(setting, plan, best)
     best["training_seconds"] = time.perf_counter() - start_time  # without choices
-    part, _ = _in_planes(setting, best["planes"])
+    part, _ = in_planes(setting, best["planes"])
     return _network(step, levels, part, setting, best["planes"], {**best, "tried": tried})
 
 
@@ -273,8 +244,8 @@ def _learned_votes(
     setting: Setting, plan: VotePlan, chosen: dict[str, Any]
 ) -> tuple[tuple[Level, ...], list[Example]]:
     """Return levels learned from the training part, and the held-out part in planes."""
-    part, held = _in_planes(setting, chosen["planes"])
-    levels = vote_levels(setting.key, part, plan, chosen["window"], count=_counted(setting))
+    part, held = in_planes(setting, chosen["planes"])
+    levels = vote_levels(setting.key, part, plan, chosen["window"], count=counted(setting))
     return levels, held
 
 
@@ -299,51 +270,9 @@ def _network(
     return Network(name, network, *bits, kinds, setting.border, options)
 
 
-def _in_planes(setting: Setting, planes: GrayPlanes) -> tuple[list[Example], list[Example]]:
-    """Return the examples to learn from and the held-out ones, with planes of bits as inputs."""
-    if not setting.gray:
-        return setting.part, setting.held
-    if planes not in setting.cache:
-        sides = (setting.part, setting.held)
-        setting.cache[planes] = tuple(
-            [(gray_planes(x, planes), target, mask) for x, target, mask in side] for side in sides
-        )
-    return setting.cache[planes]
-
-
-def _counted(setting: Setting) -> Callable[..., Patterns]:
-    """Return a function that counts patterns and remembers the last ones; of gray images, some."""
-    kept = setting.cache.setdefault("patterns", {})
-
-    def count(examples: list[Example], window: np.ndarray, *, border: str) -> Patterns:
-        name = (id(examples), window.tobytes())
-        if name not in kept:
-            if setting.gray:
-                rng, each = np.random.default_rng(0), -(-_GRAY_PIXELS // len(examples))
-                patterns = sample_patterns(examples, window, pixels=each, rng=rng, border=border)
-            else:
-                patterns = count_patterns(examples, window, border=border)
-            while len(kept) >= _KEPT:
-                del kept[next(iter(kept))]
-            kept[name] = examples, patterns  # the examples stay, and with them their id
-        return kept[name][1]
-
-    return count
-
-
 def error_of(levels: tuple[Level, ...], examples: list[Example], border: str) -> float:
     """Return the share of wrong pixels of levels on planes; 1 where a level has no map."""
     if not all(len(level.literals) for level in levels):
         return 1.0
     answers = [run_levels(levels, planes, border=border) for planes, _, _ in examples]
     return score_answers(answers, examples).error
-
-
-def _narrow(setting: Setting, family: str) -> tuple[int, ...]:
-    """Return the sides of windows to try: the given one, or those that fit into the images."""
-    if setting.window is not None:
-        return (setting.window,)
-    least = min(min(image.shape[:2]) for image, _, _ in setting.part + setting.held)
-    windows = (_GRAY_WINDOWS if setting.gray else _WINDOWS)[family]
-    fitting = tuple(side for side in windows if side <= least)
-    return fitting if fitting else (1,)

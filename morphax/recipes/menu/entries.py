@@ -2,9 +2,11 @@
 
 An entry holds a network with its certificate, its program, and what stands before it (the planes of
 a gray image), so it takes an image as it is read and returns the bool answer. Its program works on
-images of any size: all of its planes have the size of the image.
+images of any size: all of its planes have the size of the image. Volumes have an axis of slices in
+front: `(D, H, W)`.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -50,8 +52,8 @@ class MenuEntry:
         params: params tree of real neurons, with numpy leaves.
         binary: params tree of its binary neurons.
         certificate: proof, from `params`, that `binary` computes the same on every image.
-        program: `binary` as a program, simplified, for a small image; `morphax.program.resized`
-            gives it for other sizes.
+        program: `binary` as a program, simplified, for a small image or volume;
+            `morphax.program.resized` gives it for other sizes.
         planes: how planes are made of gray images; None where inputs are bool.
         channels: channels of an image.
         border: what the network sees beyond the frame.
@@ -94,7 +96,8 @@ class MenuEntry:
 
         Args:
             image: bool, or whole numbers where it was learned from gray images: `(H, W)`, `(H, W,
-                C)`, a batch `(N, H, W)` or `(N, H, W, C)`, or a list of images.
+                    C)`, a batch `(N, H, W)` or `(N, H, W, C)`, or a list of images. Volumes, of an
+                entry that was learned from volumes, have an axis of slices in front.
 
         Returns:
             The answer, bool `(H, W)` or `(N, H, W)`; a list for a list.
@@ -116,15 +119,16 @@ class MenuEntry:
         kinds = "b" if self.planes is None else "ui"
         kind = "bool (threshold it, e.g. image > 127)" if self.planes is None else "whole numbers"
         _checks.require(image.dtype.kind in kinds, "image", kind, image.dtype)
-        has_channels = image.ndim >= 3 and image.shape[-1] == self.channels
+        axes = self.program.axes
+        has_channels = image.ndim > axes and image.shape[-1] == self.channels
         if not has_channels and self.channels == 1:
             image, has_channels = image[..., None], True
-        expected = (
-            "(H, W), (H, W, C) or a batch of these" if self.channels == 1 else "(..., H, W, C)"
-        )
+        size, fits = ", ".join("DHW"[3 - axes :]), image.ndim in (axes + 1, axes + 2)
+        expected = f"({size}), ({size}, C) or a batch of these"
+        expected = expected if self.channels == 1 else f"(..., {size}, C)"
         expected = f"{expected} of {self.channels} channels"
-        _checks.require(has_channels and image.ndim in (3, 4), "image", expected, image.shape)
-        return (image[None], True) if image.ndim == 3 else (image, False)
+        _checks.require(has_channels and fits, "image", expected, image.shape)
+        return (image[None], True) if image.ndim == axes + 1 else (image, False)
 
 
 def expression_of(program: Program) -> str:
@@ -166,15 +170,15 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
 
     Args:
         program: a program whose planes have the size of the image.
-        x: bool `(N, H, W, C)`.
+        x: bool `(N, H, W, C)`, or `(N, D, H, W, C)`: a band of a volume is some slices.
 
     Returns:
-        bool `(N, H, W, outputs)`.
+        bool `(N, H, W, outputs)`, or `(N, D, H, W, outputs)`.
     """
     if 0 in x.shape:
-        return np.zeros((*x.shape[:3], program.output_shape[-1]), bool)
-    size = x.shape[1:3]
-    rows = max(_BAND // size[1], 32)
+        return np.zeros((*x.shape[:-1], program.output_shape[-1]), bool)
+    size = x.shape[1:-1]
+    rows = max(_BAND // math.prod(size[1:]), 32)
     if size[0] > rows and size[0] > rows + 2 * row_reach(program):
         return run_in_bands(program, x, partial(run_on_size, program), rows=rows)
     with _LOCK:
@@ -206,12 +210,12 @@ def run_on_size(program: Program, x: np.ndarray) -> np.ndarray:
 
 def _run_plainly(program: Program, x: np.ndarray) -> np.ndarray:
     """Run a program by numpy, in bands where the planes, a byte a pixel, would be too large."""
-    row = planes_of(program) * len(x) * x.shape[2]  # bytes of a row of all planes
+    row = planes_of(program) * len(x) * math.prod(x.shape[2:-1])  # bytes of a row of all planes
     if row * x.shape[1] <= _PLAIN:
         return run(program, x)
 
     def on_band(band: np.ndarray) -> np.ndarray:
-        return run(resized(program, band.shape[1:3]), band)
+        return run(resized(program, band.shape[1:-1]), band)
 
     # Bands overlap by the reach of the program: lower ones would repeat more than they save.
     rows = max(_PLAIN // row, 2 * row_reach(program), 1)
@@ -240,8 +244,8 @@ def menu_entry(
 
     Args:
         name: what it is; "" takes the expression where it is short.
-        apply: the network, `(params, x) -> y`, from x `(N, H, W, planes)` to `(N, H, W, 1)`. An
-            entry can be pickled if this function can.
+        apply: the network, `(params, x) -> y`, from x `(N, H, W, planes)` to `(N, H, W, 1)`, or
+            from volumes to volumes. An entry can be pickled if this function can.
         params: params tree of `BiSE` nodes.
         held_out: pairs that it has not seen: (inputs, targets), as for `learn`.
         masks: pixels that count, bool; all by default, or `held_out.masks`.
@@ -296,12 +300,13 @@ def entry_of(
         `MenuEntry`.
     """
     apply, params, planes, border = network
-    channels = examples[0][0].shape[-1]
+    *frame, channels = examples[0][0].shape
     seen = gray_planes(examples[0][0][:1, :1], planes) if planes is not None else examples[0][0]
-    shape = (1, SIDE, SIDE, seen.shape[-1])
+    size = (SIDE,) * len(frame)
+    shape = (1, *size, seen.shape[-1])
     binary = binarize(params) if binary is None else binary
     program = simplify(build(apply, binary, shape))
-    same = program.output_shape == (SIDE, SIDE, 1)
+    same = program.output_shape == (*size, 1)
     _checks.require(same, "apply", "an answer (N, H, W, 1)", (1, *program.output_shape))
     if not name:
         text = expression_of(program).split("\n")[0]

@@ -6,6 +6,7 @@ quarter of the pairs is held out: it chooses options, and it scores.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,13 +14,14 @@ import jax
 from morphax import _checks
 from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Example, hold_out, read_pairs
+from morphax.data.windows import least_sizes, window_sides
 from morphax.recipes._pairs import warn_of_examples
 from morphax.recipes.menu._search import Search
+from morphax.recipes.menu._setting import Setting
 from morphax.recipes.menu._shelf import Shelf, fingerprint
-from morphax.recipes.menu._steps import Setting
 from morphax.recipes.menu.entries import certified
 from morphax.recipes.menu.menu import Menu, front
-from morphax.recipes.possible import look_at
+from morphax.recipes.possible import TABLES, look_at
 from morphax.recipes.windows.properties import Properties, check_properties
 from morphax.training.options import RunOptions
 from morphax.training.progress import write
@@ -30,7 +32,7 @@ def learn(
     pairs: Any,
     *,
     masks: Any = None,
-    window: int | None = None,
+    window: int | Sequence[int] | None = None,
     minutes: float = 5.0,
     most_operations: float | None = None,
     increasing: bool = False,
@@ -47,9 +49,11 @@ def learn(
         key: PRNG key; the same key, pairs and options give the same menu if no limit of time cuts
             the search.
         pairs: (inputs, targets): inputs bool or whole numbers, targets bool, arrays `(N, H, W)`,
-            `(N, H, W, C)` or lists of images of any sizes.
+            `(N, H, W, C)` or lists of images of any sizes; or volumes `(N, D, H, W, C)` with their
+            axis of channels, targets `(N, D, H, W)`.
         masks: pixels that count, bool; all by default, or `pairs.masks`.
-        window: odd side of the first window; chosen on held-out pairs where it is None.
+        window: odd side of the first window, or one for each axis, such as (3, 5, 5) where slices
+            are far apart; chosen on held-out pairs where it is None.
         minutes: limit of time. The step that runs when it is over is finished where it cannot be
             cut short, so the search may take a little longer.
         most_operations: largest number of bit operations for each pixel.
@@ -106,7 +110,7 @@ def learn(
             write(line)
     search = Search(setting, shelf, run, 60 * minutes, most_operations)
     # A copy of the input and constant answers cost nothing, so entries must be better.
-    free = min(error for name, error in possible.trivial.items() if name != "3x3 table")
+    free = min(error for name, error in possible.trivial.items() if name not in TABLES)
     exact = 3 in possible.bounds and possible.bounds[3].table == 0
     stopped = search.all_steps(exact=exact)
     if stopped == "interrupted" and not search.entries:
@@ -122,11 +126,9 @@ def learn(
 
 
 def _check_options(
-    examples: list[Example], window: int | None, minutes: float, border: str
+    examples: list[Example], window: int | Sequence[int] | None, minutes: float, border: str
 ) -> None:
-    least = min(min(image.shape[:2]) for image, _, _ in examples)
-    fits = window is None or (window % 2 == 1 and 1 <= window <= least)
-    expected = f"an odd side of at most {least}, the least side of the images"
-    _checks.require(fits, "window", expected, window)
+    sizes = least_sizes(image for image, _, _ in examples)
+    window_sides(1 if window is None else window, len(sizes), within=sizes)
     _checks.require(minutes > 0, "minutes", "more than 0", minutes)
     _checks.one_of("border", border, ("constant", "replicate"))

@@ -24,7 +24,6 @@ from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Scores
 from morphax.export.archive import load, save
 from morphax.program import simplify
-from morphax.recipes.menu._networks import SIDE
 from morphax.recipes.menu.entries import MenuEntry
 from morphax.recipes.menu.menu import Menu
 
@@ -66,7 +65,7 @@ def save_entry(path: str | os.PathLike[str], entry: MenuEntry) -> None:
     if entry.apply is None:  # loaded from an archive: its program is all there is
         save(path, entry.program, metadata={"entry": about})
         return
-    shape = (1, SIDE, SIDE, entry.program.input_shape[-1])
+    shape = (1, *entry.program.input_shape)
     save(path, entry.binary, apply=entry.apply, input_shape=shape, metadata={"entry": about})
 
 

@@ -3,6 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from morphax.data.windows import Window, window_sides
+
+
+def sides_to_try(sides: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """Return the sides of windows that fit into the smallest image; 1 if there are none.
+
+    Args:
+        sides: odd sides.
+        sizes: least size of the images along each axis.
+
+    Example:
+        >>> sides_to_try((3, 5, 7), (40, 6))
+        [3, 5]
+    """
+    return [side for side in sides if side <= min(sizes)] or [1]
+
+
+def in_words(window: Window, axes: int) -> str:
+    """Return the sides of a window as text.
+
+    Example:
+        >>> in_words(5, 3)
+        '5 x 5 x 5'
+    """
+    return " x ".join(map(str, window_sides(window, axes)))
+
 
 def choose(
     error: Callable[[dict[str, Any]], float],
@@ -30,7 +56,10 @@ def choose(
     def try_one(values: dict[str, Any]) -> float:
         # A set that was tried before is not learned again.
         for record in tried:
-            if all(record[name] == value for name, value in values.items()):
+            # A window may be an array, which is compared by identity: it is the same in all sets.
+            if all(
+                record[name] is value or record[name] == value for name, value in values.items()
+            ):
                 return record["error"]
         tried.append({**values, "error": error(values)})
         return tried[-1]["error"]

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from morphax.data.window_patterns import Example, padded_planes
+from morphax.data.window_patterns import Example, padded_planes, shifted
 
 
 class Level(NamedTuple):
     """Hold one level of a window operator.
 
     Attributes:
-        window: int `(n, 3)`, see `morphax.data.window_patterns`.
+        window: int `(n, 3)`, see `morphax.data.window_patterns`; `(n, 4)` for volumes.
         literals: bool `(maps, 2 n)`: pixels that must be set, then pixels that must not be set.
         votes: int32 `(maps,)`.
         cuts: int32 `(planes,)`.
@@ -36,27 +36,24 @@ def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -
 
     Args:
         level: the level.
-        planes: bool `(H, W, C)`.
+        planes: bool `(H, W, C)`, or a volume `(D, H, W, C)`.
         border: "constant" or "replicate".
 
     Returns:
-        int32 `(H, W)`.
+        int32 `(H, W)`, or `(D, H, W)`.
     """
-    height, width, _ = planes.shape
+    size = planes.shape[:-1]
     padded, reach = padded_planes(planes, level.window, border)
     # A literal reads one contiguous plane, plain or complemented.
     by_plane = np.ascontiguousarray(np.moveaxis(padded, -1, 0))
     both = (by_plane, ~by_plane)
-    n, counts = len(level.window), np.zeros((height, width), np.int32)
+    n, counts = len(level.window), np.zeros(size, np.int32)
     for literals, vote in zip(level.literals, level.votes, strict=True):
-        fits = np.ones((height, width), bool)
+        fits = np.ones(size, bool)
         for literal in np.flatnonzero(literals):
-            row, column, plane = level.window[literal % n]
-            side = both[literal // n][plane]
+            *offset, plane = level.window[literal % n]
             # Shift the plane by the pixel's offset, and keep where the literal holds.
-            fits &= side[
-                reach + row : reach + row + height, reach + column : reach + column + width
-            ]
+            fits &= both[literal // n][plane][shifted(size, offset, reach)]
         counts += vote * fits
     return counts
 
@@ -114,11 +111,11 @@ def run_levels(
 
     Args:
         levels: the first one sees the planes of the image.
-        planes: bool `(H, W, C)`.
+        planes: bool `(H, W, C)`, or a volume `(D, H, W, C)`.
         border: "constant" or "replicate".
 
     Returns:
-        The answer, bool `(H, W)`.
+        The answer, bool `(H, W)`, or `(D, H, W)`.
 
     Example:
         >>> window = np.array([[0, 0, 0], [0, 1, 0]])

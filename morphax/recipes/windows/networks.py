@@ -32,8 +32,9 @@ class WindowNetwork(NamedTuple):
     """Hold a window operator as a network.
 
     Attributes:
-        apply: `(params, x) -> y`, x `(batch, H, W, planes)`: floats for real params; bool or words
-            for binary ones. y is `(batch, H, W, 1)`: 1 where the answer is, in the dtype of x.
+        apply: `(params, x) -> y`, x `(batch, H, W, planes)`, or volumes `(batch, D, H, W, planes)`:
+            floats for real params; bool or words for binary ones. y is `(batch, H, W, 1)`, or
+            `(batch, D, H, W, 1)`: 1 where the answer is, in the dtype of x.
         params: params tree of `BiSE` nodes. Votes and cuts are no parameters: `apply` holds them.
     """
 
@@ -47,8 +48,8 @@ def window_network(
     """Return the network of a learned window operator.
 
     Args:
-        levels: of `morphax.recipes.learn_window_union` or `learn_window_votes`, any number. Cut 0
-            of the last one is the answer.
+        levels: of `morphax.recipes.learn_window_union` or `learn_window_votes`, any number, of
+            images or of volumes. Cut 0 of the last one is the answer.
         planes: number of planes of an image.
         border: "constant" or "replicate", as learned.
 
@@ -103,25 +104,25 @@ def _level_params(level: Level, planes: int, border: str) -> tuple[dict[str, BiS
     _checks.require(maps > 0, "levels", "levels with a map", "a level without maps")
     fewest = int(level.literals.sum(1).min())
     _checks.require(fewest > 0, "levels", "maps with a literal", "a map without literals")
-    highest = int(level.window[:, 2].max())
+    highest = int(level.window[:, -1].max())
     _checks.require(highest < planes, "levels", f"windows of {planes} planes", f"plane {highest}")
     # A part of a map: its literals of one plane that must be set (side 0), or must not (side 1).
     parts = []  # for each plane (map, side) of its parts
     for plane in range(planes):
-        on_plane = level.literals.reshape(maps, 2, n)[..., level.window[:, 2] == plane]
+        on_plane = level.literals.reshape(maps, 2, n)[..., level.window[:, -1] == plane]
         parts.append(np.argwhere(on_plane.any(-1)))
     reads = [plane for plane in range(planes) if len(parts[plane])]
     slots = _slots(max(len(part) for part in parts))
     # Neuron (i, o) of the bank is part o of plane i; what is left over repeats the last part.
     fill = [np.minimum(np.arange(slots), len(parts[plane]) - 1) for plane in reads]
     owner, side = np.stack([parts[plane][f] for plane, f in zip(reads, fill, strict=True)]).T
-    reach = np.abs(level.window[:, :2]).max(0)
+    reach = np.abs(level.window[:, :-1]).max(0)
     selem = np.zeros((*(2 * reach + 1), len(reads), slots), np.float32)
     for i, plane in enumerate(reads):
-        chosen = level.window[:, 2] == plane
-        rows, columns = (level.window[chosen, :2] + reach).T
+        chosen = level.window[:, -1] == plane
+        places = (level.window[chosen, :-1] + reach).T
         literals = level.literals.reshape(maps, 2, n)[owner[:, i], side[:, i]][:, chosen]
-        selem[rows, columns, i] = literals.T
+        selem[(*places, i)] = literals.T
     banks = {"parts": _bank(selem, "spatial", border, erosion=side.T == 0, negative=side.T == 1)}
     # Each map intersects its parts, of whichever planes they are.
     is_first = np.stack([np.arange(slots) == f for f in fill])
@@ -154,7 +155,7 @@ def _bank(
     negative: np.ndarray | bool = False,
 ) -> BiSE:
     """Return a bank of erosions or dilations by sets of 0 and 1, complemented if `negative`."""
-    size = selem.sum((0, 1) if role == "spatial" else 0)
+    size = selem.sum(tuple(range(selem.ndim - 2)) if role == "spatial" else 0)
     # In the middle of the bounds between which a neuron of weights 0 and 1 is certified.
     bias = np.where(erosion, size - 0.5, 0.5)
     scale = np.where(negative, -_SCALE, np.full(size.shape, _SCALE))
@@ -164,8 +165,8 @@ def _bank(
 
 
 def _fits(banks: dict[str, Any], reads: list[int], planes: jax.Array) -> jax.Array:
-    """Return where each map fits, `(batch, H, W, maps)`."""
+    """Return where each map fits, `(batch, *size, maps)`."""
     if reads != list(range(planes.shape[-1])):
         planes = concatenate([planes[..., plane : plane + 1] for plane in reads])
-    parts = apply(banks["parts"], planes)  # (batch, H, W, planes, slots)
-    return apply(banks["maps"], parts.reshape(*parts.shape[:3], -1))
+    parts = apply(banks["parts"], planes)  # (batch, *size, planes, slots)
+    return apply(banks["maps"], parts.reshape(*parts.shape[:-2], -1))

@@ -39,14 +39,20 @@ class WindowOperator(NamedTuple):
     verdict: Verdict | None = None
     warning: str | None = None
 
+    @property
+    def axes(self) -> int:
+        """Return the number of axes of its images: 2, or 3 for volumes."""
+        return self.levels[0].window.shape[1] - 1
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Apply the operator to one image.
 
         Args:
-            image: bool or whole numbers `(H, W)` or `(H, W, C)`, as in training.
+            image: bool or whole numbers `(H, W)` or `(H, W, C)`, as in training; volumes have an
+                axis of slices in front.
 
         Returns:
-            The answer, bool `(H, W)`.
+            The answer, bool `(H, W)`, or `(D, H, W)`.
 
         Raises:
             ValueError: an image of other axes or of another kind.
@@ -59,10 +65,11 @@ class WindowOperator(NamedTuple):
             >>> operator(np.array([[True, True, False, True]])).astype(int).tolist()
             [[1, 0, 0, 1]]
         """
-        image = np.asarray(image)
-        planes = image[..., None] if image.ndim == 2 else image
-        fits = planes.ndim == 3 and planes.dtype.kind in "bui"
-        expected = "bool or whole numbers (H, W) or (H, W, C)"
+        image, axes = np.asarray(image), self.axes
+        planes = image[..., None] if image.ndim == axes else image
+        fits = planes.ndim == axes + 1 and planes.dtype.kind in "bui"
+        size = ", ".join("DHW"[3 - axes :])
+        expected = f"bool or whole numbers ({size}) or ({size}, C)"
         _checks.require(fits, "image", expected, f"{image.dtype} {image.shape}")
         return run_levels(self.levels, gray_planes(planes, self.planes), border=self.border)
 

@@ -4,10 +4,13 @@
 - *Anti-extensive* (the answer lies inside the input) and *extensive* (it covers the input): one
   more level intersects the answer with the input, or unites the two.
 - *Symmetric*: the maps of each level are closed under the eight mirrors and quarter turns of the
-  square, each with the votes of its copies, so that the answer to a turned image is the turned
-  answer. The maps are learned from the patterns of all turned copies of the images.
+  square, or the 48 of the cube, each with the votes of its copies, so that the answer to a turned
+  image is the turned answer. The maps are learned from the patterns of all turned copies of the
+  images.
 """
 
+import math
+from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +18,6 @@ import numpy as np
 from morphax import _checks
 from morphax.data.window_patterns import Example, Patterns, merged_patterns
 from morphax.recipes.windows._levels import Level
-
-_TURNS = 8
 
 
 class Properties(NamedTuple):
@@ -94,13 +95,14 @@ def counted_pixels(examples: list[Example], properties: Properties) -> list[Exam
 
 
 def turned_pixels(window: np.ndarray) -> np.ndarray:
-    """Return, for each mirror and turn, which pixel of a window each pixel goes to, int `(8, n)`.
+    """Return, for each mirror and turn, which pixel of a window each pixel goes to.
 
     Args:
-        window: int `(n, 3)`, the same under mirrors and turns, such as a square.
+        window: int `(n, 3)`, the same under mirrors and turns, such as a square; of volumes `(n,
+            4)`, such as a cube.
 
     Returns:
-        Numbers of pixels.
+        Numbers of pixels, int `(8, n)`; `(48, n)` of volumes.
 
     Raises:
         ValueError: the window has not this symmetry.
@@ -111,16 +113,26 @@ def turned_pixels(window: np.ndarray) -> np.ndarray:
         [6, 7, 8]
     """
     number = {tuple(pixel): i for i, pixel in enumerate(window.tolist())}
-    turns = []
-    for turn in range(_TURNS):
-        row, column, plane = window.T
-        row, column = (column, row) if turn & 4 else (row, column)
-        row, column = (-row if turn & 1 else row), (-column if turn & 2 else column)
-        pixels = np.stack([row, column, plane], -1).tolist()
+    axes, turns = window.shape[1] - 1, []
+    # The axes in every order, each as it is or mirrored; the first axis is mirrored first.
+    for order, signs in product(permutations(range(axes)), product((1, -1), repeat=axes)):
+        moved = window[:, order] * signs[::-1]
+        pixels = np.column_stack([moved, window[:, -1]]).tolist()
         fits = all(tuple(pixel) in number for pixel in pixels)
-        _checks.require(fits, "window", "a window that is symmetric, such as a square", "another")
+        shape = "square" if axes == 2 else "cube"
+        _checks.require(fits, "window", f"a window that is symmetric, such as a {shape}", "another")
         turns.append([number[tuple(pixel)] for pixel in pixels])
     return np.array(turns)
+
+
+def turns_of(axes: int) -> int:
+    """Return the number of mirrors and turns of images: 8, or 48 for volumes.
+
+    Example:
+        >>> turns_of(2), turns_of(3)
+        (8, 48)
+    """
+    return 2**axes * math.factorial(axes)
 
 
 def turned_patterns(patterns: Patterns, window: np.ndarray) -> Patterns:
@@ -135,7 +147,7 @@ def turned_patterns(patterns: Patterns, window: np.ndarray) -> Patterns:
     """
     turns = turned_pixels(window)
     bits = np.concatenate([patterns.bits[:, pixels] for pixels in turns])
-    return merged_patterns(bits, *(np.tile(side, _TURNS) for side in patterns[1:]))
+    return merged_patterns(bits, *(np.tile(side, len(turns)) for side in patterns[1:]))
 
 
 def tidied(level: Level) -> Level:
@@ -167,7 +179,7 @@ def closed_level(level: Level, *, union: bool) -> Level:
 
     Args:
         level: a level whose window has this symmetry.
-        union: the maps are united, so each is needed once; otherwise the counts of the eight
+        union: the maps are united, so each is needed once; otherwise the counts of all
             turned levels are added up, and cut where the mean count was cut.
 
     Returns:
@@ -181,9 +193,10 @@ def closed_level(level: Level, *, union: bool) -> Level:
     if union:
         literals = np.unique(literals, axis=0)
         return Level(level.window, literals, np.ones(len(literals), np.int32), level.cuts)
-    # The cut c of a count lies at c - 1/2, and that of the sum at 8 (c - 1/2).
-    cuts = (_TURNS * level.cuts - _TURNS // 2).astype(np.int32)
-    return tidied(Level(level.window, literals, np.tile(level.votes, _TURNS), cuts))
+    # The cut c of a count lies at c - 1/2, and that of the sum of 8 turns at 8 (c - 1/2).
+    count = len(turns)
+    cuts = (count * level.cuts - count // 2).astype(np.int32)
+    return tidied(Level(level.window, literals, np.tile(level.votes, count), cuts))
 
 
 def with_input(levels: tuple[Level, ...], properties: Properties) -> tuple[Level, ...]:
@@ -209,6 +222,7 @@ def with_input(levels: tuple[Level, ...], properties: Properties) -> tuple[Level
     literals = np.eye(2, 4, dtype=bool)  # the input is set; the answer so far is set
     if properties.anti_extensive:
         literals = literals[:1] | literals[1:]
-    window = np.array([[0, 0, 0], [0, 0, 1]])
+    window = np.zeros((2, levels[-1].window.shape[1]), int)
+    window[1, -1] = 1
     votes = np.ones(len(literals), np.int32)
     return (*levels, Level(window, literals, votes, np.array([1], np.int32)))

@@ -20,15 +20,10 @@ import numpy as np
 from morphax import _checks
 from morphax.data.gray_planes import GrayPlanes
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
-from morphax.data.window_patterns import (
-    Example,
-    Patterns,
-    count_patterns,
-    square_window,
-    with_neighbours,
-)
+from morphax.data.window_patterns import Example, Patterns, count_patterns, with_neighbours
+from morphax.data.windows import Window, least_sizes, square_window, window_sides
 from morphax.recipes._pairs import warn_of_examples
-from morphax.recipes.windows._choice import choose
+from morphax.recipes.windows._choice import choose, sides_to_try
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._union_search import search_union
 from morphax.recipes.windows.operators import WindowOperator, handed_out
@@ -40,16 +35,18 @@ from morphax.recipes.windows.properties import (
     counted_pixels,
     tidied,
     turned_patterns,
+    turns_of,
     with_input,
 )
 from morphax.training.options import RunOptions
 from morphax.training.progress import status
 
-_WINDOWS = (3, 5, 7, 9, 11)
+SIDES = {2: (3, 5, 7, 9, 11), 3: (3, 5)}
+"""Sides of windows that are tried, by the number of axes of the images."""
+_SECOND = {2: (11, 3, 7), 3: (5, 3, 3)}  # sides of a second level: see `_second_window`
 _GAINS = (1, 3, 10, 30)
 _GUESSES = (0.0, 0.1, 0.3)  # weights of patterns beside the seen ones
 _MOST_GUESSED = 200_000  # patterns
-_COPIES = 4  # maps for each one that is searched for, where turned copies are added
 _CUTS = np.array([1, 2, 4], np.int32)  # maps that fit: the planes that the next level sees
 
 
@@ -69,7 +66,7 @@ def learn_window_union(
     *,
     masks: Any = None,
     maps: int | Sequence[int] = 16,
-    window: int | None = None,
+    window: Window | None = None,
     least_gain: float | None = None,
     guess: float | None = None,
     border: str = "constant",
@@ -84,11 +81,13 @@ def learn_window_union(
         key: PRNG key; the same key, pairs and options give the same operator if time does not run
             out.
         pairs: (inputs, targets), bool arrays `(N, H, W)`, `(N, H, W, C)` or lists of images of any
-            sizes.
+            sizes; or volumes `(N, D, H, W, C)` with their axis of channels, targets `(N, D, H,
+            W)`.
         masks: pixels that count, bool; by default those of `pairs` (its third part, or its
             attribute `masks`), or all.
         maps: largest number of hit-or-misses; a sequence of numbers, one for each level.
-        window: odd side of the window of the first level.
+        window: window of the first level: an odd side, an odd side for each axis, or a bool array
+            with odd sides of the pixels that are looked at.
         least_gain: pixels that a literal, and a map, must gain: the larger, the simpler.
         guess: weight of unseen patterns that differ from a seen one in one pixel.
         border: "constant" (0) or "replicate": what lies beyond the frame.
@@ -126,9 +125,9 @@ def learn_window_union(
     plan = UnionPlan(sizes, border, folds, seed, properties)
     part, held = hold_out(examples)
     given = {"window": window, "least_gain": least_gain, "guess": guess}
-    least = min(min(image.shape[:2]) for image, _, _ in examples)
+    sizes_of_images = least_sizes(image for image, _, _ in examples)
     # A window must fit into the smallest image.
-    narrow = [side for side in _WINDOWS if side <= least] or [1]
+    narrow = sides_to_try(SIDES[len(sizes_of_images)], sizes_of_images)
     options = {"window": narrow, "least_gain": _GAINS, "guess": _GUESSES}
     options = {name: values for name, values in options.items() if given[name] is None}
     start = {"window": narrow[0], "least_gain": 3, "guess": 0.0}
@@ -156,17 +155,15 @@ def learn_window_union(
 
 
 def _check_options(
-    examples: list[Example], maps: tuple[int, ...], window: int | None, border: str
+    examples: list[Example], maps: tuple[int, ...], window: Window | None, border: str
 ) -> None:
     _checks.require(len(maps) > 0, "maps", "a number for each level", maps)
     for count in maps:
         _checks.at_least("maps", count, 1)
     _checks.one_of("border", border, ("constant", "replicate"))
     if window is not None:
-        least = min(min(x.shape[:2]) for x, _, _ in examples)
-        fits = window % 2 == 1 and 1 <= window <= least
-        expected = f"an odd side of at most {least}, the least side of the images"
-        _checks.require(fits, "window", expected, window)
+        sizes = least_sizes(image for image, _, _ in examples)
+        window_sides(window, len(sizes), within=sizes)
 
 
 def union_levels(
@@ -174,7 +171,7 @@ def union_levels(
     plan: UnionPlan,
     *,
     seconds: float,
-    window: int,
+    window: Window,
     least_gain: float,
     guess: float,
     count: Callable[..., Patterns] = count_patterns,
@@ -185,7 +182,7 @@ def union_levels(
         examples: (planes of bits, target, mask) of each image.
         plan: sizes, border and properties.
         seconds: limit of all searches together.
-        window: odd side of the window of the first level.
+        window: window of the first level.
         least_gain: pixels that a literal, and a map, must gain.
         guess: weight of unseen patterns that differ from a seen one in one pixel.
         count: counts the patterns of examples, `(examples, window, border=...)`.
@@ -194,12 +191,14 @@ def union_levels(
         The levels, with the properties of the plan.
     """
     open_pixels = counted_pixels(examples, plan.properties)
-    channels, seen, levels = examples[0][0].shape[-1], open_pixels, []
+    *size, channels = examples[0][0].shape
+    seen, levels, axes = open_pixels, [], len(size)
     folds = plan.folds if plan.folds >= 2 else 0
     # A level that another one follows is learned once more for each fold.
     share = seconds / (len(plan.maps) + folds * (len(plan.maps) - 1))
     for depth, maps in enumerate(plan.maps):
-        eye = square_window(window, *range(channels)) if depth == 0 else _second_window(channels)
+        eye = _second_window(channels, axes)
+        eye = square_window(window, *range(channels), axes=axes) if depth == 0 else eye
 
         def learn(
             part: list[Example], depth: int = depth, eye: Any = eye, maps: int = maps
@@ -231,7 +230,9 @@ def _search(
 ) -> np.ndarray:
     """Search for the maps of one level; with symmetry, for one of each set of turned copies."""
     if plan.properties.symmetric:
-        patterns, maps = turned_patterns(patterns, eye), max(1, maps // _COPIES)
+        # Half of the turned copies of a map are others than the map itself, about.
+        copies = turns_of(eye.shape[1] - 1) // 2
+        patterns, maps = turned_patterns(patterns, eye), max(1, maps // copies)
     # Guess fewer neighbours of each pattern where there are many patterns.
     flips = _MOST_GUESSED // max(1, len(patterns.bits))
     rng = np.random.default_rng([plan.seed, depth])
@@ -246,12 +247,13 @@ def _search(
     )
 
 
-def _second_window(channels: int) -> np.ndarray:
+def _second_window(channels: int, axes: int) -> np.ndarray:
     """Return the window of a second level, on the planes of the image and of the first level."""
+    wide, narrow, own = _SECOND[axes]
     parts = [
-        square_window(11, channels),
-        square_window(3, channels + 1, channels + 2),
-        square_window(7, *range(channels)),
+        square_window(wide, channels, axes=axes),
+        square_window(narrow, channels + 1, channels + 2, axes=axes),
+        square_window(own, *range(channels), axes=axes),
     ]
     return np.concatenate(parts)
 

@@ -19,15 +19,10 @@ import numpy as np
 from morphax import _checks
 from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.data.image_lists import Scores, hold_out, read_pairs, score_answers
-from morphax.data.window_patterns import (
-    Example,
-    Patterns,
-    count_patterns,
-    sample_patterns,
-    square_window,
-)
+from morphax.data.window_patterns import Example, Patterns, count_patterns, sample_patterns
+from morphax.data.windows import Window, least_sizes, square_window, window_sides
 from morphax.recipes._pairs import warn_of_examples
-from morphax.recipes.windows._choice import choose
+from morphax.recipes.windows._choice import choose, in_words, sides_to_try
 from morphax.recipes.windows._levels import Level, next_examples, run_levels
 from morphax.recipes.windows._vote_training import add_up, train_votes
 from morphax.recipes.windows.operators import WindowOperator, handed_out
@@ -38,17 +33,19 @@ from morphax.recipes.windows.properties import (
     counted_pixels,
     tidied,
     turned_patterns,
+    turns_of,
     with_input,
 )
 from morphax.training.options import RunOptions
 from morphax.training.progress import write
 
-_WINDOWS = (5, 7, 9)
+SIDES = {2: (5, 7, 9), 3: (3, 5, 7)}
+"""Sides of windows that are tried, by the number of axes of the images."""
+_FURTHER = {2: 9, 3: 5}  # side of the window of the level before in further levels
+_IMAGE = {2: 5, 3: 3}  # side of the window of the image in further levels
 _CUTS = (0.0, -2.0, 2.0, -4.0)  # of a count, as log odds: the planes that the next level sees
-_COPIES = 4  # maps for each one that is trained, where turned copies are added
 _COUNTED = 128  # bits of a window up to which patterns are counted rather than drawn
 _MANY = 64  # clauses of a gray level from which it is the sum of several networks
-_IMAGE = 5  # side of the window of the image in further levels
 
 
 class VotePlan(NamedTuple):
@@ -72,8 +69,8 @@ def learn_window_votes(
     *,
     masks: Any = None,
     clauses: int | Sequence[int] = (256, 256),
-    window: int | None = None,
-    further_window: int = 9,
+    window: Window | None = None,
+    further_window: int | None = None,
     planes: GrayPlanes = GrayPlanes(),  # noqa: B008
     border: str | None = None,
     flip: float = 0.0,
@@ -91,13 +88,16 @@ def learn_window_votes(
     Args:
         key: PRNG key; the same key, pairs and options give the same operator.
         pairs: (inputs, targets): inputs bool or whole numbers, targets bool, arrays `(N, H, W)`,
-            `(N, H, W, C)` or lists of images of any sizes.
+            `(N, H, W, C)` or lists of images of any sizes; or volumes `(N, D, H, W, C)` with their
+            axis of channels, targets `(N, D, H, W)`.
         masks: pixels that count, bool; by default those of `pairs` (its third part, or its
             attribute `masks`), or all.
         clauses: number of hit-or-misses, or one number for each level.
-        window: odd side of the window of the first level; chosen on held-out pairs where it is
+        window: window of the first level: an odd side, an odd side for each axis, or a bool array
+            with odd sides of the pixels that are looked at; chosen on held-out pairs where it is
             None.
-        further_window: odd side of the window of the level before in further levels.
+        further_window: odd side of the window of the level before in further levels; by default 9,
+            or 5 for volumes.
         planes: how planes are made of gray images, a `morphax.data.GrayPlanes`.
         border: "constant" (0) or "replicate" (the nearest pixel) beyond the frame; by default
             "constant" for binary images and "replicate" for gray ones.
@@ -140,18 +140,18 @@ def learn_window_votes(
     counts = (clauses,) if isinstance(clauses, int) else tuple(clauses)
     gray = any(image.dtype != bool for image, _, _ in images)
     border = border or ("replicate" if gray else "constant")
-    plan = default_plan(counts, gray=gray)
+    sizes = least_sizes(image for image, _, _ in images)
+    plan = default_plan(counts, gray=gray, axes=len(sizes))
     steps = plan.steps if steps is None else steps
     members = plan.members if members is None else members
-    _check_options(images, counts, window, further_window, border, steps, flip)
+    further = plan.further if further_window is None else further_window
+    _check_options(sizes, counts, window, further, border, steps, flip)
     _checks.at_least("members", members, 1)
     # From here on all images are planes of bits.
     examples = [(gray_planes(image, planes), target, mask) for image, target, mask in images]
-    plan = VotePlan(
-        counts, steps, pixels, border, flip, most, further_window, folds, members, properties
-    )
+    plan = VotePlan(counts, steps, pixels, border, flip, most, further, folds, members, properties)
     part, held = hold_out(examples)
-    narrow = [s for s in _WINDOWS if s <= min(min(x.shape[:2]) for x, _, _ in examples)] or [1]
+    narrow = sides_to_try(SIDES[len(sizes)], sizes)
 
     def error(chosen: dict[str, Any]) -> float:
         # A window can be chosen by one level and a quarter of the steps.
@@ -175,27 +175,36 @@ def learn_window_votes(
         tried += [{"levels": d, "error": each.error} for d, each in enumerate(scores, start=1)]
         best = int(np.argmin([each.error for each in scores]))
         plan, held_scores = plan._replace(clauses=counts[: best + 1]), scores[best]
-    said(f"{len(plan.clauses)} levels of votes, window {side} x {side}: learning from all pairs")
+    seen = f"window {in_words(side, len(sizes))}"
+    said(f"{len(plan.clauses)} levels of votes, {seen}: learning from all pairs")
     levels = vote_levels(key, examples, plan, side)
     options = {"window": side, "levels": len(levels), **plan._asdict()}
     operator = WindowOperator(levels, planes, border, options, tried, held_scores)
     return handed_out(operator, *hold_out(images), run, seconds=time.perf_counter() - begin)
 
 
-def default_plan(clauses: tuple[int, ...], *, gray: bool) -> VotePlan:
+def default_plan(clauses: tuple[int, ...], *, gray: bool, axes: int = 2) -> VotePlan:
     """Return the plan of levels with so many clauses, where nothing else is asked for.
 
-    Gray scenes differ more from each other than one network expects, so there are several.
+    Args:
+        clauses: number of hit-or-misses of each level.
+        gray: whether images are gray. Gray scenes differ more from each other than one network
+            expects, so there are several.
+        axes: number of axes of the images.
+
+    Returns:
+        `VotePlan`.
     """
+    plan = VotePlan(clauses, further=_FURTHER[axes])
     if gray and all(count >= _MANY for count in clauses):
-        return VotePlan(clauses, steps=2000, members=4)
-    return VotePlan(clauses)
+        return plan._replace(steps=2000, members=4)
+    return plan
 
 
 def _check_options(
-    images: list[Example],
+    sizes: tuple[int, ...],
     clauses: tuple[int, ...],
-    window: int | None,
+    window: Window | None,
     further: int,
     border: str,
     steps: int,
@@ -204,12 +213,8 @@ def _check_options(
     _checks.require(len(clauses) > 0, "clauses", "a number for each level", clauses)
     for count in clauses:
         _checks.at_least("clauses", count, 1)
-    least = min(min(image.shape[:2]) for image, _, _ in images)
-    for name, side in (("window", window), ("further_window", further)):
-        fits = side is None or (side % 2 == 1 and side >= 1)
-        fits = fits and (name == "further_window" or side is None or side <= least)
-        expected = f"an odd side of at most {least}, the least side of the images"
-        _checks.require(fits, name, expected, side)
+    window_sides(1 if window is None else window, len(sizes), within=sizes)
+    window_sides(further, len(sizes), argument="further_window")
     _checks.one_of("border", border, ("constant", "replicate"))
     _checks.at_least("steps", steps, 1)
     _checks.probability("flip", flip)
@@ -219,7 +224,7 @@ def vote_levels(
     key: jax.Array,
     examples: list[Example],
     plan: VotePlan,
-    window: int,
+    window: Window,
     *,
     count: Callable[..., Patterns] = count_patterns,
 ) -> tuple[Level, ...]:
@@ -229,23 +234,23 @@ def vote_levels(
         key: PRNG key.
         examples: (planes of bits, target, mask) of each image.
         plan: sizes, border and properties.
-        window: odd side of the window of the first level.
+        window: window of the first level.
         count: counts the patterns of examples, `(examples, window, border=...)`.
 
     Returns:
         The levels, with the properties of the plan.
     """
     open_pixels = counted_pixels(examples, plan.properties)
-    channels, seen, levels = examples[0][0].shape[-1], open_pixels, []
+    *size, channels = examples[0][0].shape
+    seen, levels, axes = open_pixels, [], len(size)
     for depth, clauses in enumerate(plan.clauses):
         level_key = jax.random.fold_in(key, depth)
         if depth == 0:
-            eye = square_window(window, *range(channels))
+            eye = square_window(window, *range(channels), axes=axes)
         else:
-            before = range(channels, channels + len(_CUTS))
-            eye = np.concatenate(
-                [square_window(plan.further, *before), square_window(_IMAGE, *range(channels))]
-            )
+            before = square_window(plan.further, *range(channels, channels + len(_CUTS)), axes=axes)
+            own = square_window(_IMAGE[axes], *range(channels), axes=axes)
+            eye = np.concatenate([before, own])
 
         def learn(
             part: list[Example], key: Any = level_key, eye: Any = eye, clauses: int = clauses
@@ -273,7 +278,9 @@ def _one_level(
     symmetric, drawn = plan.properties.symmetric, _is_drawn(part, eye, plan)
     patterns: Patterns | None = None
     networks = []
-    share = max(1, clauses // (plan.members * (_COPIES if symmetric else 1)))
+    # Half of the turned copies of a map are others than the map itself, about.
+    copies = turns_of(eye.shape[1] - 1) // 2 if symmetric else 1
+    share = max(1, clauses // (plan.members * copies))
     for number in range(plan.members):
         # Each member begins elsewhere, and has its own pixels where pixels are drawn.
         own = jax.random.fold_in(key, number) if number else key

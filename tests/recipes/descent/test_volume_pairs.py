@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from morphax import data, elements, models, recipes
+from morphax import BiSE, binarize, data, elements, models, program, recipes
 from morphax.data.possible import label_noise, single_operators
 from morphax.morphology.operators import closing, dilation, erosion, opening
 from morphax.recipes.descent._blocks import pairs_in_words, patterns, unpacked
 from morphax.recipes.descent._descent import Net, Problem, count_errors
+from morphax.recipes.gradients._residues import residue
 
 OPERATORS = {"erosion": erosion, "dilation": dilation, "opening": opening, "closing": closing}
 run_network = jax.jit(models.bimonn)
@@ -20,6 +21,40 @@ def pairs_of(operation, selem, *, seed=0, count=24, noise=0.0):
     x = data.solids(jax.random.key(seed), count, size=(12, 13, 14))
     y = np.asarray(OPERATORS[operation](x[..., 0], selem))[..., None]
     return x, y ^ (np.random.default_rng(seed).random(y.shape) < noise)
+
+
+@pytest.mark.slow
+def test_an_erosion_is_learned_by_gradients():
+    x = data.solids(jax.random.key(0), 16, size=(9, 8, 10))
+    pairs = x, np.asarray(erosion(x[..., 0], elements.ball(3)))[..., None]
+    options = {
+        "channels": (1, 1),
+        "kernel_size": 3,
+        "steps": 300,
+        "restarts": 1,
+        "frame": (1, 0, 1),
+    }
+    learned = recipes.learn_operator(
+        jax.random.key(1), pairs, valid=pairs, method="gradients", **options
+    )
+    assert learned.certificate.exact
+    assert learned.found_by == "gradients"
+    assert learned.verdict.error == 0
+
+
+def test_the_residue_of_an_opening_of_volumes_is_a_top_hat():
+    options = {"kernel_size": [(3, 1, 1)] * 2, "weight_map": "identity", "bias_map": "centred"}
+    like = models.init_bimonn(jax.random.key(0), [1, 2, 1], **options)
+    spec, ones = like[0]["bise"].spec, jnp.ones((3, 1, 1, 1, 1))
+    # An erosion and a dilation by a line of three slices: |b| = 1.35 of at most 1.5, centred.
+    layers = [BiSE(ones, jnp.full((1, 1), b), jnp.full((1, 1), 20.0), spec) for b in (1.35, -1.35)]
+    outer = residue([{"bise": layer} for layer in layers], like, "white", scale=20.0)
+    x = np.random.default_rng(0).random((2, 6, 5, 4, 1)) < 0.6
+    line = np.ones((3, 1, 1), bool)
+    eroded = [ndimage.binary_erosion(v, line, border_value=1) for v in x[..., 0]]
+    opened = np.stack([ndimage.binary_dilation(v, line) for v in eroded])
+    top_hat = program.run(program.build(models.bimonn, binarize(outer), x.shape), x)
+    np.testing.assert_array_equal(top_hat[..., 0], x[..., 0] & ~opened)
 
 
 def check_recovered(operation, selem, side, noise):
@@ -97,11 +132,9 @@ def test_what_pairs_of_volumes_allow():
 def test_what_is_refused():
     x, y = pairs_of("erosion", elements.ball(3), count=8)
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match=r"^method: expected 'descent' or 'auto' for volumes"):
-        recipes.learn_operator(key, (x, y), valid=(x, y), channels=(1, 1), method="gradients")
     with pytest.raises(ValueError, match=r"^frame: expected three numbers"):
         recipes.learn_operator(key, (x, y), valid=(x, y), channels=(1, 1), frame=(1, 1))
-    with pytest.raises(ValueError, match=r"^train\[0\]: expected images \(N, H, W, 1\)"):
-        recipes.learn_union(key, (x, y), valid=(x, y), maps=2)
+    with pytest.raises(ValueError, match=r"^train\[0\]: expected images \(N, H, W, C\), targets"):
+        recipes.learn_bits(key, (x, y), valid=(x, y), initial=[])
     with pytest.raises(ValueError, match=r"^size: expected three sizes"):
         data.solids(key, 1, size=(0, 1, 1))
