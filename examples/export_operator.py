@@ -116,7 +116,10 @@ def read_archive(args: argparse.Namespace) -> Network:
     """Read an archive, and the images of --pairs or generated ones."""
     archive = morphax.load(args.archive)
     program, shape = archive.program, archive.program.input_shape
-    export.c(program, layout="pixels")  # refuses a program that is no operator on images
+    if program.axes != 2:
+        got = "rows" if program.axes == 1 else "volumes (volume_operator.py has these)"
+        raise ValueError(f"--archive: expected an operator on images, got one on {got}")
+    export.c(program, layout="pixels")  # refuses a program that is no operator
     if args.pairs:
         inputs, targets = data.load_pairs(args.pairs, **tasks.thresholds(args))
         if inputs.shape[1:] != shape:
