@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from helpers.c_compiler import compile_c, execute, guarded, library, need, pbm, pointer
-from helpers.random_programs import at_least, image_operator
+from helpers.random_programs import at_least, image_operator, spatial
 from scipy import ndimage
 
 from morphax.data.gray_planes import GrayPlanes
@@ -149,6 +149,29 @@ def test_random_operators(form, seed, tmp_path):
             expected = run(resized(program, size), x[None])[0]
             np.testing.assert_array_equal(streamed(made, delay, x, 3), expected)
         np.testing.assert_array_equal(applied(made, x, 3), expected, err_msg=str(size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("border", ["ignore", "constant", "replicate"])
+def test_long_windows(border, tmp_path):
+    """Windows longer than the volume in each direction, of several words, sticks and empty ones."""
+    rng = np.random.default_rng(1)
+    ops = [Op("input", (), (1, 4, 4, 4))]
+    for k, sides in enumerate([(13, 1, 3), (3, 9, 141), (1, 3, 261)]):
+        op = spatial(rng, k, ops[-1].shape, planes=4, sides=sides, border=border)
+        op.arrays["selem"][0] = True
+        op.arrays["selem"][1] = False
+        op.arrays["selem"][1, 0, 0, sides[2] // 3 :] = True
+        op.arrays["selem"][2] = False
+        ops.append(op)
+    program = Program(tuple(ops), (4, 4, 4, 1), (4, 4, 4, 4))
+    made, delay = compiled(program, tmp_path)
+    for size in [(1, 2, 40), (5, 3, 200), (20, 12, 333)]:
+        for share in (0.01, 0.5, 0.99):
+            x = rng.random((*size, 1)) < share
+            expected = run(resized(program, size), x[None])[0]
+            np.testing.assert_array_equal(applied(made, x, 4), expected, err_msg=str(size))
+            np.testing.assert_array_equal(streamed(made, delay, x, 4), expected)
 
 
 def test_votes_and_memory(tmp_path):
