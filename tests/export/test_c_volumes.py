@@ -13,7 +13,8 @@ from morphax.data.gray_planes import GrayPlanes
 from morphax.export.c_source.write import c
 from morphax.morphology import elements
 from morphax.program import Op, Program, run
-from morphax.program.resize import resized
+from morphax.program.resize import resized, rows_as_images
+from morphax.program.validate import check_program
 
 # Slices, rows, columns: fewer slices than windows have, more, and volumes of nothing.
 SIZES = [
@@ -242,6 +243,24 @@ def test_rows_are_images_of_height_1(tmp_path):
         getattr(made, f"{layout}_apply")(pointer(images), *count, pointer(result), pointer(memory))
         assert kept()
         np.testing.assert_array_equal(result, expected)
+
+
+def test_classifiers_of_rows_are_programs_of_images():
+    """Pools, moves of pixels and counts of rows, too."""
+    rng = np.random.default_rng(0)
+    ops = list(image_operator(rng, (9,), depth=3).ops)
+    pooled = Op("union_pool", (len(ops) - 1,), (3, 4), options={"window": (2,), "strides": (2,)})
+    index = {"index": rng.permutation(12).astype(np.int32).reshape(12, 1)}
+    ops += [pooled, Op("rearrange", (len(ops),), (12, 1), arrays=index)]
+    ops.append(Op("group_sum", (len(ops) - 1,), (3, 1), options={"per": 4}))
+    program = Program(tuple(ops), (9, 2), (3,))
+    images = rows_as_images(program)
+    check_program(program)
+    check_program(images)
+    x = rng.random((50, 9, 2)) < 0.5
+    counts = run(program, x)
+    assert counts.std(0).max() > 0
+    np.testing.assert_array_equal(run(images, x[:, None]), counts)
 
 
 def test_volumes_that_c_does_not_have():

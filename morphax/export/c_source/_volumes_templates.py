@@ -22,11 +22,11 @@ void ${name}_pack(const uint8_t *image, size_t width, size_t height, uint64_t *i
 
 /* The network on a stream of slices. Step `number` (0, 1, and so on) reads slice `number` from
    `in`. If the result has a slice number - ${NAME}_DELAY, it is written to `out`, and 1 is
-   returned; otherwise 0 is returned. `depth` is the number of slices
-   of the volume. Steps depth to depth + ${NAME}_DELAY - 1 do not read `in`. Before, `depth` may be
-   any larger number than `number`, such as (size_t)-1, if it is not known yet. The arrays must not
-   overlap, and the workspace stays as it is from step to step. Bits of `in` beyond the width do not
-   matter; those of `out` are 0. */
+   returned; otherwise 0 is returned. `depth` is the number of slices of the volume. Steps depth to
+   depth + ${NAME}_DELAY - 1 do not read `in`. Before, `depth` may be any number larger than
+   `number`, such as (size_t)-1, if it is not known yet. The arrays must not overlap, and the
+   workspace stays as it is from step to step. Bits of `in` beyond the width do not matter; those
+   of `out` are 0. */
 int ${name}_step(const uint64_t *in, uint64_t *out, size_t number, size_t width, size_t height,
          size_t depth, uint64_t *workspace);
 
