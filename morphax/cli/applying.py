@@ -1,4 +1,7 @@
-"""`morphax apply`: masks of a folder of images, on all cores, resumable."""
+"""`morphax apply`: masks of a folder of images or volumes, on all cores, resumable.
+
+The mask of an image is a PNG, that of a volume a file in the format of the volume.
+"""
 
 import argparse
 import os
@@ -8,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import numpy as np
+
 from morphax import _checks, _files
 from morphax.cli.main import one_line
-from morphax.data import find_images, load_image, save_mask
+from morphax.data import find_images, find_volumes, load_image, load_volume, save_mask, save_volume
 from morphax.data.images import is_whole_png
 from morphax.recipes import MenuEntry, load_model, load_record
 from morphax.training import keep_compiled
@@ -21,6 +26,8 @@ _AHEAD = 2  # images a thread that wait for it, so that memory is bounded
 
 def apply(options: argparse.Namespace) -> int:
     """Write the mask of each image as OUT/NAME.png; masks that are there are left alone.
+
+    Those of volumes have the format of the volume: OUT/NAME.npy, .tif or .nii.gz.
 
     Args:
         options: arguments of `morphax apply`.
@@ -37,20 +44,22 @@ def apply(options: argparse.Namespace) -> int:
     entry = load_model(options.model, pick=options.pick)
     if not options.anyway:
         require_useful(options.model)
-    images, shard = _part(find_images(options.images), options.shard)
+    volumes = entry.program.axes == 3
+    found = find_volumes(options.images) if volumes else find_images(options.images)
+    images, shard = _part(found, options.shard)
     out = Path(options.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    targets = _targets(images, out)
+    targets = _targets(images, out, volumes)
     for path in _files.leftovers(out, {target.name for target in targets.values()}):
         path.unlink(missing_ok=True)  # of a run of these images that was killed
-    todo = [pair for pair in targets.items() if options.overwrite or not is_whole_png(pair[1])]
+    todo = [pair for pair in targets.items() if options.overwrite or not _is_whole(pair[1])]
     threads = options.threads or os.cpu_count() or 1
     _checks.at_least("--threads", threads, 1)
     start, pixels, failed = time.perf_counter(), 0, {}
     threshold = options.input_threshold
     threshold = entry.options.get("input_threshold") if threshold is None else threshold
     work = _results(entry, todo, threads, threshold)
-    with reporter(len(todo), show=True, unit="image") as report:
+    with reporter(len(todo), show=True, unit="volume" if volumes else "image") as report:
         for number, (path, size, error) in enumerate(work, 1):
             pixels += size
             if error is not None:
@@ -68,7 +77,8 @@ def apply(options: argparse.Namespace) -> int:
     parts = [f"{len(todo) - len(failed)} masks written"]
     parts += [f"{there} there already"] if there else []
     parts += [f"{len(failed)} skipped ({listed} says why)"] if failed else []
-    print(f"{out}: {', '.join(parts)}; {pixels / seconds / 1e6:.3g} Mpixel/s")
+    unit = "Mvoxel" if volumes else "Mpixel"
+    print(f"{out}: {', '.join(parts)}; {pixels / seconds / 1e6:.3g} {unit}/s")
     return 2 if failed else 0
 
 
@@ -93,12 +103,19 @@ def _part(images: list[Path], shard: str | None) -> tuple[list[Path], str]:
     return images[k - 1 :: n], f"-{k}-of-{n}"
 
 
-def _targets(images: Iterable[Path], out: Path) -> dict[Path, Path]:
+def _is_whole(path: Path) -> bool:
+    """Return whether a mask is there; files of volumes are on the disk before they are renamed."""
+    if path.suffix == ".png":
+        return is_whole_png(path)
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _targets(images: Iterable[Path], out: Path, volumes: bool) -> dict[Path, Path]:
     """Return the file of each mask; no two images share one, and none is an image itself."""
     targets: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
     for path in images:
-        target = out / f"{path.stem}.png"
+        target = out / (path.name if volumes else f"{path.stem}.png")
         if target.name in taken:
             raise ValueError(
                 f"{path} and {taken[target.name]} would both become {target}; "
@@ -117,13 +134,17 @@ def _results(
 
     def one(path: Path, target: Path) -> tuple[Path, int, str | None]:
         try:
-            image = load_image(path, gray=entry.planes is not None, threshold=threshold)
-            answer = entry(image)
+            load = load_volume if entry.program.axes == 3 else load_image
+            image = load(path, gray=entry.planes is not None, threshold=threshold)
+            answer = np.asarray(entry(image))
         except (ValueError, OSError, MemoryError) as error:
             text = one_line(error)
             return path, 0, text if str(path) in text else f"{path}: {text}"
         try:
-            save_mask(target, answer, durable=False)
+            if answer.ndim == 3:
+                save_volume(target, answer, like=path)
+            else:
+                save_mask(target, answer, durable=False)
         except OSError as error:  # a full disk, for one, fails for all others, too
             advice = "make room or give another -o, then the same command goes on"
             raise OSError(error.errno, f"{error.strerror}; {advice}", str(target)) from error

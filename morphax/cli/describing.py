@@ -27,7 +27,8 @@ def explain(options: argparse.Namespace) -> int:
     if entry.planes is not None:
         print(f"Its input are bits of gray values: {entry.planes}.")
     print(f"Error {100 * scores.error:.3g} %, F1 {scores.f1:.3f} on held-out pairs.")
-    print(f"{entry.operations:.4g} bit operations for each pixel; border: {entry.border}.")
+    unit = "voxel" if entry.program.axes == 3 else "pixel"
+    print(f"{entry.operations:.4g} bit operations for each {unit}; border: {entry.border}.")
     if entry.properties:
         print(f"By construction: {', '.join(entry.properties)}.")
     proof = "equals" if bool(entry.certificate.exact) else "is not proved to equal"
@@ -66,6 +67,7 @@ def info(options: argparse.Namespace) -> int:
         "bit_operations": entry.operations,
         "certified": bool(entry.certificate.exact),
         "input": "bool" if entry.planes is None else "gray",
+        "axes": entry.program.axes,
         "border": entry.border,
         "properties": list(entry.properties),
         "options": entry.options,

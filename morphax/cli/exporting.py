@@ -7,7 +7,6 @@ from pathlib import Path
 from morphax import _checks
 from morphax import export as formats
 from morphax._version import __version__
-from morphax.program import Program
 from morphax.program.resize import resized
 from morphax.recipes import MenuEntry, load_model, save_entry
 
@@ -53,12 +52,14 @@ def export(options: argparse.Namespace) -> int:
         gray = gray if entry.planes is not None else {}
         formats.c(entry.program, out, name=name, layout="pixels", main=True, **gray)
     elif to == "verilog":
-        height, width = _size(options.size) or (None, None)
+        height, width = _size(options.size, 2) or (None, None)
         formats.verilog_stream(entry.program, out, width=width, height=height)
     else:
-        size = _size(options.size)
-        _checks.require(size is not None, "--size", "HxW, such as --size 512x512", "none")
-        formats.stablehlo_program(_of_size(entry.program, size), out)
+        axes = entry.program.axes
+        size = _size(options.size, axes)
+        expected = f"{_letters(axes)}, such as --size {_example(axes)}"
+        _checks.require(size is not None, "--size", expected, "none")
+        formats.stablehlo_program(resized(entry.program, size or ()), out)
     print(f"Wrote {out}")
     if to == "c":
         print(
@@ -67,19 +68,23 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_size(program: Program, size: tuple[int, int] | None) -> Program:
-    assert size is not None
-    return resized(program, size)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of a text such as "512x640"."""
+def _size(text: str | None, axes: int) -> tuple[int, ...] | None:
+    """Return the numbers of a text such as "512x640", one for each axis."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    _checks.require(min(size) > 0, "--size", "HxW, such as 512x512", text)
+    is_size = re.fullmatch(r"\d+(x\d+)*", text) is not None
+    size = tuple(map(int, text.split("x"))) if is_size else (0,)
+    fits = len(size) == axes and min(size) > 0
+    _checks.require(fits, "--size", f"{_letters(axes)}, such as {_example(axes)}", text)
     return size
+
+
+def _letters(axes: int) -> str:
+    return "x".join("DHW"[3 - axes :])
+
+
+def _example(axes: int) -> str:
+    return "x".join(["64", "512", "512"][3 - axes :])
 
 
 def _about(entry: MenuEntry) -> str:

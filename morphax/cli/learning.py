@@ -38,7 +38,7 @@ def learn(options: argparse.Namespace) -> int:
     out = Path(options.out).expanduser()
     if (out / MENU_FILE).exists() and not (out / STEPS).is_dir() and not options.overwrite:
         raise ValueError(f"{out} holds a menu already; give another -o, or --overwrite")
-    pairs = pairs_of(options, "train", gray=None)
+    pairs = pairs_of(options, "train", gray=None, volumes=options.volumes)
     # Say now that the folder cannot be written to, not after minutes of learning.
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):

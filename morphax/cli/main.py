@@ -146,7 +146,8 @@ def _learn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="folder of the menu")
     add = parser.add_argument
     add("--minutes", type=float, default=5.0, metavar="M", help="limit of time, default 5")
-    add("--window", type=int, metavar="N", help="odd side of the first window, in pixels")
+    add("--volumes", action="store_true", help="files are stacks: .npy, TIFF of pages, NIfTI")
+    add("--window", type=window, metavar="N", help="odd side of the first window, or 3x5x5")
     add("--seed", type=int, default=0, metavar="S", help="of all random choices, default 0")
     add("--increasing", action="store_true", help="a larger image has a larger answer")
     add("--anti-extensive", action="store_true", help="the answer lies inside the input")
@@ -158,8 +159,12 @@ def _learn(parser: argparse.ArgumentParser) -> None:
 
 def _apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
-    parser.add_argument("images", metavar="IMAGES", help="folder of images, or one image")
-    parser.add_argument("-o", "--out", required=True, help="folder of the masks (PNG, 0 and 255)")
+    parser.add_argument(
+        "images", metavar="IMAGES", help="folder of images or volumes, or one of them"
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, help="folder of the masks (PNG; volumes as given)"
+    )
     _pick(parser)
     _input_threshold(parser)
     add = parser.add_argument
@@ -189,7 +194,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     add("--to", required=True, choices=_FORMATS, metavar="FORMAT", help=", ".join(_FORMATS))
     add("-o", "--out", required=True, help="file; for c a folder")
     _pick(parser)
-    add("--size", metavar="HxW", help="size of the images, for stablehlo and verilog")
+    add("--size", metavar="HxW", help="size of the images, for stablehlo and verilog; DxHxW")
 
 
 def _info(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +205,12 @@ def _info(parser: argparse.ArgumentParser) -> None:
 def _pick(parser: argparse.ArgumentParser) -> None:
     text = "best (default), simplest, or the number of a row"
     parser.add_argument("--pick", default="best", metavar="P", help=text)
+
+
+def window(text: str) -> int | tuple[int, ...]:
+    """Return a side, or sides such as "3x5x5"; argparse names this function in its error."""
+    sides = [int(side) for side in text.split("x")]
+    return tuple(sides) if len(sides) > 1 else sides[0]
 
 
 def threshold(text: str) -> float | str:

@@ -65,7 +65,8 @@ def pattern(on: np.ndarray, *, off: np.ndarray | None = None) -> str:
     """Return a structuring element or a hit-or-miss as SVG.
 
     Args:
-        on: bool, the pixels of the element, or those that must be set: black.
+        on: bool, the pixels of the element, or those that must be set: black. Those of volumes are
+            drawn slice by slice, side by side.
         off: bool, the pixels that must be unset: white. The others are gray.
 
     Returns:
@@ -77,13 +78,16 @@ def pattern(on: np.ndarray, *, off: np.ndarray | None = None) -> str:
     """
     letters = np.where(on, "#", "-" if off is not None else ".")
     letters = letters if off is None else np.where(off, ".", letters)
-    height, width = letters.shape
+    *slices, height, width = letters.shape
+    # A gap of half a cell between slices.
+    each = width + 0.5
     cells = "".join(
-        f'<rect x="{_CELL * x}" y="{_CELL * y}" width="{_CELL}" height="{_CELL}" '
+        f'<rect x="{_CELL * (each * k + x):g}" y="{_CELL * y}" width="{_CELL}" height="{_CELL}" '
         f'fill="{_FILL[letter]}" stroke="#999"/>'
-        for (y, x), letter in np.ndenumerate(letters)
+        for (k, y, x), letter in np.ndenumerate(letters.reshape(-1, height, width))
     )
-    return f'<svg width="{_CELL * width}" height="{_CELL * height}">{cells}</svg>'
+    width = each * math.prod(slices) - 0.5
+    return f'<svg width="{_CELL * width:g}" height="{_CELL * height}">{cells}</svg>'
 
 
 def plot(points: Sequence[tuple[float, float]], lines: Mapping[str, float]) -> str:

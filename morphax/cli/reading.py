@@ -15,6 +15,7 @@ def pairs_of(
     *,
     gray: bool | None,
     thresholds: Mapping[str, Any] | None = None,
+    volumes: bool = False,
 ) -> Pairs:
     """Return the pairs that a command names, and say which thresholds gray files were given.
 
@@ -22,6 +23,7 @@ def pairs_of(
         options: arguments with `pairs` and a threshold of each side.
         split: sub-folder that is read where there is no input/: "train" or "test".
         gray: see `load_pairs`.
+        volumes: see `load_pairs`.
         thresholds: of a model, "input_threshold" and so on, where the options have none. Targets
             and masks without any get Otsu's.
 
@@ -40,7 +42,7 @@ def pairs_of(
     defaults |= {k: v for k, v in (thresholds or {}).items() if k in defaults}
     given = {name: getattr(options, name) for name in defaults}
     taken = {name: defaults[name] if value is None else value for name, value in given.items()}
-    pairs = load_pairs(place, **taken, ragged=True, gray=gray)
+    pairs = load_pairs(place, **taken, ragged=True, gray=gray, volumes=volumes)
     for side, level in pairs.thresholds.items():
         if given[f"{side}_threshold"] in (None, "otsu"):
             origin = "Otsu" if taken[f"{side}_threshold"] == "otsu" else "as learned"

@@ -12,6 +12,7 @@ from morphax import _files
 from morphax.cli import pictures
 from morphax.data import Pairs
 from morphax.data.image_lists import Example, hold_out, read_pairs
+from morphax.data.windows import named
 from morphax.explain.summary import html_table
 from morphax.export.python_source.terms import reachable_terms
 from morphax.recipes import Menu, MenuEntry
@@ -21,6 +22,7 @@ _MOST = 24  # pictures of patterns of an entry
 _SIDE = 256  # largest side of a part of an image that is shown
 _SHOWN = 3  # images that are worst, and that are typical
 _VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_SLICES = "Of each volume the slice with the most errors is shown, or the middle one. "
 _VIEWS = ("input", "target", "answer", "difference")
 _STYLE = """
 body { font: 15px/1.45 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
@@ -59,6 +61,7 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
         f"that needs no learning ({TRIVIAL.get(name, name)}) is wrong on {100 * free:.3g} %."
     )
     points = [(entry.operations, entry.scores.error) for entry in menu]
+    export = "c -o cleaner" if menu.possible.axes == 3 else "python -o cleaner.py"
     model, title = shlex.quote(str(path.parent)), _escaped(path.parent.resolve().name)
     parts = [
         f"<h1>Learned operators: {title}</h1><p><b>{_escaped(sentence)}</b></p>",
@@ -72,7 +75,7 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
         _paragraphs(menu.possible.lines()),
         "<h2>How to apply it</h2>",
         f"<pre>morphax apply {_escaped(model)} IMAGES -o OUT\n"
-        f"morphax export {_escaped(model)} --to python -o cleaner.py</pre>",
+        f"morphax export {_escaped(model)} --to {export}</pre>",
         "<h2>How it was learned</h2>",
         f"<pre>{_escaped(str(record.get('command', 'in Python')))}</pre>",
         _paragraphs(
@@ -106,8 +109,9 @@ def _entry(menu: Menu, entry: MenuEntry, held: Sequence[tuple[str, Example]]) ->
             f"<pre>{_escaped(entry.expression)}</pre>",
             _paragraphs(lines),
             _patterns(entry),
-            "<h3>Held-out images</h3><p>In the difference red is missing, "
-            f"blue is too much, gray does not count. Of large images the part of {_SIDE} x {_SIDE} "
+            f"<h3>Held-out {named(entry.program.axes)}</h3><p>In the difference red is missing, "
+            f"blue is too much, gray does not count. {_SLICES * (entry.program.axes == 3)}"
+            f"Of large images the part of {_SIDE} x {_SIDE} "
             "pixels with the most errors is shown.</p>",
             *_images(entry, held),
         ]
@@ -125,6 +129,7 @@ def _patterns(entry: MenuEntry) -> str:
             shown[f"<span>{picture}<br>{name}</span>"] = None
     more = f"<p>and {len(shown) - _MOST} more</p>" if len(shown) > _MOST else ""
     text = "Black must be set, white of a hit-or-miss must be unset, gray does not matter."
+    text += " Slices stand side by side." * (entry.program.axes == 3)
     return f"<p>{text}</p><div class=patterns>{''.join(list(shown)[:_MOST])}</div>{more}"
 
 
@@ -135,7 +140,11 @@ def _images(entry: MenuEntry, held: Sequence[tuple[str, Example]]) -> Iterable[s
     chosen = dict.fromkeys(order[:_SHOWN] + order[middle : middle + _SHOWN])
     for i in chosen:
         name, (image, target, mask) = held[i]
-        answer = np.asarray(entry(image))
+        answer, shown = np.asarray(entry(image)), ""
+        if answer.ndim == 3:
+            number = _slice_of((answer != target) & mask)
+            shown = f", slice {number} of 0 to {len(mask) - 1} shown"
+            image, target, mask, answer = (side[number] for side in (image, target, mask, answer))
         where = _part((answer != target) & mask)
         seen = image[..., 0] if image.dtype == bool else _eight_bits(image)
         views = (seen, target, answer, pictures.difference(answer, target, mask))
@@ -143,7 +152,7 @@ def _images(entry: MenuEntry, held: Sequence[tuple[str, Example]]) -> Iterable[s
             f'<div><img src="{pictures.image_uri(view[where])}" alt="{title}"><br>{title}</div>'
             for title, view in zip(_VIEWS, views, strict=True)
         )
-        error = f"{_escaped(name)}: {100 * entry.image_scores[i].error:.3g} % wrong"
+        error = f"{_escaped(name)}: {100 * entry.image_scores[i].error:.3g} % wrong{shown}"
         caption = f"<figcaption><b>{error}</b></figcaption>"
         yield f"<figure>{caption}<div class=views>{tags}</div></figure>"
 
@@ -152,6 +161,12 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
     """Return gray levels as uint8 for the eye, three channels where there are three."""
     levels = image if image.shape[-1] == 3 else image[..., 0]
     return (levels * (255.0 / max(int(levels.max()), 1))).astype(np.uint8)
+
+
+def _slice_of(wrong: np.ndarray) -> int:
+    """Return the slice of a volume with the most errors; without errors, the middle one."""
+    counts = wrong.sum((1, 2))
+    return int(counts.argmax()) if counts.any() else len(counts) // 2
 
 
 def _part(wrong: np.ndarray) -> tuple[slice, slice]:

@@ -31,7 +31,8 @@ def evaluate(options: argparse.Namespace) -> int:
     keep_compiled()
     entry = load_model(options.model, pick=options.pick)
     gray = entry.planes is not None
-    pairs = pairs_of(options, "test", gray=gray, thresholds=entry.options)
+    volumes = entry.program.axes == 3
+    pairs = pairs_of(options, "test", gray=gray, thresholds=entry.options, volumes=volumes)
     examples = read_pairs(pairs)
     answers = [np.asarray(entry(image)) for image, _, _ in examples]
     each = [score_answers([a], [e]) for a, e in zip(answers, examples, strict=True)]
@@ -50,11 +51,12 @@ def evaluate(options: argparse.Namespace) -> int:
         values = {"operator": entry.name, **total._asdict(), "images": images}
         print(_files.json_text(values))
         return 0
-    width = max(len("all pixels"), *map(len, pairs.names))
-    print(f"{'image':{width}}  {'error':>8}  precision  recall     F1    IoU")
+    name, whole = ("volume", "all voxels") if volumes else ("image", "all pixels")
+    width = max(len(whole), *map(len, pairs.names))
+    print(f"{name:{width}}  {'error':>8}  precision  recall     F1    IoU")
     for name, scores in zip(pairs.names, each, strict=True):
         print(_row(name, scores, width))
-    print(_row("all pixels", total, width))
+    print(_row(whole, total, width))
     return 0
 
 

@@ -22,3 +22,6 @@ from morphax.data.targets import target as target
 from morphax.data.tfds import binary_images as binary_images
 from morphax.data.tfds import load as load
 from morphax.data.tfds import tfds_source as tfds_source
+from morphax.data.volumes import find_volumes as find_volumes
+from morphax.data.volumes import load_volume as load_volume
+from morphax.data.volumes import save_volume as save_volume

@@ -139,7 +139,8 @@ def _refuse_several(path: Path, pages: int, turned: int) -> None:
     if pages > 1:
         raise ValueError(
             f"folder: {path} holds {pages} images (pages, frames or layers), expected one; "
-            "save each under its own name in another folder of pairs"
+            "save each under its own name in another folder of pairs, or read stacks with "
+            "volumes=True (in a terminal: morphax learn --volumes)"
         )
     if turned not in (0, 1):
         raise ValueError(

@@ -71,7 +71,11 @@ def _files(folder: Path, side: str, volumes: bool) -> dict[str, Path]:
         known = _stacks.SUFFIXES if volumes else _image_files.SUFFIXES
         kind = "files of volumes" if volumes else "image files"
         formats = ", ".join(dict.fromkeys(known.values()))
-        raise ValueError(f"folder: expected {kind} ({formats}), but there are none in {place}")
+        advice = ""
+        if not volumes and images(place, volumes=True):
+            advice = "; volumes are read with volumes=True (in a terminal: morphax learn --volumes)"
+        expected = f"folder: expected {kind} ({formats}), but there are none in {place}{advice}"
+        raise ValueError(expected)
     return found
 
 

@@ -23,6 +23,14 @@ SUFFIXES = {
 """What files of volumes end in, and their formats."""
 
 
+def suffix_of(path: Path) -> str | None:
+    """Return what the name of a file of a volume ends in, one of `SUFFIXES`; None for others."""
+    name = path.name.lower()
+    return next(
+        (suffix for suffix in sorted(SUFFIXES, reverse=True) if name.endswith(suffix)), None
+    )
+
+
 def read_stack(path: Path) -> Picture:
     """Return the volume of a file.
 
@@ -30,10 +38,13 @@ def read_stack(path: Path) -> Picture:
         ImportError: Pillow (extra "data") or nibabel (extra "volumes") is missing.
         ValueError: the file is damaged, or holds no volume of levels that are not negative.
     """
-    name = path.name.lower()
-    if name.endswith(".npy"):
+    suffix = suffix_of(path)
+    if suffix is None:
+        formats = ", ".join(dict.fromkeys(SUFFIXES.values()))
+        raise ValueError(f"folder: {path} is no file of a volume, expected {formats}")
+    if suffix == ".npy":
         values, kind = _read_array(path)
-    elif name.endswith((".tif", ".tiff")):
+    elif suffix in (".tif", ".tiff"):
         values, kind = _read_pages(path)
     else:
         values, kind = _read_nifti(path)
@@ -67,6 +78,11 @@ def _read_pages(path: Path) -> tuple[np.ndarray, str]:
             pages = [interpreted(path, page.copy()) for page in ImageSequence.Iterator(image)]
     except Exception as error:  # of many kinds for damaged files
         raise ValueError(f"folder: {path} is not a readable TIFF ({error})") from error
+    if len(pages) == 1:
+        raise ValueError(
+            f"folder: {path} is a single image, expected a stack of several pages; "
+            "images are read without volumes=True (in a terminal: without --volumes)"
+        )
     kinds = {(values.shape, values.dtype, kind, source) for values, kind, source in pages}
     _, kind, source = pages[0]
     if len(kinds) > 1 or source != "gray":
@@ -75,13 +91,19 @@ def _read_pages(path: Path) -> tuple[np.ndarray, str]:
     return np.stack([values for values, _, _ in pages]), kind
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, str]:
+def nibabel() -> Any:
+    """Return the module `nibabel`; `ImportError` names the extra that brings it."""
     try:
         import nibabel  # type: ignore[import-not-found]
     except ImportError as error:
         raise _checks.extra("nibabel", "volumes", error) from error
+    return nibabel
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, str]:
+    module = nibabel()
     try:
-        stored: Any = nibabel.load(path)
+        stored: Any = module.load(path)
         values = np.asarray(stored.dataobj)
     except Exception as error:  # of many kinds for damaged files
         raise ValueError(f"folder: {path} is not a readable NIfTI file ({error})") from error

@@ -1,5 +1,6 @@
 """Folders of pairs of volumes: numpy files, TIFF of several pages, NIfTI."""
 
+import gzip
 import sys
 from types import SimpleNamespace
 
@@ -106,3 +107,27 @@ def test_damaged_and_empty_folders(tmp_path):
         (tmp_path / side / "a.tif").write_bytes(b"no tiff")
     with pytest.raises(ValueError, match="is not a readable TIFF"):
         data.load_pairs(tmp_path, volumes=True)
+
+
+def test_volumes_are_written_as_they_are_read(tmp_path, volumes, monkeypatch):
+    """The module of NIfTI is replaced, as above; what is gzipped are the bytes that it makes."""
+    for name in ("a.npy", "a.tif", "b.TIFF"):
+        data.save_volume(tmp_path / name, volumes[0])
+        np.testing.assert_array_equal(data.load_volume(tmp_path / name), volumes[0])
+    assert len(data.find_volumes(tmp_path)) == 3
+    made, affine = [], np.diag([2.0, 2.0, 5.0, 1.0])
+
+    def image_of(values, affine):
+        made.append((values, affine))
+        return SimpleNamespace(to_bytes=lambda: b"nifti")
+
+    module = SimpleNamespace(Nifti1Image=image_of, load=lambda path: SimpleNamespace(affine=affine))
+    monkeypatch.setitem(sys.modules, "nibabel", module)
+    data.save_volume(tmp_path / "c.nii.gz", volumes[0], like=tmp_path / "d.nii")
+    assert gzip.decompress((tmp_path / "c.nii.gz").read_bytes()) == b"nifti"
+    np.testing.assert_array_equal(made[0][0].T, volumes[0])
+    assert made[0][1] is affine
+    with pytest.raises(ValueError, match=r"^path: expected a name that ends in \.npy, \.tif"):
+        data.save_volume(tmp_path / "a.png", volumes[0])
+    with pytest.raises(ValueError, match=r"^volume: expected bool \(D, H, W\)"):
+        data.save_volume(tmp_path / "a.npy", volumes[0, 0])

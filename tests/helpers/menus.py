@@ -14,3 +14,11 @@ def row_union(count: int) -> LevelsNetwork:
     literals[np.arange(count), 10 + np.arange(count)] = True
     level = Level(window, literals, np.ones(count, np.int32), np.array([1], np.int32))
     return LevelsNetwork((level,), 1, "constant")
+
+
+def before_slices() -> LevelsNetwork:
+    """The set voxels of volumes with an unset one in the slice before: one hit-or-miss."""
+    literals = np.zeros((1, 54), bool)
+    literals[0, [13, 27 + 4]] = True
+    one = np.ones(1, np.int32)
+    return LevelsNetwork((Level(square_window(3, axes=3), literals, one, one),), 1, "constant")

@@ -59,12 +59,12 @@ class Terms:
         window = np.array(element)
         if not window.any():  # the neutral element
             return self._number(("constant", kind == "erosion"))
-        centre = window[window.shape[0] // 2, window.shape[1] // 2]
+        centre = window[tuple(side // 2 for side in window.shape)]
         if window.sum() == 1 and centre:
             return inner
         below = self.list[inner]
         other, both = ("erosion", "opening") if kind == "dilation" else ("dilation", "closing")
-        mirrored = frozen(window[::-1, ::-1])
+        mirrored = frozen(np.flip(window))
         if below[0] == other and below[2:] == (mirrored, border):
             return self._number((both, below[1], mirrored, border))
         return self._number((kind, inner, element, border))
@@ -88,9 +88,9 @@ class Terms:
         return ("and", *parts)
 
 
-def frozen(window: np.ndarray) -> tuple[tuple[bool, ...], ...]:
-    """Return a window as nested tuples, which can be compared and hashed."""
-    return tuple(tuple(map(bool, row)) for row in window)
+def frozen(window: np.ndarray) -> tuple[Any, ...]:
+    """Return a window as nested tuples of bools, which can be compared and hashed."""
+    return tuple(map(frozen if window.ndim > 1 else bool, window))
 
 
 def terms_of(program: Program) -> tuple[list[Term], list[int]]:
@@ -145,7 +145,7 @@ def _op_terms(terms: Terms, op: Op, inputs: list[int]) -> list[int]:
     if op.kind == "input":
         return [terms.add("input", plane) for plane in planes]
     if op.kind == "constant":
-        return [terms.add("constant", bool(bits[0, 0])) for bits in arrays["bits"]]
+        return [terms.add("constant", bool(bits.flat[0])) for bits in arrays["bits"]]
     if op.kind == "complement":
         return [terms.add("not", number) for number in inputs]
     if op.kind == "select":

@@ -3,15 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from helpers.menus import before_slices
 from scipy import ndimage
 
 from morphax import data, elements
-from morphax.data.windows import square_window
 from morphax.recipes import learn, load_entry, load_model, menu_entry, save_entry, save_menu
 from morphax.recipes.menu import entries
-from morphax.recipes.menu._networks import LevelsNetwork, _is_symmetric
+from morphax.recipes.menu._networks import _is_symmetric
 from morphax.recipes.possible import look_at
-from morphax.recipes.windows._levels import Level
 
 KEY = jax.random.key(0)
 
@@ -25,10 +24,7 @@ def hit_or_miss(x):
 
 @pytest.fixture(scope="module")
 def entry():
-    literals = np.zeros((1, 54), bool)
-    literals[0, [13, 27 + 4]] = True
-    one = np.ones(1, np.int32)
-    network = LevelsNetwork((Level(square_window(3, axes=3), literals, one, one),), 1, "constant")
+    network = before_slices()
     x = np.random.default_rng(0).random((2, 5, 6, 7, 1)) < 0.5
     targets = np.stack([hit_or_miss(v) for v in x[..., 0]])
     return menu_entry("", network, network.params(), (x, targets), border="constant")
