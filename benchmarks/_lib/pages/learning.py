@@ -189,15 +189,16 @@ def segmented(document: dict[str, Any]) -> str:
         }
         for row in document["results"]
     ]
-    command = "python benchmarks/segment_volumes.py"
-    return f"""{heading("Noisy gray volumes", document, command)}
+    return f"""{heading("Noisy gray volumes", document)}
 
 Generated solids under Gaussian noise ({document["metadata"]["data"]}); Dice on the unseen ones.
 Both networks read the bits above Otsu's threshold, see 3 voxels or pixels along each axis in a
 window, and are learned by `learn_chain` in {document["metadata"]["seconds"]:g} s at most. The best
 threshold is that with the greatest Dice on the training volumes.
 
-{table(rows)}"""
+{table(rows)}
+
+![Middle slices of unseen volumes: truth, threshold, networks](../figures/segment_volumes.png)"""
 
 
 def _right_on_volumes(row: dict[str, Any]) -> bool:

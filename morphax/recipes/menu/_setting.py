@@ -22,7 +22,7 @@ from morphax.recipes.windows.properties import Properties
 _WINDOWS = {"union": unions.SIDES, "votes": votes.SIDES}
 _GRAY_WINDOWS = {"union": {2: (1, 3), 3: (1, 3)}, "votes": {2: (5, 7, 9), 3: (3, 5)}}
 _GRAY_PIXELS = 60_000  # drawn for unions on the planes of gray images
-_VOXELS, _BITS = 1_000_000, 64  # drawn of volumes, for windows of more bits
+_VOXELS, _BITS = 500_000, 64  # drawn of volumes, for windows of more bits
 _KEPT = 6  # windows whose patterns are remembered
 
 
