@@ -3,7 +3,7 @@
 Each message names the argument, what was expected, and what was given.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -71,8 +71,14 @@ def at_least(argument: str, value: int, low: int) -> None:
 
 def pair(argument: str, value: tuple[int, int], low: int) -> None:
     """Raise `ValueError` unless `value` is a pair of integers of at least `low`."""
-    in_range = len(value) == 2 and all(isinstance(v, (int, np.integer)) and v >= low for v in value)
-    require(in_range, argument, f"two integers of at least {low}", value)
+    integers(argument, value, low, count=2)
+
+
+def integers(argument: str, value: Sequence[int], low: int, *, count: int) -> None:
+    """Raise `ValueError` unless `value` holds so many integers of at least `low`."""
+    fits = len(value) == count and all(isinstance(v, (int, np.integer)) and v >= low for v in value)
+    words = {1: "one integer", 2: "two integers", 3: "three integers"}
+    require(fits, argument, f"{words[count]} of at least {low}", value)
 
 
 def probability(argument: str, value: float) -> None:

@@ -38,7 +38,7 @@ class Pairs:
 
     Attributes:
         inputs: bool `(N, H, W, 1)`, or a list of N arrays `(H, W, 1)` of any sizes; gray levels
-            where they were asked for.
+            where they were asked for. Volumes are `(N, D, H, W, 1)`, or a list of `(D, H, W, 1)`.
         targets: the same for the targets.
         masks: the same for the masks, whose set pixels count; None where there are none.
         names: the N names, without extension.
@@ -90,15 +90,16 @@ class Pairs:
         self,
         key: jax.Array,
         *,
-        size: tuple[int, int],
+        size: tuple[int, ...],
         count: int,
-        frame: tuple[int, int] = (0, 0),
+        frame: tuple[int, ...] = (0, 0),
     ) -> "Pairs":
         """Draw random crops, of images of any sizes: the same window of input, target and mask.
 
         Args:
             key: a PRNG key; the same key gives the same crops.
-            size: rows and columns of a crop, at most those of the smallest image.
+            size: rows and columns of a crop, at most those of the smallest image; of volumes
+                slices, rows and columns, here and below.
             count: number of crops; images and positions are drawn with replacement.
             frame: reach of the operator in rows and columns. Targets depend on pixels that far
                 away, so pixels so near to a cut do not count: the masks leave them out. At the
@@ -119,18 +120,20 @@ class Pairs:
             ((3, 4, 5, 1), True)
         """
         _checks.at_least("count", count, 1)
-        shapes = np.array([np.shape(image)[:2] for image in self.inputs])
-        key_image, key_row, key_column = jax.random.split(key, 3)
+        shapes = np.array([np.shape(image)[:-1] for image in self.inputs])
+        axes = shapes.shape[1]
+        frame = frame if any(frame) else (0,) * axes
+        key_image, *keys = jax.random.split(key, 1 + axes)
         image = np.asarray(jax.random.randint(key_image, (count,), 0, len(shapes)))
         for name, shape in zip(self.names, shapes.tolist(), strict=True):
-            require_crop(size, frame, (shape[0], shape[1]), f"the size of {name}")
-        free = shapes[image] - np.array(size) + 1
-        row = np.asarray(jax.random.randint(key_row, (count,), 0, free[:, 0]))
-        column = np.asarray(jax.random.randint(key_column, (count,), 0, free[:, 1]))
+            require_crop(size, frame, tuple(shape), f"the size of {name}")
+        free = (shapes[image] - np.array(size) + 1).T
+        draws = zip(keys, free, strict=True)
+        corners = [np.asarray(jax.random.randint(key, (count,), 0, most)) for key, most in draws]
         sides = [side for side in (self.inputs, self.targets, self.masks) if side is not None]
         drawn = [
-            crop([side[i] for side in sides], (r, c), size, frame)
-            for i, r, c in zip(image, row, column, strict=True)
+            crop([side[i] for side in sides], corner, size, frame)
+            for i, *corner in zip(image, *corners, strict=True)
         ]
         stacks = [np.stack(side) for side in zip(*drawn, strict=True)]
         names = tuple(self.names[i] for i in image)
@@ -257,7 +260,7 @@ def crops(
     images: ArrayLike,
     targets: ArrayLike,
     *,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Draw random crops of pairs, the same window from an image and its target.
@@ -267,9 +270,9 @@ def crops(
 
     Args:
         key: a PRNG key; the same key gives the same crops.
-        images: `(N, H, W, C)`.
-        targets: `(N, H, W, C)`, of the same N, H and W.
-        size: rows and columns of a crop.
+        images: `(N, H, W, C)`, or volumes `(N, D, H, W, C)`.
+        targets: the same, of other channels perhaps.
+        size: rows and columns of a crop; of volumes slices, rows and columns.
         count: number of crops; images and positions are drawn with replacement.
 
     Returns:
@@ -285,24 +288,27 @@ def crops(
     ((3, 4, 5, 1), True)
     """
     images, targets = jnp.asarray(images), jnp.asarray(targets)
-    fits = images.ndim == 4 and len(images) > 0
-    _checks.require(fits, "images", "one image or more (N, H, W, C)", images.shape)
-    fits = targets.ndim == 4 and targets.shape[:3] == images.shape[:3]
-    _checks.require(fits, "targets", f"shape {images.shape[:3]} + (C,)", targets.shape)
-    height, width = images.shape[1:3]
-    fits = len(size) == 2 and 1 <= size[0] <= height and 1 <= size[1] <= width
-    _checks.require(fits, "size", f"rows in 1..{height} and columns in 1..{width}", size)
+    fits = images.ndim in (4, 5) and len(images) > 0
+    expected = "one image or more (N, H, W, C), or volumes (N, D, H, W, C)"
+    _checks.require(fits, "images", expected, images.shape)
+    fits = targets.ndim == images.ndim and targets.shape[:-1] == images.shape[:-1]
+    _checks.require(fits, "targets", f"shape {images.shape[:-1]} + (C,)", targets.shape)
+    whole = images.shape[1:-1]
+    names = ("slices", "rows", "columns")[-len(whole) :]
+    ranges = [f"{name} in 1..{most}" for name, most in zip(names, whole, strict=True)]
+    fits = len(size) == len(whole) and all(1 <= s <= w for s, w in zip(size, whole, strict=True))
+    _checks.require(fits, "size", " and ".join(ranges), size)
     _checks.require(count >= 1, "count", "1 or more", count)
-    key_image, key_row, key_column = jax.random.split(key, 3)
+    key_image, *keys = jax.random.split(key, 1 + len(whole))
     image = jax.random.randint(key_image, (count,), 0, len(images))
-    row = jax.random.randint(key_row, (count,), 0, height - size[0] + 1)
-    column = jax.random.randint(key_column, (count,), 0, width - size[1] + 1)
+    free = (most - side + 1 for most, side in zip(whole, size, strict=True))
+    corner = [jax.random.randint(k, (count,), 0, n) for k, n in zip(keys, free, strict=True)]
 
-    def cut(stack: jax.Array, i: jax.Array, r: jax.Array, c: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(stack, (i, r, c, 0), (1, *size, stack.shape[-1]))[0]
+    def cut(stack: jax.Array, i: jax.Array, corner: list[jax.Array]) -> jax.Array:
+        return lax.dynamic_slice(stack, (i, *corner, 0), (1, *size, stack.shape[-1]))[0]
 
-    many = jax.jit(jax.vmap(cut, in_axes=(None, 0, 0, 0)))
-    return many(images, image, row, column), many(targets, image, row, column)
+    many = jax.jit(jax.vmap(cut, in_axes=(None, 0, 0)))
+    return many(images, image, corner), many(targets, image, corner)
 
 
 def files_of(

@@ -184,3 +184,21 @@ def test_what_is_outside_of_masks_does_not_matter(loss, rng):
     first, second = (step(state, (x, np.where(mask, y, other), mask)) for other in (y, ~y))
     assert float(first[0].params) == float(second[0].params) != 0.4
     assert float(first[1]) == float(second[1])
+
+
+def test_crops_of_volumes_are_parts_of_them(rng):
+    x = [rng.random((5 + k, 6, 7, 1)) < 0.5 for k in range(2)]
+    pairs = data.Pairs(x, [~v for v in x], None, ("a", "b"))
+    drawn = pairs.crops(jax.random.key(0), size=(3, 4, 2), count=5, frame=(1, 0, 0))
+    for name, part, target, mask in zip(drawn.names, *drawn, drawn.masks, strict=True):
+        assert (part ^ target).all()
+        windows = sliding_window_view(x["ab".index(name)][..., 0], (3, 4, 2))
+        assert (windows == part[..., 0]).all((-1, -2, -3)).any()
+        assert mask[1].all()
+    whole, targets = data.crops(jax.random.key(1), x[0][None], ~x[0][None], size=(5, 2, 3), count=4)
+    assert whole.shape == (4, 5, 2, 3, 1)
+    assert bool((whole ^ targets).all())
+    with pytest.raises(ValueError, match=r"^size: expected three integers of at least 1"):
+        pairs.crops(jax.random.key(0), size=(3, 4), count=1)
+    with pytest.raises(ValueError, match=r"^size: expected slices in 1\.\.5 and rows in 1\.\.6"):
+        data.crops(jax.random.key(0), x[0][None], x[0][None], size=(6, 1, 1), count=1)
