@@ -61,7 +61,6 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
         f"that needs no learning ({TRIVIAL.get(name, name)}) is wrong on {100 * free:.3g} %."
     )
     points = [(entry.operations, entry.scores.error) for entry in menu]
-    export = "c -o cleaner" if menu.possible.axes == 3 else "python -o cleaner.py"
     model, title = shlex.quote(str(path.parent)), _escaped(path.parent.resolve().name)
     parts = [
         f"<h1>Learned operators: {title}</h1><p><b>{_escaped(sentence)}</b></p>",
@@ -75,7 +74,7 @@ def save_report(path: Path, menu: Menu, pairs: Pairs, record: dict[str, Any]) ->
         _paragraphs(menu.possible.lines()),
         "<h2>How to apply it</h2>",
         f"<pre>morphax apply {_escaped(model)} IMAGES -o OUT\n"
-        f"morphax export {_escaped(model)} --to {export}</pre>",
+        f"morphax export {_escaped(model)} --to python -o cleaner.py</pre>",
         "<h2>How it was learned</h2>",
         f"<pre>{_escaped(str(record.get('command', 'in Python')))}</pre>",
         _paragraphs(

@@ -1,5 +1,7 @@
 """The command on folders of volumes: numpy arrays and TIFF of several pages."""
 
+import runpy
+
 import numpy as np
 import pytest
 from helpers.menus import before_slices
@@ -64,14 +66,13 @@ def test_what_is_said_of_an_operator_on_volumes(place, tmp_path, capsys):
     page = (place / "model/report.html").read_text()
     assert "Held-out volumes" in page
     assert "slice 3 of 0 to 5 shown" in page  # the middle one: nothing is wrong
-    assert "--to c -o cleaner" in page
+    assert "--to python -o cleaner.py" in page
     assert pattern(np.ones((3, 2, 1), bool)).count("<rect") == 6
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--to", "python", "-o", "a.py"), "program: expected a program of images"),
         (("--to", "verilog", "-o", "a.v"), "program: expected a program of images"),
         (("--to", "stablehlo", "-o", "a.mlir", "--size", "8x8"), "--size: expected DxHxW"),
     ],
@@ -87,10 +88,13 @@ def test_formats_without_volumes_are_refused(place, tmp_path, monkeypatch, capsy
 def test_export_of_volumes(place, tmp_path):
     assert _run("export", place / "model", "--to", "c", "-o", tmp_path / "cleaner") == 0
     assert _run("export", place / "model", "--to", "archive", "-o", tmp_path / "a.npz") == 0
+    assert _run("export", place / "model", "--to", "python", "-o", tmp_path / "a.py") == 0
+    operator = runpy.run_path(str(tmp_path / "a.py"))["operator"]
     out = tmp_path / "out"
     assert _run("apply", tmp_path / "a.npz", place / "pairs/input/0.npy", "-o", out) == 0
     expected = load_volume(place / "pairs/target/0.npy")
     np.testing.assert_array_equal(load_volume(out / "0.npy"), expected)
+    np.testing.assert_array_equal(operator(load_volume(place / "pairs/input/0.npy")), expected)
 
 
 def test_bad_folders_are_refused_in_one_line(place, tmp_path, capsys):

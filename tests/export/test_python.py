@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.program_models import bimonn_params
 from helpers.random_programs import counted_operator, image_operator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphax import models
 from morphax.data.gray_planes import GrayPlanes, gray_planes
 from morphax.export import python
-from morphax.program import Op, Program, run
+from morphax.morphology.shift import BORDERS
+from morphax.program import Op, Program, build, run, simplify
 from morphax.program.resize import resized
 
 SIZE = (6, 9)
@@ -62,6 +65,26 @@ def test_gray_planes_are_in_the_text(channels) -> None:
         assert (operator(image[..., 0] if channels == 1 else image) == expected).all()
     with pytest.raises(ValueError, match="whole numbers"):
         operator(np.zeros((*SIZE, channels)[: 2 + (channels > 1)]))
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_text_of_volumes_equals_program(border) -> None:
+    params = bimonn_params(
+        np.random.default_rng(0), (2, 2, 1), sides=(2, 3, 3), border=border, size=3, empty=0
+    )
+    program = simplify(build(models.bimonn, params, (1, 5, 4, 6, 2)))
+    text = python(program, channels=2)
+    assert " | " in text
+    operator = _operator(text)
+    for size in ((5, 4, 6), (1, 1, 1), (7, 3, 2)):
+        x = np.random.default_rng(1).random((*size, 2)) < 0.5
+        expected = run(resized(program, size), x[None])[0, ..., 0]
+        np.testing.assert_array_equal(operator(x), expected)
+    gray = GrayPlanes((0.4,), (3,), (), 3, 3)
+    image = np.random.default_rng(2).integers(0, 256, (4, 5, 6), np.uint8)
+    expected = run(resized(program, image.shape), gray_planes(image[..., None], gray)[None])
+    answer = _operator(python(program, planes=gray))(image)
+    np.testing.assert_array_equal(answer, expected[0, ..., 0])
 
 
 def _chain(*windows):

@@ -152,12 +152,13 @@ VOLUMES = Program((Op("input", (), (1, 4, 5, 6)),), (4, 5, 6, 1), (4, 5, 6, 1))
 WRITERS = [
     (export.verilog, "Verilog"),
     (export.verilog_stream, "Verilog"),
-    (export.python, "Python"),
 ]
+CASES = [(*writer, *each) for writer in WRITERS for each in [(ROWS, "rows"), (VOLUMES, "volumes")]]
 
 
-@pytest.mark.parametrize("write, language", WRITERS)
-@pytest.mark.parametrize("program, kind", [(ROWS, "rows"), (VOLUMES, "volumes")])
+@pytest.mark.parametrize(
+    "write, language, program, kind", [*CASES, (export.python, "Python", ROWS, "rows")]
+)
 def test_writers_of_images_refuse_rows_and_volumes(write, language, program, kind):
     message = f"^program: expected a program of images, as {language} of {kind} is not written, got"
     with pytest.raises(ValueError, match=message) as error:

@@ -14,11 +14,17 @@ def erosion(x, element, border=BORDER):
     return framed(ndimage.binary_erosion, x, element == "#", border, border == "ignore")
 '''
 
+PATTERN_OF_SLICES = '''
+def pattern(slices):
+    """Return a pattern from its slices: # must be set, . must be unset, - does not matter."""
+    return np.array([[list(row) for row in rows.split()] for rows in slices.split("|")])
+'''
+
 DILATION = '''
 def dilation(x, element, border=BORDER):
     """Set the pixels around which x is set on one of # of the element, or more."""
     # SciPy turns the element round, and here it is not turned.
-    return framed(ndimage.binary_dilation, x, element[::-1, ::-1] == "#", border, False)
+    return framed(ndimage.binary_dilation, x, np.flip(element) == "#", border, False)
 '''
 
 FRAMED = '''
@@ -26,21 +32,21 @@ def framed(function, x, element, border, value):
     """Run an operator of SciPy; beyond the frame lies a value, or the nearest pixel."""
     if border != "replicate":
         return function(x, element, border_value=int(value))
-    (rows, columns), (height, width) = (side // 2 for side in element.shape), x.shape
-    x = np.pad(x, ((rows, rows), (columns, columns)), mode="edge")
-    return function(x, element)[rows : rows + height, columns : columns + width]
+    reach = [side // 2 for side in element.shape]
+    inside = tuple(slice(r, r + length) for r, length in zip(reach, x.shape))
+    return function(np.pad(x, [(r, r) for r in reach], mode="edge"), element)[inside]
 '''
 
 OPENING = '''
 def opening(x, element, border=BORDER):
     """Return the union of the translations of the element that fit into x."""
-    return dilation(erosion(x, element, border), element[::-1, ::-1], border)
+    return dilation(erosion(x, element, border), np.flip(element), border)
 '''
 
 CLOSING = '''
 def closing(x, element, border=BORDER):
     """Return the complement of an opening of the complement, up to the frame."""
-    return erosion(dilation(x, element[::-1, ::-1], border), element, border)
+    return erosion(dilation(x, np.flip(element), border), element, border)
 '''
 
 HIT_OR_MISS = '''
@@ -74,11 +80,11 @@ def gray_planes(channel):
     channel = channel.astype(np.int64)
     planes = [channel >= np.quantile(channel, share, method="higher") for share in SHARES]
     if OFFSETS:
-        n = OFFSET_SIDE**2
+        n = OFFSET_SIDE**channel.ndim
         away = n * channel - box(channel, OFFSET_SIDE)  # n times the distance from the mean
         planes += [away >= n * offset for offset in OFFSETS]
     if CONTRASTS:
-        n = CONTRAST_SIDE**2
+        n = CONTRAST_SIDE**channel.ndim
         away = n * channel - box(channel, CONTRAST_SIDE)
         spread = box(np.abs(away), CONTRAST_SIDE) // n
         planes += [{UNIT} * away // (spread + {FLOOR} * n) >= contrast for contrast in CONTRASTS]
@@ -86,8 +92,8 @@ def gray_planes(channel):
 
 
 def box(values, side):
-    """Add up the values of the square window around each pixel."""
-    for axis in (0, 1):
+    """Add up the values of the square (or cube) around each pixel."""
+    for axis in range(values.ndim):
         values = ndimage.correlate1d(values, np.ones(side), axis, mode="nearest")
     return values
 '''

@@ -1,7 +1,7 @@
 """Entry of the Python source: `python` writes an operator as a file of named calls.
 
 The file has one function, `operator(image)`, helper functions for the calls in it, and structuring
-elements and patterns as pictures in rows of #, . and -.
+elements and patterns as pictures in rows of #, . and -; slices of volumes stand between bars.
 """
 
 import os
@@ -29,7 +29,16 @@ _NEEDS = {
     "votes": ("VOTES",),
 }
 _ORDER = [
-    *("PATTERN", "FRAMED", "EROSION", "DILATION", "OPENING", "CLOSING", "HIT_OR_MISS"),
+    *(
+        "PATTERN",
+        "PATTERN_OF_SLICES",
+        "FRAMED",
+        "EROSION",
+        "DILATION",
+        "OPENING",
+        "CLOSING",
+        "HIT_OR_MISS",
+    ),
     *("UNION", "INTERSECTION", "VOTES", "GRAY_PLANES"),
 ]
 
@@ -46,7 +55,8 @@ def python(
     """Write an operator on images of any size as Python that needs numpy and scipy alone.
 
     Args:
-        program: an operator whose planes all have the size of the image, with one plane of output.
+        program: an operator whose planes all have the size of the image, with one plane of output;
+            on images, or on volumes `(D, H, W)`.
         path: file to write, completely or not at all; None to write none.
         planes: how planes are made of gray images, such as the `planes` of a menu entry; None for
             bool images.
@@ -70,9 +80,11 @@ def python(
         >>> names["operator"](np.array([[True, False]])).tolist()
         [[False, True]]
     """
-    check_images(program, "Python")
-    resized(program, (1, 1))
-    outputs = program.output_shape[-1] if len(program.output_shape) == 3 else 0
+    axes = program.axes
+    if axes == 1:
+        check_images(program, "Python")  # refuses rows
+    resized(program, (1,) * axes)
+    outputs = program.output_shape[-1] if len(program.output_shape) == axes + 1 else 0
     _checks.require(outputs == 1, "program", "one plane of output", program.output_shape)
     both = planes is not None and threshold is not None
     _checks.require(not both, "threshold", "None with planes", threshold)
@@ -90,7 +102,7 @@ def python(
     parts += ["\n".join(constants) + "\n"] if constants else []
     parts += [f"{text}\n" for text in helpers]
     parts += ["\n" + "\n".join(body.pictures()) + "\n"] if body.names else []
-    parts.append(_operator(body, planes, channels, threshold))
+    parts.append(_operator(body, planes, channels, threshold, axes))
     text = re.sub("\n{4,}", "\n\n\n", "\n".join(parts))
     if path is not None:
         _files.write(path, text.encode())
@@ -164,9 +176,13 @@ class _Body:
         """Return the name of a structuring element, or of a pattern."""
         letters = np.where(np.array(on), "#", "-")
         letters = letters if off is None else np.where(np.array(off), ".", letters)
-        rows = " ".join("".join(row) for row in letters)
-        kind = "E" if off is None else "H"
-        self.needs.add("PATTERN")
+        flat = letters.ndim == 2
+        slices = [
+            " ".join("".join(row) for row in rows)
+            for rows in letters.reshape(-1, *letters.shape[-2:])
+        ]
+        rows, kind = " | ".join(slices), "E" if off is None else "H"
+        self.needs.add("PATTERN" if flat else "PATTERN_OF_SLICES")
         return self.names.setdefault(rows, f"{kind}{len(self.names) + 1}")
 
     def pictures(self) -> list[str]:
@@ -221,18 +237,19 @@ def _gray_constants(planes: GrayPlanes | None) -> list[str]:
 
 
 def _operator(
-    body: _Body, planes: GrayPlanes | None, channels: int, threshold: float | None
+    body: _Body, planes: GrayPlanes | None, channels: int, threshold: float | None, axes: int
 ) -> str:
     """Return the function `operator`."""
-    shape = "(H, W)" if channels == 1 else f"(H, W, {channels})"
+    size, noun = ("H, W", "an image") if axes == 2 else ("D, H, W", "a volume")
+    shape = f"({size})" if channels == 1 else f"({size}, {channels})"
     kind = "whole numbers" if planes is not None else "bool"
     lines = ["\ndef operator(image):"]
     if threshold is not None:
         kind = f"bool, or gray levels, of which {threshold:g} and more are set"
-    lines.append(f'    """Return the answer, bool (H, W), for an image {shape}: {kind}."""')
+    lines.append(f'    """Return the answer, bool ({size}), for {noun} {shape}: {kind}."""')
     lines.append("    image = np.asarray(image)")
     if channels == 1:
-        lines += _refusal("image.ndim != 2", 'f"expected (H, W), got {image.shape}"')
+        lines += _refusal(f"image.ndim != {axes}", f'f"expected ({size}), got {{image.shape}}"')
     if planes is not None:
         wrong = 'f"expected whole numbers, got {image.dtype}"'
         lines += _refusal('image.dtype.kind not in "ui"', wrong)
