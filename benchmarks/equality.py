@@ -116,7 +116,8 @@ def classifier(name: str, path: Path, images: np.ndarray, answers: np.ndarray) -
                 for i in banks
             ]
         }
-    levels = levelsets.decompose(images.astype(np.int32), found["thresholds"].astype(np.int32))
+    table = found["thresholds"].reshape(images.shape[-1], -1).astype(np.int32)
+    levels = levelsets.decompose(images.astype(np.int32), table)
     return votes(name, binary, real, found["votes"], found["bias"], np.asarray(levels), answers)
 
 

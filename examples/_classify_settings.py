@@ -4,18 +4,18 @@ The losses, steps and certificate are the same for all data sets. Settings diffe
 which level sets are taken and how many there are (one for ink on paper), the sides of the windows,
 how finely positions matter (`regions`), and how images may be moved in training.
 
-Channels are "gray" (the values of the image), "opponents" (brightness and two colour differences),
-and "gray:5" or "opponents:5", their contrast in windows of that side (`morphax.contrast`;
-arithmetic on gray values, ahead of the binary network). Level sets are of quantiles where a number
-is given.
+Channels are those of `morphax.contrast.channels`: "gray" (the values of the image), "opponents"
+(brightness and two colour differences), "gray:5" or "opponents:5", their contrast in windows of
+that side, and "directions", by how much the image gets brighter in eight directions. All of it is
+arithmetic on gray values, ahead of the binary network, and is computed anew for every image that is
+moved in training. Level sets are of quantiles where a number is given; "levels" may give each kind
+a number of its own.
 """
 
 import argparse
 import json
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from _common import load as load_split
 
@@ -96,25 +96,6 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
     return tuple(part[:-count] for part in train), tuple(part[-count:] for part in train)
 
 
-BASES: dict[str, Any] = {"gray": lambda x: x.astype(jnp.int32), "opponents": contrast.opponents}
-
-
-def channels(images: np.ndarray, kinds: list[str]) -> np.ndarray:
-    """Return the channels of which level sets are taken, one kind after the other."""
-
-    @jax.jit
-    def build(part: jax.Array) -> jax.Array:
-        planes = []
-        for kind in kinds:
-            base, _, side = kind.partition(":")
-            plane = BASES[base](part)
-            planes.append(contrast.local_contrast(plane, side=int(side)) if side else plane)
-        return jnp.concatenate(planes, -1).astype(jnp.int16)
-
-    parts = [np.asarray(build(images[i : i + 1000])) for i in range(0, len(images), 1000)]
-    return np.concatenate(parts)
-
-
 def choices(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the data set, with the changes that the options ask for."""
     chosen = {"channels": ["gray"], "recipe": {}, **DATASETS.get(options.dataset, OTHERS)}
@@ -137,14 +118,35 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
     if options.training == "smooth":
         extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
     chosen["recipe"] = clauses.ClauseConfig(
-        banks=tuple((size, count) for size, count in banks), **extra
+        banks=tuple((size, count) for size, count in banks),
+        channels=tuple(chosen["channels"]),
+        **extra,
     )
     chosen["epochs"] = options.epochs or chosen["epochs"]
     return chosen
 
 
-def level_table(images: np.ndarray, levels: int | list[int]) -> np.ndarray:
-    """Return the thresholds of the level sets, int `(C, count)`: given, or quantiles of images."""
-    if isinstance(levels, int):
-        return levelsets.thresholds(images[:5000], levels)
-    return np.array([levels] * images.shape[-1])
+Levels = int | list[int] | dict[str, int | list[int]]
+
+
+def level_table(images: np.ndarray, kinds: tuple[str, ...], levels: Levels) -> list[list[int]]:
+    """Return the thresholds of each channel: given, or quantiles of the first 5000 images.
+
+    The eight directions share one row, of the quantiles of what is not negative in all of them.
+    """
+    rows: list[list[int]] = []
+    for kind in kinds:
+        found = [
+            np.asarray(contrast.channels(images[i : i + 500], (kind,)))
+            for i in range(0, min(len(images), 5000), 500)
+        ]
+        planes, given = np.concatenate(found), levels
+        if isinstance(levels, dict):
+            given = levels[kind]
+        if isinstance(given, list):
+            rows += [given] * planes.shape[-1]
+        elif kind == "directions":
+            rows += levelsets.thresholds(np.abs(planes).reshape(1, 1, -1, 1), given).tolist() * 8
+        else:
+            rows += levelsets.thresholds(planes, given).tolist()
+    return rows

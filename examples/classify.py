@@ -32,7 +32,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _classify_settings import add_options, channels, choices, level_table, load
+from _classify_settings import add_options, choices, level_table, load
 from _common import (
     UNUSABLE,
     certified_share,
@@ -45,7 +45,6 @@ from _common import (
 
 import morphax
 from morphax.classification import LearnedClassifier, clauses, learn_classifier, model
-from morphax.morphology import levelsets
 from morphax.training import RunOptions
 
 # %% [markdown]
@@ -61,8 +60,9 @@ def predictions(
     net: Callable[..., jax.Array],
     params: Any,
     images: np.ndarray,
-    thresholds: np.ndarray,
+    thresholds: clauses.Thresholds,
     *,
+    channels: tuple[str, ...],
     real: bool,
 ) -> np.ndarray:
     """Return the labels of images, 50 at a time."""
@@ -70,7 +70,7 @@ def predictions(
 
     @jax.jit
     def labels(part: jax.Array) -> jax.Array:
-        levels = levelsets.decompose(part.astype(jnp.int32), thresholds.astype(np.int32))
+        levels = clauses.level_sets(part, thresholds, channels=channels)
         return jnp.argmax(net(params, levels.astype(dtype)), -1)
 
     # All parts have the same size, so that there is one program.
@@ -81,15 +81,19 @@ def predictions(
 
 
 def judge(
-    trained: LearnedClassifier, recipe: clauses.ClauseConfig, test: Any, thresholds: np.ndarray
+    trained: LearnedClassifier,
+    recipe: clauses.ClauseConfig,
+    test: Any,
+    thresholds: clauses.Thresholds,
 ) -> dict:
     """Return accuracies on the test set, verdicts of the certificate, and the cost of an image."""
     images, answers = test
     where = {"stride": recipe.stride, "regions": recipe.regions}
     wiring = model.wires(trained.votes, trained.bias)
     net = model.classifier(wiring, **where)
-    soft = predictions(net, trained.params, images, thresholds, real=True)
-    hard = predictions(net, trained.binary, images, thresholds, real=False)
+    given = {"channels": recipe.channels}
+    soft = predictions(net, trained.params, images, thresholds, real=True, **given)
+    hard = predictions(net, trained.binary, images, thresholds, real=False, **given)
     sides = [len(model.centres(n, **where)) for n in images.shape[1:3]]
     cost = model.operations(
         trained.binary["erosions"], wiring, positions=sides[0] * sides[1], regions=recipe.regions
@@ -106,12 +110,16 @@ def judge(
     }
 
 
-def save_network(path: Path, trained: LearnedClassifier, thresholds: np.ndarray) -> None:
-    """Write a network: its bits, and the trained numbers to which they are proved equal."""
+def save_network(path: Path, trained: LearnedClassifier, thresholds: clauses.Thresholds) -> None:
+    """Write a network: its bits, and the trained numbers to which they are proved equal.
+
+    "thresholds" are those of all channels in a row, "levels" says how many each channel has.
+    """
     arrays: dict[str, Any] = {
         "votes": trained.votes,
         "bias": trained.bias,
-        "thresholds": thresholds,
+        "thresholds": np.concatenate(thresholds),
+        "levels": np.array([len(row) for row in thresholds]),
     }
     for i, bank in enumerate(trained.params["erosions"]):
         weight, threshold, scale = morphax.neurons.nodes.leaves(bank)
@@ -212,17 +220,15 @@ def main(argv: list[str] | None = None) -> int:
     about = metadata("classify", unit="accuracy", reference="none", smoke=options.smoke)
     try:
         chosen = choices(options)
-        train, test = (
-            (channels(images, chosen["channels"]), labels) for images, labels in load(options)
-        )
+        train, test = load(options)
+        thresholds = level_table(train[0], chosen["recipe"].channels, chosen["levels"])
     except UNUSABLE as error:
         return refuse("classify", error)
     recipe, out = chosen["recipe"], options.out
-    thresholds = level_table(train[0], chosen["levels"])
     trained = learn_classifier(
         jax.random.key(options.seed),
         train,
-        thresholds=thresholds.astype(np.float32),
+        thresholds=thresholds,
         config=recipe,
         epochs=chosen["epochs"],
         batch_size=50 if options.smoke else 100,
@@ -248,14 +254,15 @@ def main(argv: list[str] | None = None) -> int:
         **{key: about[key] for key in ("date", "commit", "dirty")},
         "channels": chosen["channels"],
         "recipe": recipe._asdict(),
-        "thresholds": thresholds.tolist(),
+        "thresholds": thresholds,
     }
     about["morphax"] = morphax.__version__
     write_rows(out / "result.json", about, [row])
     if options.add:
         add(options.add, about, row)
     save_network(out / "network.npz", trained, thresholds)
-    figure(trained, recipe, thresholds.size).savefig(out / "clauses.png", dpi=120)
+    planes = sum(len(row) for row in thresholds)
+    figure(trained, recipe, planes).savefig(out / "clauses.png", dpi=120)
     say(row)
     if trained.warning:
         print(f"WARNING: {trained.warning}", file=sys.stderr)

@@ -6,16 +6,20 @@ its weights, b = sum(w) - 1/2, and a union. Weights are w = sigmoid(t q), or the
 `ClauseConfig` has all hyperparameters; `morphax.classification.train` trains.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from morphax import _checks
 from morphax.classification.model import centres
-from morphax.morphology import levelsets
+from morphax.morphology import contrast
 from morphax.neurons.nodes import BiSE, Spec
 
+Thresholds = Sequence[Sequence[float]] | np.ndarray
+"""One increasing row for each channel; an array `(C, count)` where all have the same length."""
 TRAININGS = ("straight-through", "smooth")
 """Ways of training; see `morphax.classification.train`."""
 
@@ -25,6 +29,8 @@ class ClauseConfig(NamedTuple):
 
     Attributes:
         banks: (window side, number of clauses) of each bank.
+        channels: Kinds of channels of which level sets are taken, in training after the images
+            were moved (`morphax.contrast.channels`); () takes the channels of the images.
         training: One of `TRAININGS`.
         stride: Step between windows, in pixels (`morphax.classification.model.centres`).
         regions: Parts of each side of the image over which clauses are united.
@@ -46,6 +52,7 @@ class ClauseConfig(NamedTuple):
     """
 
     banks: tuple[tuple[int, int], ...] = ((7, 512), (11, 512))
+    channels: tuple[str, ...] = ()
     training: str = "straight-through"
     stride: int = 2
     regions: int = 3
@@ -74,7 +81,7 @@ GAIN = 0.1
 def init_latent(
     key: jax.Array,
     images: np.ndarray,
-    thresholds: np.ndarray,
+    thresholds: Thresholds,
     *,
     classes: int,
     config: ClauseConfig,
@@ -84,7 +91,7 @@ def init_latent(
     Args:
         key: PRNG key.
         images: `(N, H, W, C)`, the training images.
-        thresholds: Thresholds `(C, count)` of the level sets.
+        thresholds: Thresholds of the level sets (`level_sets`).
         classes: Number of classes.
         config: Hyperparameters.
 
@@ -98,7 +105,7 @@ def init_latent(
         chosen, kept = [], 0
         while kept < count:
             picked = images[rng.integers(0, len(images), count)]
-            seen = level_sets(jnp.asarray(picked), thresholds)
+            seen = level_sets(jnp.asarray(picked), thresholds, channels=config.channels)
             seen = np.asarray(_region_windows(seen, size, config)).reshape(
                 count, -1, _inputs(seen, size)
             )
@@ -117,10 +124,34 @@ def init_latent(
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), latent)
 
 
-def level_sets(images: jax.Array, thresholds: np.ndarray) -> jax.Array:
-    """Return level sets as floats 0 and 1: images `(N, H, W, C)`, thresholds `(C, count)`."""
-    table = np.asarray(thresholds, np.float32)
-    return levelsets.decompose(images.astype(jnp.float32), table).astype(jnp.float32)
+def level_sets(
+    images: jax.Array, thresholds: Thresholds, *, channels: tuple[str, ...] = ()
+) -> jax.Array:
+    """Return the level sets of images, or of channels that are made of them.
+
+    Args:
+        images: `(N, H, W, C)`; floats are rounded where channels are made of them.
+        thresholds: One increasing row for each channel; rows may differ in length.
+        channels: Kinds of channels (`morphax.contrast.channels`), or () for those of the images.
+
+    Returns:
+        Floats 0 and 1 `(N, H, W, planes)`, the planes of a channel one after the other.
+
+    Raises:
+        ValueError: Another number of rows than of channels.
+
+    Example:
+        >>> level_sets(np.array([[[[3, 7]]]]), [[2, 5], [7]]).tolist()
+        [[[[1.0, 0.0, 1.0]]]]
+    """
+    if channels:
+        images = contrast.channels(jnp.round(images).astype(jnp.int32), channels)
+    x = jnp.asarray(images).astype(jnp.float32)
+    one_each = len(thresholds) == x.shape[-1]
+    _checks.require(one_each, "thresholds", f"{x.shape[-1]} rows, one a channel", len(thresholds))
+    rows = [np.asarray(row, np.float32) for row in thresholds]
+    held = [x[..., c, None] >= row[None, None, None] for c, row in enumerate(rows)]
+    return jnp.concatenate(held, -1).astype(jnp.float32)
 
 
 def _inputs(levels: jax.Array, size: int) -> int:

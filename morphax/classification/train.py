@@ -33,6 +33,7 @@ from morphax.classification.clauses import (
     GAIN,
     TRAININGS,
     ClauseConfig,
+    Thresholds,
     excess,
     fires,
     init_latent,
@@ -79,13 +80,13 @@ class LearnedClassifier(NamedTuple):
 
 
 def make_step(
-    config: ClauseConfig, thresholds: np.ndarray, *, steps: int, chunk: int | None = None
+    config: ClauseConfig, thresholds: Thresholds, *, steps: int, chunk: int | None = None
 ) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
     """Make the optimizer and one jitted step of training.
 
     Args:
         config: Hyperparameters.
-        thresholds: Thresholds `(C, count)` of the level sets.
+        thresholds: Thresholds of the level sets (`morphax.classification.clauses.level_sets`).
         steps: Steps of the whole run.
         chunk: Images that are evaluated at a time; a batch is a multiple. By default 10 on a CPU,
             so that they stay in the cache, and 100 elsewhere where that divides the batch.
@@ -125,7 +126,8 @@ def make_step(
         slope, sharpness = (
             low * (high / low) ** grown for low, high in (config.slope, config.sharpness)
         )
-        levels = level_sets(augment(keys[0], images.astype(jnp.float32), config=config), thresholds)
+        moved = augment(keys[0], images.astype(jnp.float32), config=config)
+        levels = level_sets(moved, thresholds, channels=config.channels)
         at_once = chunk or _at_once(len(images))
         pieces = jax.tree.map(lambda a: a.reshape(-1, at_once, *a.shape[1:]), (levels, labels))
 
@@ -167,7 +169,7 @@ def learn_classifier(
     key: jax.Array,
     train: Labelled,
     *,
-    thresholds: np.ndarray,
+    thresholds: Thresholds,
     valid: Labelled | None = None,
     epochs: float = 12.0,
     batch_size: int = 100,
@@ -184,7 +186,9 @@ def learn_classifier(
             other `XLA_FLAGS`, adds floats in another order: accuracies stay within noise, clauses
             and votes may differ.
         train: Images `(N, H, W, C)`, uint8 or float, and labels, int `(N,)` from 0.
-        thresholds: Thresholds `(C, count)` of the level sets (`morphax.levelsets.thresholds`).
+        thresholds: Thresholds of the level sets, one increasing row for each channel: `(C, count)`
+            (`morphax.levelsets.thresholds`), or rows of several lengths. With `config.channels`
+            they are those of these channels.
         valid: The same, held out; they are only judged at the end.
         epochs: Passes over the images.
         batch_size: Images in a step, a multiple of 10.
@@ -245,13 +249,12 @@ def learn_classifier(
         run=replace(run, on_interrupt="return"),
     )
     params, votes, bias = to_network(done.state.params, config=config)
-    height, width, channels = images.shape[1:]
     certificate = certify_network(
         lambda params, levels: features(
             params["erosions"], levels, stride=config.stride, regions=config.regions
         ),
         params,
-        (1, height, width, channels * np.shape(thresholds)[1]),
+        (1, *images.shape[1:3], sum(len(row) for row in thresholds)),
     )
     learned = LearnedClassifier(params, binarize(params), certificate, done.history, votes, bias)
     if valid is not None:
@@ -285,7 +288,7 @@ def _judge(
     learned: LearnedClassifier,
     labels: np.ndarray,
     valid: Labelled,
-    thresholds: np.ndarray,
+    thresholds: Thresholds,
     config: ClauseConfig,
 ) -> LearnedClassifier:
     """Add the accuracy of the binary network, and that of the most frequent training label."""
@@ -294,7 +297,7 @@ def _judge(
 
     @jax.jit
     def predict(images: jax.Array) -> jax.Array:
-        levels = level_sets(images, thresholds) > 0
+        levels = level_sets(images, thresholds, channels=config.channels) > 0
         return jnp.argmax(net(learned.binary, levels), -1)
 
     images, answers = np.asarray(valid[0]), np.asarray(valid[1])

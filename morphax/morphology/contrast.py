@@ -1,4 +1,4 @@
-"""Colour differences and local contrast: channels for level sets where gray values do not suffice.
+"""Colour differences, local contrast and edges: channels for level sets, where gray is not enough.
 
 - Images are `(N, H, W, C)`, integers from -1023 to 1023 (uint8 images and all results of
   `opponents` are in this range); results are int32.
@@ -8,8 +8,11 @@
   the results into bits. The bit operations that are counted for a network do not include it.
 
 A level set of a contrast is an adaptive threshold of the image: x >= mean + t * spread, where mean
-and spread are those of a window.
+and spread are those of a window. A level set of a direction says that the image gets brighter that
+way. `channels` makes several of these by name.
 """
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +79,74 @@ def local_contrast(images: ArrayLike, *, side: int, floor: int = 8) -> jax.Array
     return UNIT * away // (spread + n * floor)
 
 
+def directions(images: ArrayLike) -> jax.Array:
+    """Compute by how much an image gets brighter in each of eight directions.
+
+    Channel k is the derivative in the direction of k * 45 degrees: 0 is to the right, 2 is up, 4 is
+    to the left. Its mask is Sobel's, turned: twice the pixel that way and once its two neighbours
+    on the ring of eight, less the three opposite ones. So channel k + 4 is minus channel k, and in
+    the mirrored image channel k is the mirrored channel (4 - k) mod 8. Channels of the image are
+    added first. Pixels beyond the frame are the nearest pixel of the image.
+
+    Source: Robinson, Edge detection by compass gradient masks, Computer Graphics and Image
+    Processing 6 (1977).
+
+    Args:
+        images: integers `(N, H, W, C)`.
+
+    Returns:
+        int32 `(N, H, W, 8)`, from -4 to 4 times the largest difference of two pixels.
+
+    Raises:
+        ValueError: if the images have another shape or dtype.
+
+    Example:
+        >>> ramp = jnp.arange(0, 50, 10).reshape(1, 1, 5, 1)
+        >>> directions(ramp)[0, 0, 2].tolist()
+        [80, 60, 0, -60, -80, -60, 0, 60]
+    """
+    x = _whole(images, colours=False).sum(-1)
+    height, width = x.shape[1:]
+    wide = jnp.pad(x, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    # The eight neighbours, counter-clockwise; rows count downwards.
+    ring = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]
+    near = [wide[:, 1 + i : 1 + i + height, 1 + j : 1 + j + width] for i, j in ring]
+    smooth = [near[k - 1] + 2 * near[k] + near[(k + 1) % 8] for k in range(8)]
+    return jnp.stack([smooth[k] - smooth[(k + 4) % 8] for k in range(8)], -1)
+
+
+def channels(images: ArrayLike, kinds: Sequence[str]) -> jax.Array:
+    """Compute channels by name, one kind after the other.
+
+    Kinds are "gray" (the values as they are, of all colours), "opponents", "directions", and
+    "gray:SIDE" or "opponents:SIDE", the `local_contrast` of these in windows of that side.
+
+    Args:
+        images: integers `(N, H, W, C)`.
+        kinds: one kind or more.
+
+    Returns:
+        int32 `(N, H, W, channels)`.
+
+    Raises:
+        ValueError: if a kind is unknown, or the images do not suit it.
+
+    Example:
+        >>> channels(jnp.zeros((1, 6, 6, 3), int), ["opponents", "gray:5", "directions"]).shape
+        (1, 6, 6, 14)
+    """
+    _checks.require(len(kinds) > 0, "kinds", "one kind or more", kinds)
+    planes = []
+    for kind in kinds:
+        base, _, side = kind.partition(":")
+        _checks.one_of("kinds", base, _BASES)
+        good = not side or (side.isdecimal() and base != "directions")
+        _checks.require(good, "kinds", '"gray:SIDE" or "opponents:SIDE" with a whole side', kind)
+        plane = _BASES[base](images)
+        planes.append(local_contrast(plane, side=int(side)) if side else plane)
+    return jnp.concatenate(planes, -1)
+
+
 def _whole(images: ArrayLike, *, colours: bool) -> jax.Array:
     """Check that images are integers, with three channels for `colours`; return them as int32."""
     x = jnp.asarray(bit_arrays.native(images))
@@ -96,3 +167,10 @@ def _box(x: jax.Array, side: int) -> jax.Array:
         shifted = (jax.lax.slice_in_dim(wide, i, i + length, axis=axis) for i in range(side))
         x = sum(shifted, jnp.zeros_like(x))
     return x
+
+
+_BASES: dict[str, Callable[[ArrayLike], jax.Array]] = {
+    "gray": lambda images: _whole(images, colours=False),
+    "opponents": opponents,
+    "directions": directions,
+}
