@@ -14,7 +14,7 @@ from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network
 from morphax.classification import ClauseConfig, clauses, learn_classifier, model
 from morphax.classification import train as training
 from morphax.classification.augment import augment
-from morphax.morphology import levelsets
+from morphax.morphology import contrast, levelsets
 from morphax.training import RunOptions, loop
 
 TINY = ClauseConfig(banks=((3, 6), (5, 5)), literals=4.0)
@@ -199,6 +199,24 @@ def test_training_and_the_shipped_network_agree(how):
     assert 0.01 < float((shipped > 0.5).mean()) < 0.99 or how == "smooth"
 
 
+def test_level_sets_of_channels_follow_the_moved_image(rng):
+    """Mirroring swaps the directions; rows of thresholds may differ in length."""
+    images = rng.integers(0, 256, (12, 7, 7, 1))
+    config = TINY._replace(rotation=0.0, scale=0.0, shear=0.0, shift=0.0, flip=True)
+    move = jax.jit(lambda x: augment(jax.random.key(0), x, config=config))
+    moved, rows = move(images.astype(np.float32)), [[60, 120, 180], *[[100]] * 8]
+    levels = jax.jit(lambda x: clauses.level_sets(x, rows, channels=("gray", "directions")))
+    found, steep = levels(moved), np.asarray(jax.jit(contrast.directions)(images)) >= 100
+    plain = np.concatenate([images >= [60, 120, 180], steep], -1)
+    swapped = plain[:, :, ::-1][..., [0, 1, 2, *(3 + (4 - np.arange(8)) % 8)]]
+    mirrored = (np.asarray(moved)[..., 0] != images[..., 0]).any((1, 2))
+    assert 0 < mirrored.sum() < 12
+    wanted = np.where(mirrored[:, None, None, None], swapped, plain)
+    np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(ValueError, match=r"^thresholds: expected 9 rows, one a channel, got 8"):
+        clauses.level_sets(moved, rows[1:], channels=("gray", "directions"))
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     """Killed at any record, also within an epoch; the log is cut back to the checkpoint."""
     images, labels = shapes(100)
@@ -243,7 +261,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 def test_a_classifier_that_is_trivial_says_so():
     images, labels = shapes(100)
-    options = {"thresholds": THRESHOLDS, "config": TINY, "batch_size": 20}
+    config = TINY._replace(channels=("directions",))
+    options = {"thresholds": [[100]] * 8, "config": config, "batch_size": 20}
     blank = np.zeros_like(images)
     learned = learn_classifier(
         jax.random.key(0), (blank, labels), valid=(blank, labels), epochs=0.2, **options

@@ -8,7 +8,7 @@ from helpers.repository import ROOT, load_example
 
 from morphax import data
 from morphax.classification import clauses
-from morphax.morphology import contrast
+from morphax.morphology import contrast, levelsets
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +20,16 @@ def options(script, *words):
     return script.arguments().parse_args(list(map(str, words)))
 
 
-def test_channels_one_kind_after_the_other(script, rng):
+def test_level_tables_of_kinds_with_numbers_of_their_own(script, rng):
     images = rng.integers(0, 256, (3, 8, 9, 3)).astype(np.uint8)
-    found = script.channels(images, ["gray", "opponents", "gray:3", "opponents:5"])
-    colours = np.asarray(contrast.opponents(images))
-    parts = [
-        images,
-        colours,
-        contrast.local_contrast(images, side=3),
-        contrast.local_contrast(colours, side=5),
-    ]
-    np.testing.assert_array_equal(found, np.concatenate(parts, -1))
+    kinds = ("gray", "directions", "opponents")
+    table = script.level_table(images, kinds, {"gray": [100, 200], "directions": 1, "opponents": 3})
+    assert table[:3] == [[100, 200]] * 3
+    assert table[3:11] == [table[3]] * 8
+    sizes = np.abs(np.asarray(contrast.directions(images)))
+    assert 0.45 < (sizes >= table[3][0]).mean() < 0.55
+    wanted = levelsets.thresholds(np.asarray(contrast.opponents(images)), 3)
+    assert table[11:] == wanted.tolist()
 
 
 def test_changes_go_over_the_entry_of_the_data_set(script):

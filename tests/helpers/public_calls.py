@@ -73,6 +73,7 @@ CALLS: dict[str, Callable[[], Any]] = {
         levelsets.thresholds(_gray(), 4),
     ),
     "local_contrast": lambda: contrast.local_contrast(_gray(), side=3),
+    "directions": lambda: contrast.directions(_gray()),
     "opponents": lambda: contrast.opponents(_gray()),
     "bimonn": lambda: models.bimonn(_params(), jnp.asarray(_bits((2, 9, 10, 1)), jnp.float32)),
     "symmetric bimonn": lambda: models.bimonn(_params(True), jnp.ones(SHAPE, jnp.float32)),

@@ -1,9 +1,11 @@
-"""Colour differences and local contrast, against NumPy, pixel by pixel."""
+"""Colour differences, local contrast and directions of edges, against NumPy, pixel by pixel."""
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from morphax.morphology import contrast, levelsets
 
@@ -72,6 +74,46 @@ def test_opponents_are_the_sums_and_differences(rng):
     np.testing.assert_array_equal(contrast.opponents(images), wanted)
 
 
+COMPASS = np.array([
+    [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
+    [[0, 1, 2], [-1, 0, 1], [-2, -1, 0]],
+    [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+    [[2, 1, 0], [1, 0, -1], [0, -1, -2]],
+])  # fmt: skip
+"""Robinson's masks of the directions right, up right, up and up left."""
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_directions_are_correlations_with_the_compass_masks(rng, colours):
+    images = rng.integers(0, 256, (2, 7, 9, colours)).astype(np.uint8)
+    found = np.asarray(jax.jit(contrast.directions)(images))
+    for image, planes in zip(images.astype(int).sum(-1), found, strict=True):
+        for k, mask in enumerate([*COMPASS, *-COMPASS]):
+            wanted = ndimage.correlate(image, mask, mode="nearest")
+            np.testing.assert_array_equal(planes[..., k], wanted)
+
+
+def test_directions_of_a_mirrored_image(rng):
+    images = rng.integers(-1023, 1024, (2, 7, 9, 3))
+    mirrored = np.asarray(contrast.directions(images))[:, :, ::-1]
+    swapped = mirrored[..., [4, 3, 2, 1, 0, 7, 6, 5]]
+    np.testing.assert_array_equal(jax.jit(contrast.directions)(images[:, :, ::-1]), swapped)
+
+
+def test_channels_one_kind_after_the_other(rng):
+    images = rng.integers(0, 256, (2, 7, 9, 3)).astype(np.uint8)
+    kinds = ["gray", "opponents", "directions", "opponents:3"]
+    found = jax.jit(lambda x: contrast.channels(x, kinds))(images)
+    colours = np.asarray(contrast.opponents(images))
+    parts = [
+        images,
+        colours,
+        contrast.directions(images),
+        contrast.local_contrast(colours, side=3),
+    ]
+    np.testing.assert_array_equal(found, np.concatenate(parts, -1))
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -79,6 +121,12 @@ def test_opponents_are_the_sums_and_differences(rng):
         ("images", lambda: contrast.local_contrast(np.zeros((1, 4, 4, 1)), side=3)),
         ("side", lambda: contrast.local_contrast(np.zeros((1, 4, 4, 1), int), side=4)),
         ("floor", lambda: contrast.local_contrast(np.zeros((1, 4, 4, 1), int), side=3, floor=0)),
+        ("images", lambda: contrast.directions(np.zeros((1, 4, 4, 1)))),
+        ("images", lambda: contrast.channels(np.zeros((1, 4, 4, 1), int), ["opponents"])),
+        ("kinds", lambda: contrast.channels(np.zeros((1, 4, 4, 1), int), [])),
+        ("kinds", lambda: contrast.channels(np.zeros((1, 4, 4, 1), int), ["edges"])),
+        ("kinds", lambda: contrast.channels(np.zeros((1, 4, 4, 1), int), ["gray:x"])),
+        ("kinds", lambda: contrast.channels(np.zeros((1, 4, 4, 1), int), ["directions:3"])),
     ],
 )
 def test_bad_input_is_named(name, call):
