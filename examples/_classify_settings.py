@@ -140,9 +140,8 @@ def level_table(images: np.ndarray, kinds: tuple[str, ...], levels: Levels) -> l
             np.asarray(contrast.channels(images[i : i + 500], (kind,)))
             for i in range(0, min(len(images), 5000), 500)
         ]
-        planes, given = np.concatenate(found), levels
-        if isinstance(levels, dict):
-            given = levels[kind]
+        planes = np.concatenate(found)
+        given = levels[kind] if isinstance(levels, dict) else levels
         if isinstance(given, list):
             rows += [given] * planes.shape[-1]
         elif kind == "directions":
