@@ -48,12 +48,13 @@ def count_votes(level: Level, planes: np.ndarray, *, border: str = "constant") -
     by_plane = np.ascontiguousarray(np.moveaxis(padded, -1, 0))
     both = (by_plane, ~by_plane)
     n, counts = len(level.window), np.zeros(size, np.int32)
+    places = [(pixel[-1], shifted(size, pixel[:-1], reach)) for pixel in level.window.tolist()]
     for literals, vote in zip(level.literals, level.votes, strict=True):
         fits = np.ones(size, bool)
         for literal in np.flatnonzero(literals):
-            *offset, plane = level.window[literal % n]
             # Shift the plane by the pixel's offset, and keep where the literal holds.
-            fits &= both[literal // n][plane][shifted(size, offset, reach)]
+            plane, moved = places[literal % n]
+            fits &= both[literal // n][plane][moved]
         counts += vote * fits
     return counts
 
