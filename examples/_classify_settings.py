@@ -27,11 +27,18 @@ WHOLE = {"rotation": 0.0, "scale": 0.0, "shear": 0.0}
 DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {"levels": [128], "banks": ((7, 512), (11, 512)), "epochs": 6},
     "fashion_mnist": {
-        "channels": ["gray", "gray:5"],
-        "levels": 5,
-        "banks": ((5, 512),),
-        "epochs": 4,
-        "recipe": {"flip": True, "regions": 6, "rates": (0.03, 0.02), "shift": 1.0, **WHOLE},
+        "channels": ["gray", "directions"],
+        "levels": {"gray": 5, "directions": 1},
+        "banks": ((5, 1024),),
+        "epochs": 8,
+        "recipe": {
+            "flip": True,
+            "regions": 6,
+            "rates": (0.03, 0.02),
+            "most": 7,
+            "shift": 1.0,
+            **WHOLE,
+        },
     },
     "cifar10_jpeg": {
         "channels": ["opponents", "opponents:7"],
@@ -49,7 +56,12 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
 }
 DATASETS["cifar10"] = DATASETS["cifar10_jpeg"]
-OTHERS: dict[str, Any] = {**DATASETS["fashion_mnist"], "levels": 3}
+OTHERS: dict[str, Any] = {
+    **DATASETS["fashion_mnist"],
+    "levels": {"gray": 3, "directions": 1},
+    "banks": ((5, 512),),
+    "epochs": 4,
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
