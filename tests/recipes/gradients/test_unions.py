@@ -12,10 +12,12 @@ from morphax import binarize, certify, data
 from morphax.morphology import elements, operators
 from morphax.neurons import models
 from morphax.objectives import metrics
+from morphax.program import build, run
 from morphax.recipes.gradients import unions
 from morphax.recipes.gradients._hard_examples import emphasise, make_wrong_images
-from morphax.recipes.gradients._map_training import random_map
+from morphax.recipes.gradients._map_training import joint_program, random_map
 from morphax.training import RunOptions
+from morphax.training.loop import TrainState
 
 pytestmark = pytest.mark.filterwarnings("ignore:(inputs|targets) are constant")
 
@@ -78,6 +80,23 @@ def test_maps_side_by_side_are_their_union(rng):
         models.bimonn(binarize(united), x), parts[0] | parts[1] | parts[2]
     )
     assert bool(certify(united)[1]["lui"].exact.all())  # a union, whatever the maps are
+
+
+@pytest.mark.slow
+def test_maps_of_volumes_are_drawn_united_and_trained(rng):
+    one = unions._template(jax.random.key(0), 3, "ignore", axes=3)
+    maps = [random_map(jax.random.key(i), one) for i in (2, 3)]
+    assert maps[0][0]["bise"].weight.shape == (3, 3, 3, 1, 1)
+    assert float(maps[0][0]["bise"].weight.mean()) == pytest.approx(0.5, abs=0.02)
+    united, x = unions._united(maps), rng.random((2, 5, 6, 7, 1)) < 0.5
+    parts = [run(build(models.bimonn, binarize(each), x.shape), x) for each in (*maps, united)]
+    np.testing.assert_array_equal(parts[2], parts[0] | parts[1])
+    # The steps of the joint training are traced, not compiled.
+    program = joint_program(2, 2, 0.1)
+    state = TrainState(united, program.optimizer.init(united), jnp.zeros((), jnp.int32))
+    arguments = jax.random.key(0), state, (x, x, x), jnp.asarray(2)
+    after, _ = jax.eval_shape(program.advance, *arguments)
+    assert jax.tree.map(jnp.shape, after.params) == jax.tree.map(jnp.shape, united)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from morphax.data.window_patterns import count_patterns, see
 from morphax.data.windows import square_window
 from morphax.recipes import (
     Properties,
-    learn_union,
     learn_window_union,
     learn_window_votes,
     window_network,
@@ -169,16 +168,3 @@ def test_votes_in_two_levels_are_learned():
     answers = np.stack([found(volume) for volume in other])
     assert (answers != (fits(other, HITS, MISSES).sum(0) == 1)).mean() < 0.01
     assert found.options["further"] == 5
-
-
-@pytest.mark.slow
-def test_a_union_of_volumes_is_learned_by_gradients():
-    x = data.solids(jax.random.key(0), 24, size=(8, 9, 10), noise=0.15)
-    line = np.ones((1, 1, 3), bool)
-    pairs = x, np.asarray(morphax.opening(x[..., 0], line))[..., None]
-    found = learn_union(
-        KEY, pairs, valid=pairs, maps=1, kernel_size=3, steps=100, starts=2, joint_steps=40
-    )
-    assert found.params[0]["bise"].weight.shape == (3, 3, 3, 1, 1)
-    assert found.certificate.exact
-    assert found.verdict.dice > 0.9
