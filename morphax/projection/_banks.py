@@ -173,13 +173,15 @@ def largest(w: jax.Array, descending: jax.Array, k: jax.Array) -> jax.Array:
         bool `(N, n)`, k true values in each row.
     """
     smallest = jnp.take_along_axis(descending, k[:, None] - 1, -1)
-    # How many of the weights that equal the smallest one belong to the mask.
-    room = (k - jnp.sum(descending > smallest, -1, dtype=jnp.int32))[:, None]
-    tied = jnp.sum(descending == smallest, -1, keepdims=True, dtype=jnp.int32)
+    n = w.shape[-1]
+    following = jnp.take_along_axis(descending, jnp.minimum(k, n - 1)[:, None], -1)
+    splits_tie = (k[:, None] < n) & (following == smallest)
 
     def split():
+        # How many of the weights that equal the smallest one belong to the mask.
+        room = (k - jnp.sum(descending > smallest, -1, dtype=jnp.int32))[:, None]
         tie = w == smallest
         return (w > smallest) | (tie & (jnp.cumsum(tie, -1, dtype=jnp.int32) <= room))
 
     # Where no tie has to be split, for which the running count is needed, one comparison does.
-    return jax.lax.cond(jnp.all(tied == room), lambda: w >= smallest, split)
+    return jax.lax.cond(jnp.any(splits_tie), split, lambda: w >= smallest)

@@ -32,6 +32,8 @@ from morphax.projection.result import INVALID, NOT_CONVERGED, OK, Projection
 OPERATIONS = {"erosion": (False,), "dilation": (True,), "both": (False, True)}
 CHUNK = {"cpu": 1 << 17}
 """Weights solved at a time (a few copies in float64 should fit the cache)."""
+GROUP = 16
+"""Weights that are summed at a time in running sums."""
 
 
 def project_exact(
@@ -151,7 +153,23 @@ def _project_chunk(options: Options, dilations, weights, *scalars) -> Projection
 
 def _prefix(x: jax.Array) -> jax.Array:
     """Return the prefix sums of each row, starting with 0, flattened."""
-    return jnp.pad(jnp.cumsum(x, -1), ((0, 0), (1, 0))).reshape(-1)
+    return jnp.pad(_running_sums(x), ((0, 0), (1, 0))).reshape(-1)
+
+
+def _running_sums(x: jax.Array) -> jax.Array:
+    """Return `jnp.cumsum(x, -1)` of `(N, n)`, by sums of `GROUP` neighbours, of their sums, ...
+
+    XLA has no fast running sum on a CPU; as a product with a triangular matrix it takes a third of
+    the time.
+    """
+    count, n = x.shape
+    if n <= GROUP:
+        return jnp.cumsum(x, -1)
+    groups = jnp.pad(x, ((0, 0), (0, -n % GROUP))).reshape(count, -1, GROUP)
+    upper = jnp.triu(jnp.ones((GROUP, GROUP), x.dtype))
+    within = jnp.matmul(groups, upper, precision=jax.lax.Precision.HIGHEST)
+    before = jnp.pad(_running_sums(within[..., -1])[:, :-1], ((0, 0), (1, 0)))
+    return (within + before[..., None]).reshape(count, -1)[:, :n]
 
 
 def _minimiser(
@@ -173,10 +191,10 @@ def _into_bounds(x, beta, selem, dilation, eps) -> jax.Array:
     Where rounding has closed the interval, return its middle.
     """
     plus = jnp.maximum(x, 0)
-    total, minus = jnp.sum(plus, -1), jnp.sum(plus - x, -1)
+    minus = jnp.sum(plus - x, -1)
     inside = jnp.sum(jnp.where(selem, plus, 0), -1)
     outside = jnp.sum(jnp.where(selem, 0, plus), -1)
     smallest = jnp.min(jnp.where(selem, x, jnp.inf), -1)
-    low = jnp.where(dilation, outside, total - smallest) + eps
+    low = jnp.where(dilation, outside, inside + outside - smallest) + eps
     high = jnp.where(dilation, smallest, inside) - minus - eps
     return jnp.where(low <= high, jnp.clip(beta, low, high), (low + high) / 2)

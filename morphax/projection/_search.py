@@ -2,32 +2,37 @@
 
 The minimiser over S is an upper level set (docs/theory.md, section 5a), so a neuron has n
 candidates for each operation: S is the first k of the sorted weights. Their distances are not
-unimodal in k, so every k has to be settled, but few have to be solved. The candidates are cut in
-blocks of about sqrt(n) neighbouring k. Large neurons bound every candidate from the solved ends of
-its block (`_knots`); small ones bound a block as a whole, by its relaxed problem
-(`_scalar.Relaxation`). The candidates whose bound is below the best value so far are tried, by a
-step or two that bound them almost exactly, and of 8192 candidates (n = 4096, both operations) one
-to ten are left to be solved to the end.
+unimodal in k, so every k has to be settled, but few have to be solved:
+
+1. The candidates are cut in blocks of up to 2 sqrt(n) neighbouring k, and every block is bounded
+   from below: in large neurons from the knots at its ends (`_knots`), in small ones as a whole, by
+   its relaxed problem (`_scalar.Relaxation`).
+2. The blocks whose bound is below the best value so far, two or three of a neuron, are cut in
+   `PARTS` parts with knots of their own, from which each candidate is bounded almost exactly.
+3. The candidates whose bound is below the best value so far are solved, the most promising one of
+   each block first.
 
 Work is packed: the blocks and candidates that are still open, of all neurons alike, are gathered in
-batches of a fixed size, so an easy neuron does not wait for a hard one.
-
-A candidate is numbered block * width + place in the block; blocks are numbered over the whole bank,
-neuron by neuron.
+batches of a fixed size, so an easy neuron does not wait for a hard one. Blocks are numbered over
+the whole bank, neuron by neuron.
 """
 
-import math
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax.projection._knots import Blocks, blocks_of, bounds, even_blocks, solve_ends, whole
+from morphax.projection._bounds import Split, between
+from morphax.projection._knots import (
+    Blocks,
+    block_width,
+    blocks_of,
+    bound_blocks,
+    even_blocks,
+    solve_ends,
+)
 from morphax.projection._scalar import (
-    MAX_STEPS,
     Options,
     Relaxation,
     SortedBank,
@@ -43,6 +48,13 @@ SOLVE_ALL_AT_ONCE = 1024
 KNOTS_FROM = 512
 """From this n on, blocks are bounded from the knots between them; before, as a whole."""
 BLOCK_STEPS = 10
+"""Newton steps of a block as a whole."""
+PARTS = 16
+"""Parts, at most, in which a block is cut that may hold the best candidate."""
+PART_STEPS = 2
+"""Newton steps of the knots between parts."""
+BATCH = 2
+"""Candidates, for each neuron, that are solved at a time."""
 SLACK = 1e-12
 """A candidate is closed where its bound is this near to the best value, relatively."""
 
@@ -80,34 +92,32 @@ def best_candidate(
         best = argmin_last(value.reshape(count, per_neuron)) + neurons * per_neuron
         return select(solved, best), gather(converged, best)
 
-    width = 1 << round(math.log2(n) / 2)
+    width = block_width(n)
     if n < KNOTS_FROM:
         blocks = even_blocks(n, width)
         value, ends, _ = solve(
             options, bank, _flat(nodes(blocks.first, blocks.last)), steps=BLOCK_STEPS
         )
         shape = (count, len(dilations), -1)
-        least, ends = value.reshape(shape), Relaxation(*(x.reshape(shape) for x in ends))
-        bound, score = whole(blocks, least), least
+        score = least = value.reshape(shape)
+        ends = Relaxation(*(x.reshape(shape) for x in ends))
     else:
         blocks = blocks_of(n, width)
         value, ends = solve_ends(options, bank, blocks, nodes)
-        bound, least = bounds(options, bank, blocks, ends, value)
+        least = bound_blocks(options, bank, blocks, ends, value)
         # The best candidate is probably near the best knot, or in the head of the least bound.
         knots = value[..., blocks.heads :]
         near = jnp.minimum(knots[..., :-1], knots[..., 1:])
         score = jnp.concatenate([value[..., : blocks.heads], near], -1)
     score = score.reshape(count, -1)
     promising = argmin_last(score) + neurons * score.shape[1]
-    return _search(_Search(options, bank, dilations, blocks, ends, bound, least, promising))
+    return _search(_Search(options, bank, dilations, blocks, ends), least, promising)
 
 
 class _Search(NamedTuple):
-    """Hold the input of a search.
+    """Hold what a search knows at its beginning; blocks are numbered over the whole bank.
 
-    Blocks are numbered over the whole bank; `bound` is `(N, operations, B, width)`, `least` is its
-    minimum over the last axis, and the fields of `ends` are `(N, operations, ends)`: heads, then
-    knots. `promising` is the number of one block of each neuron.
+    The fields of `ends`, the solved relaxations, are `(N, operations, B + 1)`: heads, then knots.
     """
 
     options: Options
@@ -115,49 +125,56 @@ class _Search(NamedTuple):
     dilations: tuple[bool, ...]
     blocks: Blocks
     ends: Relaxation
-    bound: jax.Array
-    least: jax.Array
-    promising: jax.Array
 
 
-def _search(search: _Search) -> tuple[Relaxation, jax.Array]:
-    """Return the best candidate of every neuron, solved, and whether it converged."""
+def _search(
+    search: _Search, least: jax.Array, promising: jax.Array
+) -> tuple[Relaxation, jax.Array]:
+    """Return the best candidate of every neuron, solved, and whether it converged.
+
+    Args:
+        search: what is known.
+        least: lower bounds of the blocks, `(N, operations, B)`.
+        promising: number of one block of each neuron, which is settled first, so that few of the
+            other blocks have a bound below the best value so far.
+    """
+    count = promising.size
     best = jnp.full_like(search.bank.bias, jnp.inf)
-    winner = jnp.zeros((best.size, 6), best.dtype)
+    winner = jnp.zeros((count, 6), best.dtype)
 
     def phase(which, state):
-        return _phase(search, which == 0, *state)
+        least, best, winner = state
+        is_open = least < jnp.repeat(_closing(best), least.size // count)
+        # In the first phase all are open, and the queue is the promising ones.
+        queue = _positions(is_open, size=is_open.size, fill=0)
+        queue = jnp.where(which == 0, jnp.pad(promising, (0, queue.size - count)), queue)
+        total = jnp.where(which == 0, count, jnp.sum(is_open, dtype=jnp.int32))
+        best, winner = _settle_queue(search, queue, total, best, winner)
+        return least.at[promising].set(jnp.inf), best, winner
 
-    winner = jax.lax.fori_loop(0, 2, phase, (best, winner))[1]
+    _, best, winner = jax.lax.fori_loop(0, 2, phase, (least.reshape(-1), best, winner))
     k, dilation, u, mu, lam, converged = winner.T
-    k, row = k.astype(jnp.int32), jnp.arange(best.size, dtype=jnp.int32)
+    k, row = k.astype(jnp.int32), jnp.arange(count, dtype=jnp.int32)
     return Relaxation(row, dilation > 0, k, k, u, mu, lam), converged > 0
 
 
-def _phase(search: _Search, guess: jax.Array, best: jax.Array, winner: jax.Array) -> tuple:
-    """Settle blocks in batches of one block for each neuron.
-
-    The first phase guesses: it settles the most promising candidate of each neuron, so that the
-    second phase, over all blocks whose bound is below the best value so far, finds few of them.
-    """
+def _settle_queue(
+    search: _Search, queue: jax.Array, total: jax.Array, best: jax.Array, winner: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Settle the first `total` blocks of a queue, in batches of one block for each neuron."""
     count = best.size
-    least, per_neuron = search.least.reshape(-1), search.least[0].size
-    is_open = least < jnp.repeat(_closing(best), per_neuron)
-    queue = _positions(is_open, size=is_open.size, fill=0)
-    queue = jnp.where(guess, jnp.pad(search.promising, (0, queue.size - count)), queue)
-    total = jnp.where(guess, count, jnp.sum(is_open, dtype=jnp.int32))
     queue = jnp.pad(queue, (0, count))  # the last batch may reach beyond the end
 
     def settle_batch(state):
         done, best, winner = state
         index = jax.lax.dynamic_slice(queue, (done,), (count,))
         live = done + jnp.arange(count, dtype=jnp.int32) < total
-        return done + count, *_settle(search, index, live, guess, best, winner)
+        return done + count, *_settle(search, index, live, best, winner)
 
-    _, *state = jax.lax.while_loop(
+    _, best, winner = jax.lax.while_loop(
         lambda state: state[0] < total, settle_batch, (jnp.int32(0), best, winner)
     )
-    return tuple(state)
+    return best, winner
 
 
 def _closing(best: jax.Array) -> jax.Array:
@@ -166,74 +183,115 @@ def _closing(best: jax.Array) -> jax.Array:
 
 
 def _settle(
-    search: _Search,
-    index: jax.Array,
-    live: jax.Array,
-    guess: jax.Array,
-    best: jax.Array,
-    winner: jax.Array,
+    search: _Search, index: jax.Array, live: jax.Array, best: jax.Array, winner: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Settle the candidates of the blocks `index`; only the best one of each for a `guess`."""
-    width, per_neuron = search.blocks.width, search.least[0].size
-    value = gather(search.bound.reshape(-1, width), index)
+    """Settle the candidates of the blocks `index` that are `live`."""
+    parts = _refine(search, index)
     # An infinite bound closes what is not asked for.
-    value = jnp.where(live[:, None], value, jnp.inf).reshape(-1)
-    row = jnp.repeat(index // per_neuron, width)
+    value = jnp.where(live[:, None], parts.bound.reshape(index.size, -1), jnp.inf)
 
-    def start(at):
-        return _candidates(search, gather(index, at // width), at % width)
+    def settle_open(state):
+        value, best, winner, is_first = state
+        is_open = value < gather(_closing(best), parts.knot.row[:, 0])[:, None]
+        # The most promising candidate of each block closes most of the others.
+        places = jnp.arange(value.shape[1], dtype=jnp.int32)[None]
+        is_open &= ~is_first | (places == argmin_last(value)[:, None])
+        return *_solve_open(search, parts, is_open, value, best, winner), jnp.bool_(False)
 
-    candidates, tried = start, jnp.where(guess, value.size, 0)
-    if search.blocks.heads == search.blocks.first.size:
-        # The bounds of whole blocks do not tell candidates apart: try all of them at once.
-        every = start(jnp.arange(value.size, dtype=jnp.int32))
-        bound, every, _ = solve(search.options, search.bank, every, steps=2, rough=True)
-        value = jnp.where(value < jnp.inf, bound, jnp.inf)
-        candidates, tried = partial(select, every), jnp.int32(value.size)
+    def any_open(state):
+        value, best = state[:2]
+        return jnp.any(value < gather(_closing(best), parts.knot.row[:, 0])[:, None])
 
-    _, _, best, winner = jax.lax.while_loop(
-        lambda state: jnp.any(state[0] < gather(_closing(state[2]), row)),
-        lambda state: _solve_open(search, candidates, row, guess, *state),
-        (value, tried, best, winner),
+    state = jax.lax.while_loop(any_open, settle_open, (value, best, winner, jnp.bool_(True)))
+    return state[1:3]
+
+
+class _Parts(NamedTuple):
+    """Hold blocks that are cut in `PARTS` parts, with knots at their ends, and their candidates.
+
+    Attributes:
+        knot: the knots, solved roughly, each field `(blocks, PARTS + 1)`.
+        size: sizes of the candidates, int32 `(blocks, PARTS, width of a part)`.
+        share: where each of them lies between its knots, from 0 to 1, of the same shape.
+        bound: lower bounds of the candidates, of the same shape; infinite beyond the last one.
+    """
+
+    knot: Relaxation
+    size: jax.Array
+    share: jax.Array
+    bound: jax.Array
+
+
+def _refine(search: _Search, index: jax.Array) -> _Parts:
+    """Cut the blocks `index` in parts, and bound each of their candidates."""
+    options, bank, dilations, blocks, _ = search
+    parts = min(PARTS, blocks.width)
+    number, part = blocks.first.size, blocks.width // parts
+    row, operation, block = (
+        index // (len(dilations) * number),
+        index // number % len(dilations),
+        index % number,
     )
-    return best, winner
+    first, last = (gather(jnp.asarray(x), block)[:, None] for x in (blocks.first, blocks.last))
+
+    # First guesses for the knots are interpolated from the ends of the block.
+    steps = part * jnp.arange(parts + 1, dtype=jnp.int32)[None]
+    size = jnp.clip(first - 1 + steps, 1, last)
+    left = index // number * search.ends.u.shape[-1] + block
+    right = left + (block >= blocks.heads).astype(jnp.int32)
+    share = _fraction(size - first + 1, last - first + 1, bank.bias.dtype)
+
+    def of_knots(x):
+        return jnp.broadcast_to(x[:, None], size.shape)
+
+    u, mu, lam = (
+        gather(x.reshape(-1), left)[:, None] * (1 - share)
+        + gather(x.reshape(-1), right)[:, None] * share
+        for x in (search.ends.u, search.ends.mu, search.ends.lam)
+    )
+    dilation = of_knots(gather(jnp.array(dilations), operation))
+    knot = _flat(Relaxation(of_knots(row), dilation, size, size, u, mu, lam))
+    _, knot, _ = solve(options, bank, knot, steps=PART_STEPS, rough=True, tolerance=1e-6)
+    knot = Relaxation(*(x.reshape(size.shape) for x in knot))
+
+    # Places beyond the end of a block repeat its last candidate, and are closed.
+    place = jnp.arange(blocks.width, dtype=jnp.int32)[None]
+    k = jnp.minimum(first + place, last).reshape(-1, parts, part)
+    low, high = size[:, :-1, None], size[:, 1:, None]
+    share = _fraction(k - low, high - low, bank.bias.dtype)
+    begin = row[:, None, None] * (options.n + 1)
+    sums = (gather(x, begin + k) for x in (bank.sums, bank.squares))
+    weight = gather(bank.descending, row[:, None, None] * options.n + k - 1)
+    each = Split(k.astype(bank.bias.dtype), *sums)
+    bound = between(options, bank, knot, each, each, weight, share)
+    exists = (first + place <= last).reshape(bound.shape)
+    return _Parts(knot, k, share, jnp.where(exists, bound, jnp.inf))
+
+
+def _fraction(distance: jax.Array, length: jax.Array, dtype) -> jax.Array:
+    """Return which fraction, from 0 to 1, one whole number is of another."""
+    return distance.astype(dtype) / jnp.maximum(length, 1).astype(dtype)
 
 
 def _solve_open(
     search: _Search,
-    candidates: Callable[[jax.Array], Relaxation],
-    row: jax.Array,
-    guess: jax.Array,
+    parts: _Parts,
+    is_open: jax.Array,
     value: jax.Array,
-    tried: jax.Array,
     best: jax.Array,
     winner: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Settle a batch of candidates whose bound is below the best value so far.
-
-    A first try improves their bounds by one step; what it does not close is solved.
-    """
-    count, width = best.size, search.blocks.width
-    is_open = value < gather(_closing(best), row)
-    fresh = is_open & (jnp.arange(value.size, dtype=jnp.int32) >= tried)
-    first_try = jnp.any(fresh)
-    value_of = value.reshape(count, width)
-    least = (jnp.arange(width, dtype=jnp.int32)[None] == argmin_last(value_of)[:, None]).reshape(-1)
-    is_open = jnp.where(first_try, fresh, is_open & (least | ~guess))
-    at = _positions(is_open, size=min(4, width) * count, fill=value.size)
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Solve a batch of the candidates that are open, and return value, best and winner after it."""
+    count, (blocks, width) = best.size, value.shape
+    at = _positions(is_open.reshape(-1), size=BATCH * count, fill=value.size)
     real = at < value.size  # the batch need not be full
     to, at = at, jnp.minimum(at, value.size - 1)
-    batch = candidates(at)
+    batch = _candidates(parts, at)
     limit = jnp.where(real, gather(_closing(best), batch.row), -jnp.inf)
-    steps = jnp.where(first_try, 1, MAX_STEPS)
-    exact, batch, converged = solve(
-        search.options, search.bank, batch, limit=limit, steps=steps, rough=True
-    )
-    value = value.at[to].set(jnp.where(first_try, exact, jnp.inf), mode="drop")
-    value = jnp.where(guess & ~first_try, jnp.inf, value)  # one of each block is enough
-    tried = jnp.where(first_try, jnp.max(jnp.where(real, at, -1)) + 1, tried)
+    exact, batch, converged = solve(search.options, search.bank, batch, limit=limit, rough=True)
+    value = value.reshape(-1).at[to].set(jnp.inf, mode="drop").reshape(blocks, width)
     # Where the bound has reached the limit, the candidate may not have converged.
-    better = ~first_try & (exact < limit)
+    better = exact < limit
     exact = jnp.where(better, exact, jnp.inf)
     best = best.at[batch.row].min(exact)
     # Several candidates of a neuron may be in one batch: only the best one is its winner.
@@ -241,31 +299,18 @@ def _solve_open(
     fields = batch.max_size, batch.dilation, batch.u, batch.mu, batch.lam, converged
     fields = jnp.stack([x.astype(winner.dtype) for x in fields], -1)
     winner = winner.at[to].set(fields, mode="drop")
-    return value, tried, best, winner
+    return value, best, winner
 
 
-def _candidates(search: _Search, index: jax.Array, place: jax.Array) -> Relaxation:
-    """Return the candidates at these places of blocks, with interpolated multipliers."""
-    first, last, heads, _ = search.blocks
-    number = first.size
-    row, operation, block = (
-        index // (len(search.dilations) * number),
-        index // number % len(search.dilations),
-        index % number,
-    )
-    low, high = gather(jnp.asarray(first), block), gather(jnp.asarray(last), block)
-    k = jnp.minimum(low + place, high)
-    ends = Relaxation(*(x.reshape(-1) for x in search.ends))
-    left = index // number * search.ends.u.shape[-1] + block
-    right = left + (block >= heads).astype(jnp.int32)
-    share = (k - low + 1).astype(ends.u.dtype) / (high - low + 1).astype(ends.u.dtype)
-
-    def between(x):
-        return gather(x, left) * (1 - share) + gather(x, right) * share
-
-    dilation = gather(jnp.array(search.dilations), operation)
-    u, mu, lam = between(ends.u), between(ends.mu), between(ends.lam)
-    return Relaxation(row, dilation, k, k, u, mu, lam)
+def _candidates(parts: _Parts, at: jax.Array) -> Relaxation:
+    """Return the candidates numbered `at`, with multipliers interpolated between their knots."""
+    block, part = at // parts.size[0].size, at // parts.size.shape[-1]
+    left = part + block  # each block has one more knot than parts
+    share = gather(parts.share.reshape(-1), at)
+    knot = _flat(parts.knot)
+    u, mu, lam = (gather(x, left) * (1 - share) + gather(x, left + 1) * share for x in knot[4:])
+    k = gather(parts.size.reshape(-1), at)
+    return Relaxation(gather(knot.row, left), gather(knot.dilation, left), k, k, u, mu, lam)
 
 
 def _positions(mask: jax.Array, *, size: int, fill: int) -> jax.Array:

@@ -123,8 +123,10 @@ def test_pruning_loses_nothing(rng, sign, settings_of_search):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [True, False])
-def test_bounds_from_knots(rng, sign):
-    """They are at most the value of every candidate, and most are near it."""
+@pytest.mark.parametrize("together", [1, 4])
+def test_bounds_from_knots(rng, sign, together, monkeypatch):
+    """The bound of a block is at most its least distance; one by one, most are near it."""
+    monkeypatch.setattr(_knots, "TOGETHER", together)
     n, width = 77, 8
     banks = [(w, b) for w, b, nonnegative in regimes(rng, n, 4) if nonnegative == sign]
     w, b = (np.concatenate(x) for x in zip(*banks, strict=True))
@@ -150,17 +152,16 @@ def test_bounds_from_knots(rng, sign):
         every = Relaxation(*(x.reshape(-1) for x in nodes(sizes, sizes)))
         exact = scalar_solve(options, bank, every)[0].reshape(count, 2, n)
         value, ends = _knots.solve_ends(options, bank, blocks, nodes)
-        return exact, *_knots.bounds(options, bank, blocks, ends, value)
+        return exact, _knots.bound_blocks(options, bank, blocks, ends, value)
 
     with jax.enable_x64(True):
-        exact, bound, least = (np.asarray(x) for x in evaluate(jnp.asarray(w), jnp.asarray(b)))
-    np.testing.assert_array_equal(least, bound.min(-1))
-    k = np.minimum(blocks.first[:, None] + np.arange(width), blocks.last[:, None])
-    real = np.isfinite(bound)
-    np.testing.assert_array_equal(np.unique(k[real[0, 0]]), np.arange(1, n + 1))
-    gap = (exact[:, :, k - 1] - bound)[real]
-    assert gap.min() > -1e-13 * n
-    assert np.median(gap) < 1e-2
+        exact, bound = (np.asarray(x) for x in evaluate(jnp.asarray(w), jnp.asarray(b)))
+    k = [np.arange(low, high + 1) for low, high in zip(blocks.first, blocks.last, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(k), np.arange(1, n + 1))
+    least = np.stack([exact[:, :, sizes - 1].min(-1) for sizes in k], -1)
+    gap = (least - bound)[:, :, blocks.heads :]
+    assert (least - bound).min() > -1e-13 * n
+    assert together > 1 or np.median(gap) < 1e-2
 
 
 CASES = ((5, "erosion", False), (5, "dilation", True), (5, "both", True), (40, "both", False))
