@@ -7,10 +7,12 @@ from pathlib import Path
 from morphax import _checks
 from morphax import export as formats
 from morphax._version import __version__
+from morphax.data.windows import named
 from morphax.program.resize import resized
 from morphax.recipes import MenuEntry, load_model, save_entry
 
-_GRAY = ("archive", "python", "c")  # formats that hold what is done to gray values
+# Formats that hold what is done to gray values, by the number of axes of the images.
+_GRAY = {2: ("python", "c", "archive"), 3: ("python", "archive")}
 
 
 def export(options: argparse.Namespace) -> int:
@@ -28,10 +30,12 @@ def export(options: argparse.Namespace) -> int:
     """
     entry = load_model(options.model, pick=options.pick)
     out, to = Path(options.out).expanduser(), options.to
-    if entry.planes is not None and to not in _GRAY:
+    axes = entry.program.axes
+    if entry.planes is not None and to not in _GRAY[axes]:
+        *first, last = (f"--to {name}" for name in _GRAY[axes])
         raise ValueError(
-            f"{options.model}: this operator reads gray images, and {to} takes bits only; "
-            "use --to python, --to c or --to archive"
+            f"{options.model}: this operator reads gray {named(axes)}, and {to} takes "
+            f"{named(axes)} of bits only; use {', '.join(first)} or {last}"
         )
     if to == "archive":
         save_entry(out, entry)
@@ -55,7 +59,6 @@ def export(options: argparse.Namespace) -> int:
         height, width = _size(options.size, 2) or (None, None)
         formats.verilog_stream(entry.program, out, width=width, height=height)
     else:
-        axes = entry.program.axes
         size = _size(options.size, axes)
         expected = f"{_letters(axes)}, such as --size {_example(axes)}"
         _checks.require(size is not None, "--size", expected, "none")

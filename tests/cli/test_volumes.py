@@ -1,6 +1,7 @@
 """The command on folders of volumes: numpy arrays and TIFF of several pages."""
 
 import runpy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from helpers.menus import before_slices
 from morphax.cli.main import main
 from morphax.cli.pictures import pattern
 from morphax.cli.report import save_report
-from morphax.data import find_volumes, load_pairs, load_volume, save_volume
-from morphax.recipes import load_record, menu_entry, save_menu
+from morphax.data import GrayPlanes, find_volumes, load_pairs, load_volume, save_volume
+from morphax.recipes import load_model, load_record, menu_entry, save_entry, save_menu
 from morphax.recipes.menu.menu import Menu
 from morphax.recipes.possible import Possible
 
@@ -95,6 +96,17 @@ def test_export_of_volumes(place, tmp_path):
     expected = load_volume(place / "pairs/target/0.npy")
     np.testing.assert_array_equal(load_volume(out / "0.npy"), expected)
     np.testing.assert_array_equal(operator(load_volume(place / "pairs/input/0.npy")), expected)
+
+
+def test_operators_on_gray_volumes_have_fewer_formats(place, tmp_path, capsys):
+    entry = replace(load_model(place / "model"), planes=GrayPlanes((0.5,), (), ()))
+    save_entry(tmp_path / "gray.npz", entry)
+    assert _run("export", tmp_path / "gray.npz", "--to", "c", "-o", tmp_path / "c") == 2
+    assert "use --to python or --to archive" in capsys.readouterr().err
+    np.save(tmp_path / "a.npy", np.arange(60, dtype=np.uint8).reshape(3, 4, 5))
+    words = "apply", tmp_path / "gray.npz", tmp_path / "a.npy", "-o", tmp_path / "out"
+    assert _run(*words) == 0
+    assert load_volume(tmp_path / "out/a.npy").sum() == 20  # half of the levels, in one slice
 
 
 def test_bad_folders_are_refused_in_one_line(place, tmp_path, capsys):
