@@ -12,15 +12,20 @@ the size of the image packed at one bit a pixel.
 One core, CPU time of the process, after a first call (`first_s` in the metadata has the median and
 the most CPU seconds of our first calls, with what they compile). Calls go by turns; `ratio` is the
 median over that of the reference: OpenCV for images, scipy for volumes, `jit(x & x)` for a warm
-call on an image of 32 x 32.
+call on an image of 32 x 32. Each size of images has a process of its own: where a process has
+worked on arrays of many sizes, the system may give it new pages for each result, which takes longer
+than the operator. The rows of two cores are times by the clock, for all contenders.
 """
 
 import os
+import sys
 
 from _lib.one_core import one_core
 
-os.environ.update(one_core())  # before jax is imported
+os.environ.update({} if "--two" in sys.argv else one_core())  # before jax is imported
 
+import json
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -35,13 +40,17 @@ from _lib.operator_forms import ELEMENTS, smoothed_noise
 import morphax
 from morphax.morphology import elements, formulas
 from morphax.morphology.shift import PLANES
+from morphax.training import json_text
 
+CORES = 2 if "--two" in sys.argv else 1
 OURS, UNPACKED, BARE = "morphax, bool", "morphax, not packed", "jit(x & x)"
-COLUMNS = ("image", "operation", "element", "contender", "median_s", "ratio", "error")
+COLUMNS = ("image", "cores", "operation", "element", "contender", "median_s", "ratio", "error")
 SHAPES = ((32, 32), (128, 128), (512, 512), (1003, 777), (4096, 4096), (256, 256, 256))
 SETS = {"square 3": ELEMENTS["square 3"], **ELEMENTS}  # the small ones first
 VOLUMES = {"ball 7": elements.ball(7), "ball 15": elements.ball(15), "cube 9": elements.cube(9)}
 LARGE, BATCH = "4096 x 4096", "256 x 256 x 256"
+WARM, VOLUME = "warm call", "volumes"
+ON_TWO = "square 3", "disk 7", "disk 21"
 GOALS = (  # image, element, reference, what it required and what was wanted (ratios of erosions)
     (LARGE, "disk 7", "OpenCV", 0.6, 0.45),
     (BATCH, "disk 7", "OpenCV", 0.45, 0.3),
@@ -66,10 +75,13 @@ def ours(x: np.ndarray, operation: str, selem: np.ndarray) -> dict[str, Run]:
     }
 
 
-def opencv(x: np.ndarray, operation: str, selem: np.ndarray) -> Run:
+def opencv(x: np.ndarray, operation: str, selem: np.ndarray, threads: int) -> Run:
     """OpenCV on bytes, image by image, into a result that is kept."""
+    import cv2
+
     forms = operator_forms.opencv(x.reshape(-1, *x.shape[-2:]), operation, selem)
     run, _ = forms[operator_forms.ONE_BY_ONE]
+    cv2.setNumThreads(threads)
     return lambda: run().reshape(x.shape)
 
 
@@ -101,11 +113,12 @@ def memory(x: np.ndarray, selem: np.ndarray) -> float:
     return round(about.temp_size_in_bytes / (x.size / 8), 2)
 
 
-def cpu(run: Run) -> tuple[float, Any]:
-    """CPU seconds of a call, and its result."""
-    start = time.process_time()
+def timed(run: Run) -> tuple[float, Any]:
+    """Seconds of a call, CPU time on one core, and its result."""
+    clock = time.process_time if CORES == 1 else time.perf_counter
+    start = clock()
     result = jax.block_until_ready(run())
-    return time.process_time() - start, result
+    return clock() - start, result
 
 
 def compare(
@@ -118,12 +131,12 @@ def compare(
     rows, firsts, wrong = [], {}, {}
     answer = np.asarray(runs[reference]())
     for name, run in runs.items():
-        firsts[name], result = cpu(run)
+        firsts[name], result = timed(run)
         if reference != BARE:  # which computes something else
             wrong[name] = float((np.asarray(result) != answer).mean())
     if reference != BARE:  # that case was compiled before
         first_s.append(firsts[OURS])
-    once = sum(cpu(run)[0] for run in runs.values())
+    once = sum(timed(run)[0] for run in runs.values())
     # What takes seconds is called once.
     repeats = int(np.clip(budget / once, 5, 301))
     slow = [name for name in runs if budget < 4 * firsts[name] and name not in (OURS, UNPACKED)]
@@ -131,7 +144,7 @@ def compare(
     for _ in range(repeats):
         for name, run in runs.items():
             if name not in slow:
-                times[name].append(cpu(run)[0])
+                times[name].append(timed(run)[0])
     for name, seconds in times.items():
         low, median, high = np.percentile(seconds, (25, 50, 75))
         timing = {"median_s": float(median), "iqr_s": float(high - low)}
@@ -146,7 +159,7 @@ def goals(rows: list[dict]) -> list[dict]:
     found = []
     for image, element, reference, required, wanted in GOALS:
         for row in rows:
-            case = {"image": image, "operation": "erosion", "element": element}
+            case = {"image": image, "operation": "erosion", "element": element, "cores": 1}
             if row["contender"] == OURS and row["case"] == case | {"reference": reference}:
                 goal = {"image": image, "element": element, "reference": reference}
                 ratios = {"required": required, "wanted": wanted, "found": row["ratio"]}
@@ -154,30 +167,72 @@ def goals(rows: list[dict]) -> list[dict]:
     return found
 
 
-def main() -> None:
-    """Check and time all contenders on all cases."""
-    parser = common.options_parser(__doc__, smoke="small images, two elements")
-    options = parser.parse_args()
-    budget = 0.02 if options.smoke else 4.0
-    about = common.metadata("bool_operators", unit="call", reference="", smoke=options.smoke)
-    rows: list[dict] = []
-    first_s: list[float] = []
-    for shape in SHAPES[:2] if options.smoke else SHAPES:
-        x = smoothed_noise(shape)
-        for name, selem in list(SETS.items())[: 2 if options.smoke else None]:
-            for operation in ("erosion", "opening") if name == "disk 7" else ("erosion",):
-                case = {"image": " x ".join(map(str, shape)), "operation": operation}
-                case |= {"element": name, "reference": "OpenCV"}
-                runs = ours(x, operation, selem)
-                rows += compare(
-                    case, runs | {"OpenCV": opencv(x, operation, selem)}, "OpenCV", budget, first_s
-                )
+def images(shape: tuple[int, ...], smoke: bool, budget: float) -> tuple[list, list]:
+    """Rows of all operators on images of a shape, and the seconds of our first calls."""
+    x, rows, first_s = smoothed_noise(shape), [], []
+    sets = dict(list(SETS.items())[: 2 if smoke else None])
+    if CORES > 1:
+        sets = {name: sets[name] for name in sets if name in ON_TWO}
+    for name, selem in sets.items():
+        operations = ("erosion", "opening") if name == "disk 7" and CORES == 1 else ("erosion",)
+        for operation in operations:
+            case = {"image": " x ".join(map(str, shape)), "operation": operation}
+            case |= {"element": name, "reference": "OpenCV", "cores": CORES}
+            runs = ours(x, operation, selem)
+            runs["OpenCV"] = opencv(x, operation, selem, threads=CORES)
+            rows += compare(case, runs, "OpenCV", budget, first_s)
+    return rows, first_s
+
+
+def warm_call(budget: float) -> list[dict]:
+    """Rows of an eager call on a small image, against the least that jax can do."""
     small = jnp.asarray(smoothed_noise((32, 32)))
     least = jax.jit(lambda x: x & x)
     case = {"image": "32 x 32", "operation": "erosion", "element": "disk 7"}
+    case |= {"reference": BARE, "cores": CORES}
     runs = ours(np.asarray(small), "erosion", SETS["disk 7"]) | {BARE: lambda: least(small)}
-    rows += compare(case | {"reference": BARE}, runs, BARE, budget, first_s)
-    rows += volumes(32 if options.smoke else 256, budget, about, first_s)
+    return compare(case, runs, BARE, budget, [])
+
+
+def part(name: str, smoke: bool) -> dict[str, Any]:
+    """Measure one part, in this process: images of a shape, a warm call, or volumes."""
+    budget, memory_of = 0.02 if smoke else 4.0, {}
+    first_s: list[float] = []
+    if name == WARM:
+        rows = warm_call(budget)
+    elif name == VOLUME:
+        rows, memory_of = volumes(32 if smoke else 256, budget, first_s)
+    else:
+        rows, first_s = images(tuple(map(int, name.split(" x "))), smoke, budget)
+    return {"rows": rows, "first_s": first_s, "memory": memory_of}
+
+
+def main() -> None:
+    """Check and time all contenders on all cases, each part in a process."""
+    parser = common.options_parser(__doc__, smoke="small images, two elements")
+    parser.add_argument("--part", help="the shape of images, or another part: in this process")
+    parser.add_argument("--two", action="store_true", help="with --part: on two cores")
+    options = parser.parse_args()
+    if options.part:
+        print(json_text(part(options.part, options.smoke)))
+        return
+    about = common.metadata("bool_operators", unit="call", reference="", smoke=options.smoke)
+    rows: list[dict] = []
+    first_s: list[float] = []
+    shapes = [" x ".join(map(str, shape)) for shape in SHAPES]
+    one = [*(shapes[:2] if options.smoke else shapes), WARM, VOLUME]
+    for cores, name in [(1, name) for name in one] + [(2, x) for x in (LARGE, BATCH)]:
+        if cores == 2 and options.smoke:
+            continue
+        command = [sys.executable, __file__, "--part", name, *["--two"] * (cores == 2)]
+        command += ["--smoke"] * options.smoke
+        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        run = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, env=environment
+        )
+        found = json.loads(run.stdout.splitlines()[-1])
+        rows, about["memory"] = rows + found["rows"], about.get("memory") or found["memory"]
+        first_s += found["first_s"] if cores == 1 else []
     first = [round(float(seconds), 3) for seconds in (np.median(first_s), max(first_s))]
     about |= {"first_s": first, "goals": goals(rows)}
     common.write(options.out / "bool_operators.json", about, rows)
@@ -186,23 +241,23 @@ def main() -> None:
         print(goal)
 
 
-def volumes(side: int, budget: float, about: dict, first_s: list[float]) -> list[dict]:
-    """Erosions of a volume, against scipy and scikit-image; memory goes into the metadata."""
+def volumes(side: int, budget: float, first_s: list[float]) -> tuple[list, dict[str, float]]:
+    """Rows of erosions of a volume, against scipy and scikit-image, and the memory they take."""
     from scipy import ndimage
 
     values = np.random.default_rng(1).standard_normal((side,) * 3).astype(np.float32)
     x = ndimage.gaussian_filter(values, 4) > -0.01
-    rows, about["memory"] = [], {}
+    rows, memory_of = [], {}
     for name, selem in VOLUMES.items():
         case = {"image": "volume " + " x ".join([str(side)] * 3), "operation": "erosion"}
-        case |= {"element": name, "reference": "scipy"}
+        case |= {"element": name, "reference": "scipy", "cores": CORES}
         runs = ours(x, "erosion", selem)
         del runs[UNPACKED]
         runs["scipy"] = lambda selem=selem: ndimage.binary_erosion(x, selem, border_value=1)
         runs["scikit-image, decomposed"] = skimage(x, name)
         rows += compare(case, runs, "scipy", budget, first_s)
-        about["memory"][name] = memory(x, selem)
-    return rows
+        memory_of[name] = memory(x, selem)
+    return rows, memory_of
 
 
 if __name__ == "__main__":

@@ -97,17 +97,19 @@ def _goals(document: dict[str, Any]) -> str:
 def on_bools(document: dict[str, Any]) -> str:
     """Write the section on operators from bool to bool, on images and on volumes."""
     parts = []
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for row in timings(document):
         if row["contender"] != row["reference"]:
             column = f"{row['operation']}, {row['element']}"
             if row["error"]:
                 row = {**row, "contender": f"{row['contender']} (another set)"}
-            group = groups.setdefault((row["image"], row["reference"]), [])
-            group.append({**row, "column": column})
-    for (image, reference), rows in groups.items():
+            where = f"{row['image']}, relative to {row['reference']}"
+            if row["cores"] > 1:
+                where = f"{row['image']} on two cores, by the clock, relative to {row['reference']}"
+            groups.setdefault(where, []).append({**row, "column": column})
+    for where, rows in groups.items():
         times = pivot(rows, "contender", "column", lambda r: number(r["ratio"]), "form")
-        parts.append(f"{image}, relative to {reference}:\n\n{times}")
+        parts.append(f"{where}:\n\n{times}")
     tables = "\n\n".join(parts)
     heads = {
         "image": "image",

@@ -42,6 +42,12 @@ SHEARED = {
     "ratio_95": "95 %",
     "ratio_most": "most",
 }
+GOALS = {
+    "regime": "weights and bias",
+    "required": "required",
+    "wanted": "wanted",
+    "found": "measured",
+}
 PENALTIES = {
     "contender": "penalty",
     "median_s": "a step",
@@ -135,6 +141,36 @@ The time for one neuron against its number n of inputs, weights as initialised. 
 reference, and the growth with the number of neurons. {left_out(document)}"""
 
 
+@reads("projection_sort")
+def sorts(document: dict[str, Any]) -> str:
+    """Write the section on the projection against numpy's sort of the same weights."""
+    rows = [row for row in timings(document) if row["contender"] == "morphax.project"]
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        bank = f"{row['neurons']} x {row['n']}"
+        groups.setdefault(row["cores"], []).append({**row, "bank": bank})
+    tables = []
+    for cores, found in groups.items():
+        where = "One core, CPU time" if cores == 1 else f"{cores} cores, by the clock"
+        found = [{**row, "regime": REGIMES[row["regime"]]} for row in found]
+        ratios = pivot(
+            found, "regime", "bank", lambda row: number(row["ratio"]), "weights and bias"
+        )
+        tables.append(f"{where}:\n\n{ratios}")
+    goals = [{**goal, "regime": REGIMES[goal["regime"]]} for goal in document["metadata"]["goals"]]
+    neurons, inputs = rows[-1]["neurons"], rows[-1]["n"]
+    return f"""{heading("The projection in sorts", document)}
+
+The time of `morphax.project` over that of `np.sort` of the same weights, float32, all structuring
+elements, both operations; columns are neurons x inputs.
+
+{(chr(10) * 2).join(tables)}
+
+Goals, for {neurons} neurons of {inputs} inputs on one core:
+
+{table(goals, GOALS)}"""
+
+
 @reads("regularizers")
 def penalties(document: dict[str, Any]) -> str:
     """Write the section on the cost of L_exact in training."""
@@ -190,6 +226,6 @@ PAGE = Page(
     "projection",
     "The exact projection",
     (large_layer, penalised),
-    (projection, penalties, preferences, claims),
+    (sorts, projection, penalties, preferences, claims),
     {"projection": lambda: timings(load("projection"))},
 )
