@@ -118,17 +118,6 @@ def test_volume_operator(tmp_path, capsys):
         assert min(image.size) > 200
 
 
-@pytest.mark.slow
-def test_segment_volumes(tmp_path):
-    """A network of volumes is certified, and better than slices and thresholds."""
-    assert load_example("segment_volumes").main(["--smoke", "--out", str(tmp_path)]) == 0
-    (row,) = read(tmp_path)["results"]
-    assert row["volumes_certified"]
-    assert row["volumes"] > max(row["otsu"], row["best_threshold"]) + 0.02
-    with Image.open(tmp_path / "segment_volumes.png") as image:
-        assert min(image.size) > 200
-
-
 def test_missing_matplotlib_is_told_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails now
     assert load_example("learn_operator").main(["--smoke", "--out", str(tmp_path / "out")]) == 2
