@@ -62,7 +62,8 @@ from _lib.equality_verilog import in_verilog, in_verilog_stream
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, data
 from morphax.classification import model
-from morphax.morphology import elements, levelsets
+from morphax.classification.clauses import level_sets
+from morphax.morphology import elements
 from morphax.neurons import models
 
 SIZES = ((37, 53), (31, 65), (70, 33), (29, 97), (41, 31))  # rows, columns
@@ -116,8 +117,12 @@ def classifier(name: str, path: Path, images: np.ndarray, answers: np.ndarray) -
                 for i in banks
             ]
         }
-    table = found["thresholds"].reshape(images.shape[-1], -1).astype(np.int32)
-    levels = levelsets.decompose(images.astype(np.int32), table)
+    rows: Any = found["thresholds"]
+    kinds: tuple[str, ...] = ()
+    if "channels" in found.files:
+        rows = np.split(rows, np.cumsum(found["levels"])[:-1])
+        kinds = tuple(map(str, found["channels"]))
+    levels = level_sets(jnp.asarray(images), rows, channels=kinds) > 0
     return votes(name, binary, real, found["votes"], found["bias"], np.asarray(levels), answers)
 
 

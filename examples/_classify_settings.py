@@ -25,7 +25,13 @@ from morphax.morphology import contrast, levelsets
 # Training images move by whole pixels, and nothing is blurred.
 WHOLE = {"rotation": 0.0, "scale": 0.0, "shear": 0.0}
 DATASETS: dict[str, dict[str, Any]] = {
-    "mnist": {"levels": [128], "banks": ((7, 512), (11, 512)), "epochs": 6},
+    "mnist": {
+        "channels": ["gray", "directions"],
+        "levels": {"gray": [128], "directions": 1},
+        "banks": ((5, 384), (7, 384)),
+        "epochs": 8,
+        "recipe": {"rates": (0.03, 0.02), "most": 7},
+    },
     "fashion_mnist": {
         "channels": ["gray", "directions"],
         "levels": {"gray": 5, "directions": 1},

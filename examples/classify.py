@@ -110,23 +110,30 @@ def judge(
     }
 
 
-def save_network(path: Path, trained: LearnedClassifier, thresholds: clauses.Thresholds) -> None:
+def save_network(
+    path: Path,
+    trained: LearnedClassifier,
+    thresholds: clauses.Thresholds,
+    channels: tuple[str, ...],
+) -> None:
     """Write a network: its bits, and the trained numbers to which they are proved equal.
 
-    "thresholds" are those of all channels in a row, "levels" says how many each channel has.
+    "thresholds" are those of all channels in a row, "levels" says how many each channel has, and
+    "channels" are the kinds of channels.
     """
     arrays: dict[str, Any] = {
         "votes": trained.votes,
         "bias": trained.bias,
         "thresholds": np.concatenate(thresholds),
         "levels": np.array([len(row) for row in thresholds]),
+        "channels": np.array(channels),
     }
     for i, bank in enumerate(trained.params["erosions"]):
         weight, threshold, scale = morphax.neurons.nodes.leaves(bank)
         arrays |= {f"weight{i}": weight, f"threshold{i}": threshold, f"scale{i}": scale}
     for i, bank in enumerate(trained.binary["erosions"]):
         arrays[f"selem{i}"] = bank.selem
-    np.savez_compressed(path, **jax.tree.map(np.asarray, arrays))
+    np.savez_compressed(path, **arrays)
 
 
 # %% [markdown]
@@ -260,7 +267,7 @@ def main(argv: list[str] | None = None) -> int:
     write_rows(out / "result.json", about, [row])
     if options.add:
         add(options.add, about, row)
-    save_network(out / "network.npz", trained, thresholds)
+    save_network(out / "network.npz", trained, thresholds, recipe.channels)
     planes = sum(len(row) for row in thresholds)
     figure(trained, recipe, planes).savefig(out / "clauses.png", dpi=120)
     say(row)

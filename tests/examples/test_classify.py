@@ -45,7 +45,7 @@ def test_changes_go_over_the_entry_of_the_data_set(script):
 
 def test_smooth_changes_the_training_and_clauses_keep_their_shares(script):
     found = script.choices(options(script, "--training", "smooth", "--clauses", 64))["recipe"]
-    assert found.banks == ((7, 32), (11, 32))
+    assert found.banks == ((5, 32), (7, 32))
     assert {key: getattr(found, key) for key in clauses.SMOOTH} == clauses.SMOOTH
 
 
