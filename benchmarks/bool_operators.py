@@ -12,9 +12,10 @@ the size of the image packed at one bit a pixel.
 One core, CPU time of the process, after a first call (`first_s` in the metadata has the median and
 the most CPU seconds of our first calls, with what they compile). Calls go by turns; `ratio` is the
 median over that of the reference: OpenCV for images, scipy for volumes, `jit(x & x)` for a warm
-call on an image of 32 x 32. Each size of images has a process of its own: where a process has
-worked on arrays of many sizes, the system may give it new pages for each result, which takes longer
-than the operator. The rows of two cores are times by the clock, for all contenders.
+call on an image of 32 x 32. Each size of images has a process of its own, which keeps the memory
+that it has freed (`MALLOC`), as a loop over one operator does: where contenders go by turns, the C
+library would hand memory back after some of them, and the next result would pay for new pages,
+which takes longer than an operator. The rows of two cores are times by the clock.
 """
 
 import os
@@ -51,6 +52,7 @@ VOLUMES = {"ball 7": elements.ball(7), "ball 15": elements.ball(15), "cube 9": e
 LARGE, BATCH = "4096 x 4096", "256 x 256 x 256"
 WARM, VOLUME = "warm call", "volumes"
 ON_TWO = "square 3", "disk 7", "disk 21"
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}  # of glibc
 GOALS = (  # image, element, reference, what it required and what was wanted (ratios of erosions)
     (LARGE, "disk 7", "OpenCV", 0.6, 0.45),
     (BATCH, "disk 7", "OpenCV", 0.45, 0.3),
@@ -226,7 +228,7 @@ def main() -> None:
             continue
         command = [sys.executable, __file__, "--part", name, *["--two"] * (cores == 2)]
         command += ["--smoke"] * options.smoke
-        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | MALLOC
         run = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, check=True, env=environment
         )
@@ -234,7 +236,7 @@ def main() -> None:
         rows, about["memory"] = rows + found["rows"], about.get("memory") or found["memory"]
         first_s += found["first_s"] if cores == 1 else []
     first = [round(float(seconds), 3) for seconds in (np.median(first_s), max(first_s))]
-    about |= {"first_s": first, "goals": goals(rows)}
+    about |= {"first_s": first, "goals": goals(rows), "malloc": MALLOC}
     common.write(options.out / "bool_operators.json", about, rows)
     print(common.table(rows, COLUMNS))
     for goal in about["goals"]:
