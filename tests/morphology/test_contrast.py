@@ -40,10 +40,8 @@ def test_contrast_is_what_it_says(rng, side, floor):
         np.testing.assert_array_equal(found[i, ..., c], plain(images[i, ..., c], side, floor))
 
 
-@pytest.mark.slow
-@pytest.mark.first(1)
-@pytest.mark.parametrize("low", [-1023, 0])
-def test_nothing_overflows(low):
+def test_nothing_overflows():
+    low = -1023
     board = np.where(np.indices((24, 24)).sum(0) % 2, 1023, low)
     for image in (board, np.pad(np.array([[1023 - low]]), 12) + low):
         found = np.asarray(contrast.local_contrast(image[None, ..., None], side=21, floor=1))
