@@ -2,7 +2,7 @@
 
     python benchmarks/first_calls.py [--smoke] [--out DIR]
 
-CPU seconds of calls with default options, each in fresh processes: "first" compiles everything,
+CPU seconds of calls with default options, each in fresh processes on one core: "first" compiles everything,
 "first, kept" finds the compiled programs that the process before it kept (`morphax.training.
 keep_compiled`, as examples and commands do), "next" is the second call of the first process. The
 calls:
@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _lib import common
+from _lib.one_core import bind
 
 import morphax
 from morphax import _compiling, data, elements, models, recipes
@@ -135,6 +136,7 @@ def main() -> None:
     parser = common.options_parser(__doc__, smoke="project only, once")
     parser.add_argument("--one", nargs=2, help="call and contender, in a process of its own")
     options = parser.parse_args()
+    bind()
     if options.one:
         keep_compiled()
         print(json_text(measured(*options.one)))
