@@ -2,10 +2,10 @@
 
     python benchmarks/first_calls.py [--smoke] [--out DIR]
 
-CPU seconds of calls with default options, each in fresh processes on one core: "first" compiles everything,
-"first, kept" finds the compiled programs that the process before it kept (`morphax.training.
-keep_compiled`, as examples and commands do), "next" is the second call of the first process. The
-calls:
+CPU seconds of calls with default options, each in fresh processes on one core: "first" compiles
+everything, "first, kept" finds the compiled programs that the process before it kept
+(`morphax.training.keep_compiled`, as examples and commands do), "next" is the second call of the
+first process. The calls:
 
 | call | |
 |---|---|
