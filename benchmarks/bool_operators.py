@@ -25,8 +25,6 @@ from _lib.one_core import one_core
 
 os.environ.update({} if "--two" in sys.argv else one_core())  # before jax is imported
 
-import json
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -148,11 +146,8 @@ def compare(
             if name not in slow:
                 times[name].append(timed(run)[0])
     for name, seconds in times.items():
-        low, median, high = np.percentile(seconds, (25, 50, 75))
-        timing = {"median_s": float(median), "iqr_s": float(high - low)}
-        timing["repeats"] = len(seconds)
-        rows.append(common.result(name, case, timing, error=wrong.get(name)))
-        rows[-1]["ratio"] = round(float(median / np.median(times[reference])), 4)
+        rows.append(common.result(name, case, common.spread(seconds), error=wrong.get(name)))
+        rows[-1]["ratio"] = round(float(np.median(seconds) / np.median(times[reference])), 4)
     return rows
 
 
@@ -222,17 +217,10 @@ def main() -> None:
     rows: list[dict] = []
     first_s: list[float] = []
     shapes = [" x ".join(map(str, shape)) for shape in SHAPES]
-    one = [*(shapes[:2] if options.smoke else shapes), WARM, VOLUME]
-    for cores, name in [(1, name) for name in one] + [(2, x) for x in (LARGE, BATCH)]:
-        if cores == 2 and options.smoke:
-            continue
-        command = [sys.executable, __file__, "--part", name, *["--two"] * (cores == 2)]
-        command += ["--smoke"] * options.smoke
-        environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | MALLOC
-        run = subprocess.run(
-            command, stdout=subprocess.PIPE, text=True, check=True, env=environment
-        )
-        found = json.loads(run.stdout.splitlines()[-1])
+    parts = [(1, name) for name in (*(shapes[:2] if options.smoke else shapes), WARM, VOLUME)]
+    for cores, name in parts if options.smoke else [*parts, (2, LARGE), (2, BATCH)]:
+        words = ["--part", name, *["--two"] * (cores == 2), *["--smoke"] * options.smoke]
+        found = common.in_own_process(__file__, *words, variables=MALLOC)
         rows, about["memory"] = rows + found["rows"], about.get("memory") or found["memory"]
         first_s += found["first_s"] if cores == 1 else []
     first = [round(float(seconds), 3) for seconds in (np.median(first_s), max(first_s))]

@@ -140,9 +140,7 @@ def main() -> None:
 
 def result_of(contender: str, case: dict, seconds: np.ndarray, wrong: float) -> dict:
     """Return a row of results."""
-    quarter, median, three = np.percentile(seconds, (25, 50, 75))
-    timing = {"median_s": float(median), "iqr_s": float(three - quarter), "repeats": len(seconds)}
-    return common.result(contender, case, timing, error=wrong)
+    return common.result(contender, case, common.spread(seconds), error=wrong)
 
 
 def goals(rows: list[dict]) -> list[dict]:

@@ -147,10 +147,8 @@ def main() -> None:
         for contender in (OURS, PLAIN):
             found = seconds_of(name, contender, 1 if options.smoke else PROCESSES)
             for which, seconds in found.items():
-                low, median, high = np.percentile(seconds, (25, 50, 75))
-                timing = {"median_s": float(median), "iqr_s": float(high - low)}
-                timing |= {"repeats": len(seconds)}
-                rows.append(common.result(contender, {"call": name, "which": which}, timing))
+                case = {"call": name, "which": which}
+                rows.append(common.result(contender, case, common.spread(seconds)))
     common.add_ratios(rows, PLAIN)
     about["goals"] = goals(rows)
     common.write(options.out / "first_calls.json", about, rows)

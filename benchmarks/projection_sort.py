@@ -10,7 +10,6 @@ relative error of the squared distance of 64 neurons against the projection in f
 are those of `projection.py`.
 """
 
-import json
 import os
 import sys
 
@@ -18,7 +17,6 @@ from _lib.one_core import one_core
 
 os.environ.update({} if "--two" in sys.argv else one_core())  # before jax is imported
 
-import subprocess
 import time
 from typing import Any
 
@@ -59,11 +57,9 @@ def measured(regime: str, count: int, n: int, repeats: int) -> list[dict[str, An
     case = {"neurons": count, "n": n, "regime": regime, "cores": CORES}
     rows = []
     for name, seconds in times.items():
-        low, median, high = np.percentile(seconds, (25, 50, 75))
-        timing = {"median_s": float(median), "iqr_s": float(high - low), "repeats": repeats}
         error = relative(squared, truth.distance) if name == OURS else None
-        rows.append(common.result(name, case, timing, error=error))
-        rows[-1]["ratio"] = round(float(median / np.median(times[SORT])), 2)
+        rows.append(common.result(name, case, common.spread(seconds), error=error))
+        rows[-1]["ratio"] = round(float(np.median(seconds) / np.median(times[SORT])), 2)
     return rows
 
 
@@ -88,20 +84,16 @@ def main() -> None:
     repeats = 1 if options.smoke else 15
     if options.one:
         regime, count, n = options.one
-        print(json_text({"rows": measured(regime, int(count), int(n), repeats)}))
+        print(json_text(measured(regime, int(count), int(n), repeats)))
         return
     about = common.metadata("projection_sort", unit="call", reference=SORT, smoke=options.smoke)
     rows: list[dict] = []
     for cores in (1,) if options.smoke else (1, 2):
         for count, n in ((64, 40),) if options.smoke else SIZES:
             for regime in ("init",) if options.smoke else REGIMES:
-                command = [sys.executable, __file__, "--one", regime, str(count), str(n)]
-                command += ["--two"] * (cores == 2) + ["--smoke"] * options.smoke
-                environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-                run = subprocess.run(
-                    command, capture_output=True, text=True, check=True, env=environment
-                )
-                rows += json.loads(run.stdout.splitlines()[-1])["rows"]
+                words = ["--one", regime, str(count), str(n)]
+                words += ["--two"] * (cores == 2) + ["--smoke"] * options.smoke
+                rows += common.in_own_process(__file__, *words)
     about["goals"] = goals(rows)
     common.write(options.out / "projection_sort.json", about, rows)
     print(common.table(rows, COLUMNS))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,13 @@ def measure(
         start = time.perf_counter()
         jax.block_until_ready(function(*args))
         seconds.append((time.perf_counter() - start) / units)
-    low, median, high = np.percentile(seconds, [25, 50, 75])
-    return {"median_s": float(median), "iqr_s": float(high - low), "repeats": repeats}
+    return spread(seconds)
+
+
+def spread(seconds: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """Median, interquartile range and number of measured seconds: the timing of a `result`."""
+    low, median, high = np.percentile(seconds, (25, 50, 75))
+    return {"median_s": float(median), "iqr_s": float(high - low), "repeats": len(seconds)}
 
 
 def result(
@@ -158,6 +163,19 @@ def command(benchmark: str, networks: Sequence[Path] | None) -> str:
     given = ["/".join(path.parts[-2:]) for path in networks or []]
     words = ["python", f"benchmarks/{benchmark}.py", *(["--network", *given] if given else [])]
     return shlex.join(words)
+
+
+def in_own_process(script: str, *words: str, variables: Mapping[str, str] | None = None) -> Any:
+    """Run a script in a process of its own, and return the JSON of the last line that it prints.
+
+    It chooses its cores itself: it gets the variables of this process without `XLA_FLAGS`, and
+    those given.
+    """
+    inherited = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command = [sys.executable, script, *words]
+    environment = inherited | dict(variables or {})
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 def peak_memory(process: int | str = "self") -> float:

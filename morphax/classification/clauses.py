@@ -15,7 +15,7 @@ import numpy as np
 
 from morphax import _checks
 from morphax.classification.model import centres
-from morphax.morphology import contrast
+from morphax.morphology import contrast, levelsets
 from morphax.neurons.nodes import BiSE, Spec
 
 Thresholds = Sequence[Sequence[float]] | np.ndarray
@@ -149,8 +149,8 @@ def level_sets(
     x = jnp.asarray(images).astype(jnp.float32)
     one_each = len(thresholds) == x.shape[-1]
     _checks.require(one_each, "thresholds", f"{x.shape[-1]} rows, one a channel", len(thresholds))
-    rows = [np.asarray(row, np.float32) for row in thresholds]
-    held = [x[..., c, None] >= row[None, None, None] for c, row in enumerate(rows)]
+    rows = [np.asarray(row, np.float32)[None] for row in thresholds]
+    held = [levelsets.decompose(x[..., c, None], row) for c, row in enumerate(rows)]
     return jnp.concatenate(held, -1).astype(jnp.float32)
 
 

@@ -190,20 +190,23 @@ def _settle(
     # An infinite bound closes what is not asked for.
     value = jnp.where(live[:, None], parts.bound.reshape(index.size, -1), jnp.inf)
 
+    def is_open_at(value, best):
+        return value < gather(_closing(best), parts.knot.row[:, 0])[:, None]
+
     def settle_open(state):
         value, best, winner, is_first = state
-        is_open = value < gather(_closing(best), parts.knot.row[:, 0])[:, None]
+        is_open = is_open_at(value, best)
         # The most promising candidate of each block closes most of the others.
         places = jnp.arange(value.shape[1], dtype=jnp.int32)[None]
         is_open &= ~is_first | (places == argmin_last(value)[:, None])
         return *_solve_open(search, parts, is_open, value, best, winner), jnp.bool_(False)
 
-    def any_open(state):
-        value, best = state[:2]
-        return jnp.any(value < gather(_closing(best), parts.knot.row[:, 0])[:, None])
-
-    state = jax.lax.while_loop(any_open, settle_open, (value, best, winner, jnp.bool_(True)))
-    return state[1:3]
+    _, best, winner, _ = jax.lax.while_loop(
+        lambda state: jnp.any(is_open_at(*state[:2])),
+        settle_open,
+        (value, best, winner, jnp.bool_(True)),
+    )
+    return best, winner
 
 
 class _Parts(NamedTuple):

@@ -5,6 +5,8 @@ beyond the width may hold anything until the end. `$name` and `$NAME` are the pr
 chose, `$n` is the number of an op.
 """
 
+from morphax.export.c_source._window_templates import PLANE_WORDS
+
 # Declarations.
 HEADER = """
 #define ${NAME}_PLANES_IN $planes_in
@@ -29,7 +31,8 @@ void ${name}_unpack(const uint64_t *out, size_t width, size_t height, uint8_t *i
 
 # Start of the source. The workspace holds the results of ops, one framed plane, and the four arrays
 # of `dilate`, each with some words to spare, because shifted reads go one word too far.
-PRELUDE = """
+PRELUDE = (
+    """
 #include "$name.h"
 
 ${stdio}#include <string.h>
@@ -40,13 +43,9 @@ $restrict
 #define BAND $band /* rows that run through all ops together */
 #define REACH $reach /* rows above and below that a row of the result depends on */
 
-size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
-
-size_t ${name}_plane_words(size_t width, size_t height)
-{
-    return height * ${name}_row_words(width);
-}
-
+"""
+    + PLANE_WORDS
+    + """
 size_t ${name}_workspace_words(size_t width, size_t height)
 {
     const size_t framed = ${name}_row_words(width) + 2 * $margin;
@@ -56,6 +55,7 @@ size_t ${name}_workspace_words(size_t width, size_t height)
            4 * (BLOCK + framed) + 5 * (2 * $margin + 2);
 }
 """
+)
 
 # The network: a call for each op, in order, on bands of rows, so that memory does not grow with the
 # height. A band is read with REACH rows more on both sides: what lies beyond their edges changes

@@ -5,6 +5,8 @@ works on slice number - b. A plane with a frame has FRAMED words; a ring is thos
 a window sees, in which slice z has the place z modulo their number.
 """
 
+from morphax.export.c_source._window_templates import PLANE_WORDS
+
 # Declarations.
 HEADER = """
 #define ${NAME}_PLANES_IN $planes_in
@@ -45,7 +47,8 @@ void ${name}_apply(const uint8_t *volume, size_t width, size_t height, size_t de
 
 # Start of the source. The workspace holds slices of results, two planes for what lies beyond the
 # volume, the rings of windows, and the four arrays of `dilate`.
-PRELUDE = """
+PRELUDE = (
+    """
 #include "$name.h"
 
 ${stdio}#include <string.h>
@@ -54,13 +57,9 @@ $restrict
 
 #define BLOCK 512 /* words of the rows that are worked on together: they stay in the first cache */
 
-size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
-
-size_t ${name}_plane_words(size_t width, size_t height)
-{
-    return height * ${name}_row_words(width);
-}
-
+"""
+    + PLANE_WORDS
+    + """
 /* Words of a plane with the largest frame that a window needs. */
 static size_t framed_words(size_t width, size_t height)
 {
@@ -88,6 +87,7 @@ static int has(const struct step *s, size_t behind)
     return s->number >= behind && s->number - behind < s->depth;
 }
 """
+)
 
 # For networks with windows.
 SLICE_OF = """

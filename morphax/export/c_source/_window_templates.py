@@ -1,7 +1,17 @@
-"""Template of windows on rows of words, for images and for the slices of volumes.
+"""Templates of planes and of windows on rows of words, for images and for the slices of volumes.
 
 A plane is `height` rows of `words` words, as in `_pixels_templates`; around it, a frame holds what
 windows see beyond it.
+"""
+
+# Sizes of a row and of a plane in words.
+PLANE_WORDS = """\
+size_t ${name}_row_words(size_t width) { return width / 64 + (width % 64 != 0); }
+
+size_t ${name}_plane_words(size_t width, size_t height)
+{
+    return height * ${name}_row_words(width);
+}
 """
 
 # Helpers of "spatial" ops. `frame` copies a plane with pixels around it. `dilate` runs the code of

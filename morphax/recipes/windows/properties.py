@@ -135,6 +135,11 @@ def turns_of(axes: int) -> int:
     return 2**axes * math.factorial(axes)
 
 
+def other_copies(window: np.ndarray) -> int:
+    """Return how many turned copies of a map differ from it, about: half of all, 4 or 24."""
+    return turns_of(window.shape[1] - 1) // 2
+
+
 def turned_patterns(patterns: Patterns, window: np.ndarray) -> Patterns:
     """Return the patterns of all mirrored and turned copies of the images.
 

@@ -33,9 +33,9 @@ from morphax.recipes.windows.properties import (
     check_properties,
     closed_level,
     counted_pixels,
+    other_copies,
     tidied,
     turned_patterns,
-    turns_of,
     with_input,
 )
 from morphax.training.options import RunOptions
@@ -230,9 +230,7 @@ def _search(
 ) -> np.ndarray:
     """Search for the maps of one level; with symmetry, for one of each set of turned copies."""
     if plan.properties.symmetric:
-        # Half of the turned copies of a map are others than the map itself, about.
-        copies = turns_of(eye.shape[1] - 1) // 2
-        patterns, maps = turned_patterns(patterns, eye), max(1, maps // copies)
+        patterns, maps = turned_patterns(patterns, eye), max(1, maps // other_copies(eye))
     # Guess fewer neighbours of each pattern where there are many patterns.
     flips = _MOST_GUESSED // max(1, len(patterns.bits))
     rng = np.random.default_rng([plan.seed, depth])

@@ -31,9 +31,9 @@ from morphax.recipes.windows.properties import (
     check_properties,
     closed_level,
     counted_pixels,
+    other_copies,
     tidied,
     turned_patterns,
-    turns_of,
     with_input,
 )
 from morphax.training.options import RunOptions
@@ -278,8 +278,7 @@ def _one_level(
     symmetric, drawn = plan.properties.symmetric, _is_drawn(part, eye, plan)
     patterns: Patterns | None = None
     networks = []
-    # Half of the turned copies of a map are others than the map itself, about.
-    copies = turns_of(eye.shape[1] - 1) // 2 if symmetric else 1
+    copies = other_copies(eye) if symmetric else 1
     share = max(1, clauses // (plan.members * copies))
     for number in range(plan.members):
         # Each member begins elsewhere, and has its own pixels where pixels are drawn.
