@@ -7,6 +7,7 @@ holds nodes (a Linen dict, an NNX state, a list), and can be jitted.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from morphax import _checks
-from morphax._compiling import quick_jit
+from morphax._compiling import FEW, quick_jit
 from morphax.certificates.neuron import EROSION, Certificate, certify_node
 from morphax.neurons.nodes import (
     BinaryBiSE,
@@ -55,25 +56,62 @@ def nearest(params: Any, *, method: str = "projection") -> Any:
         0.0
     """
     _checks.one_of("method", method, METHODS)
-    return map_nodes(lambda node: _project_node(node, method), params)
+    return _map_all(lambda nodes: _project_nodes(nodes, method), params)
+
+
+def _map_all(function: Callable[[list[BiSE]], list[Any]], params: Any) -> Any:
+    """Replace the nodes of a params tree by what a function of all of them returns, in order."""
+    nodes: list[BiSE] = []
+    map_nodes(nodes.append, params)
+    found = iter(function(nodes))
+    return map_nodes(lambda _: next(found), params)
+
+
+def _project_nodes(nodes: list[BiSE], method: str) -> list[Projection]:
+    """Project banks; small ones of one kind together, so that one program is compiled for them."""
+    groups: dict[Any, list[int]] = {}
+    for place, node in enumerate(nodes):
+        groups.setdefault(_kind(node, place), []).append(place)
+    projections = {}
+    for places in groups.values():
+        projected = _project_group(tuple(nodes[place] for place in places), method)
+        projections.update(zip(places, projected, strict=True))
+    return [projections[place] for place in range(len(nodes))]
+
+
+def _kind(node: BiSE, place: int) -> Any:
+    """Return equal values for banks that are projected together."""
+    size = node.weight.size
+    # A large bank is worth a program, and not a copy; nor is one that is part of a larger program.
+    if size > FEW // 4 or isinstance(node.weight, Tracer):
+        return place
+    inputs = math.prod(node.weight.shape[axis] for axis in input_axes(node))
+    is_free = node.spec.weight_map == "identity"
+    return inputs, is_free, node.spec.symmetric, node.weight.dtype, node.bias.dtype
 
 
 @partial(quick_jit, static_argnames="method")
-def _project_node(node: BiSE, method: str) -> Projection:
-    """Project one bank; the set and the threshold follow from the name of the method."""
-    weights, bias, _ = effective(node)
+def _project_group(nodes: tuple[BiSE, ...], method: str) -> list[Projection]:
+    """Project banks of one kind; the set and the threshold follow from the name of the method."""
+    parts = [effective(node)[:2] for node in nodes]
+    flat = [(weights.reshape(-1, weights.shape[-1]), bias.reshape(-1)) for weights, bias in parts]
     onto, _, threshold = method.partition("-")
     projection = project(
-        weights,
-        bias,
+        *(jnp.concatenate(rows) for rows in zip(*flat, strict=True)),
         onto="constant" if onto == "constant" else "activable",
         threshold=threshold or "exact",
-        nonnegative=node.spec.weight_map != "identity",
-        symmetric=node.spec.symmetric,
+        nonnegative=nodes[0].spec.weight_map != "identity",
+        symmetric=nodes[0].spec.symmetric,
     )
-    return projection._replace(
-        weights=unbank(node, projection.weights), selem=unbank(node, projection.selem)
-    )
+    # Cut the neurons into banks again, and lay these out as they were.
+    ends = np.cumsum([bias.size for _, bias in parts])[:-1].tolist()
+    cut = zip(*(jnp.split(array, ends) for array in projection), strict=True)
+    projections = []
+    for node, (_, bias), rows in zip(nodes, parts, cut, strict=True):
+        shaped = Projection(*(row.reshape(*bias.shape, *row.shape[1:]) for row in rows))
+        weights, selem = (unbank(node, array) for array in (shaped.weights, shaped.selem))
+        projections.append(shaped._replace(weights=weights, selem=selem))
+    return projections
 
 
 def binarize(params: Any, *, method: str = "constant-exact") -> Any:
@@ -109,17 +147,27 @@ def binarize(params: Any, *, method: str = "constant-exact") -> Any:
         (True, True)
     """
     _checks.one_of("method", method, METHODS)
-    return map_nodes(lambda node: _binarize(node, method), params)
+    return _map_all(lambda nodes: _binarize(nodes, method), params)
 
 
-def _binarize(node: BiSE, method: str) -> BinaryBiSE:
-    """Binarize one bank."""
-    certificate, _ = certify_node(node)
-    # Outside of jit, a bank that is all inside its bounds needs no projection.
-    known = not isinstance(certificate.exact, Tracer)
-    if known and (np.asarray(certificate.exact) | (np.asarray(certificate.margin) > 0)).all():
-        return _binary_node(node, certificate, None)
-    return _binary_node(node, certificate, _project_node(node, method))
+def _binarize(nodes: list[BiSE], method: str) -> list[BinaryBiSE]:
+    """Binarize banks."""
+    certificates = [certify_node(node)[0] for node in nodes]
+    # A bank that is known to be inside its bounds needs no projection.
+    outside = [place for place, found in enumerate(certificates) if not _is_inside(found)]
+    projections = _project_nodes([nodes[place] for place in outside], method)
+    fallbacks = dict(zip(outside, projections, strict=True))
+    return [
+        _binary_node(node, certificate, fallbacks.get(place))
+        for place, (node, certificate) in enumerate(zip(nodes, certificates, strict=True))
+    ]
+
+
+def _is_inside(certificate: Certificate) -> bool:
+    """Return whether all neurons of a bank are known to be inside their bounds (not in `jit`)."""
+    if isinstance(certificate.exact, Tracer):
+        return False
+    return bool((np.asarray(certificate.exact) | (np.asarray(certificate.margin) > 0)).all())
 
 
 @quick_jit

@@ -11,7 +11,7 @@ from helpers.networks import built_bimonn, spec_for
 
 import morphax
 from morphax.binarization import METHODS
-from morphax.neurons.nodes import BinaryBiSE, BiSE, is_node
+from morphax.neurons.nodes import BinaryBiSE, BiSE, Spec, is_node
 from morphax.projection.constant import constant_selem, project_constant
 from morphax.projection.result import DEGENERATE, INVALID, OK
 
@@ -140,6 +140,28 @@ def test_binarize_takes_the_certified_set_else_the_nearest(method, rng):
             assert {a.dtype for a in jax.tree.leaves(leaf)} == {jnp.dtype(bool)}
     before, after = (jax.tree.structure(t, is_leaf=is_node) for t in (params, binary))
     assert before == after
+
+
+def test_banks_that_are_projected_together_are_projected_as_alone(rng):
+    """Banks of the same number of inputs share a program; layouts and signs of weights differ."""
+
+    def node(shape, axes, role, weight_map="identity"):
+        outputs = tuple(shape[axis] for axis in axes)
+        weight, bias = rng.normal(size=shape), rng.normal(size=outputs) + 1
+        leaves = (jnp.asarray(x, jnp.float32) for x in (weight, bias, np.ones(outputs)))
+        return BiSE(*leaves, Spec(role, weight_map, "raw"))
+
+    nodes = [
+        node((3, 3, 2, 1), (2, 3), "spatial"),
+        node((9, 4), (1,), "dense"),
+        node((4, 2), (1,), "dense"),
+        node((9, 2), (1,), "dense", "positive"),
+    ]
+    together = morphax.nearest(nodes)
+    for found, bank in zip(together, nodes, strict=True):
+        alone = morphax.nearest(bank)
+        assert found.weights.shape == bank.weight.shape
+        assert jax.tree.all(jax.tree.map(np.array_equal, found, alone))
 
 
 def test_a_hair_of_rounding_does_not_change_the_bits():

@@ -213,9 +213,7 @@ def summary(
     _checks.require(has_shape, "input_shape", "a shape beside apply, batch included", input_shape)
     binary = binarize(params, method=method)
     twins = named_nodes(binary)
-    rows = tuple(
-        _row(name, node, twins[name], method) for name, node in named_nodes(params).items()
-    )
+    rows = _rows(named_nodes(params), twins, method)
     title = "binary network"
     if apply is None and _is_bimonn(binary):
         apply, title = models.bimonn, "binary network, taken for a BiMoNN"
@@ -264,14 +262,24 @@ def _is_bimonn(params: Any) -> bool:
     return same and all(one[-1] == other[-2] for one, other in pairwise(shapes))
 
 
-def _row(name: str, node: Node, binary: Node, method: str) -> Row:
-    """Return the row of a bank, from the bank and its binary one."""
-    certified, distance = -1, 0.0
-    if isinstance(node, BiSE):
-        exact = np.asarray(certify_node(node)[0].exact)
-        certified = int(exact.sum())
-        if not exact.all():
-            distance = float(np.asarray(nearest(node, method=method).distance)[~exact].mean())
+def _rows(nodes: dict[str, Node], twins: dict[str, Node], method: str) -> tuple[Row, ...]:
+    """Return the rows of banks, from the banks and their binary ones, both by name."""
+    real = {name: node for name, node in nodes.items() if isinstance(node, BiSE)}
+    exact = {name: np.asarray(certify_node(node)[0].exact) for name, node in real.items()}
+    # As `binarize` does, project all of them in one call: the programs are compiled already.
+    outside = [name for name in real if not exact[name].all()]
+    near = nearest([real[name] for name in outside], method=method)
+    distances = {
+        name: float(np.asarray(projection.distance)[~exact[name]].mean())
+        for name, projection in zip(outside, near, strict=True)
+    }
+    return tuple(
+        _row(name, twin, exact.get(name), distances.get(name, 0.0)) for name, twin in twins.items()
+    )
+
+
+def _row(name: str, binary: Node, exact: np.ndarray | None, distance: float) -> Row:
+    """Return the row of a bank; `exact` is None where it was binary from the start."""
     selem, erosion, complement = (np.asarray(leaf) for leaf in leaves(binary))
     neurons = int(erosion.size)
     names = [
@@ -282,7 +290,7 @@ def _row(name: str, node: Node, binary: Node, method: str) -> Row:
         name,
         shape=selem.shape,
         neurons=neurons,
-        certified=certified,
+        certified=-1 if exact is None else int(exact.sum()),
         operations=dict(sorted(Counter(names).items())),
         distance=distance,
         bits=selem.size + 2 * neurons,
