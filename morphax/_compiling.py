@@ -1,10 +1,13 @@
-"""Compiling large programs faster, where that costs nothing.
+"""Two ways to help XLA on a CPU: compile large programs faster, and compute an array only once.
 
-The projection is a program of many small loops. On a CPU, XLA's older emitters compile it in little
-more than half the time, and it runs as fast (`benchmarks/first_calls.py`). On few numbers, such as
-the banks of small windows, it takes milliseconds however it is compiled: there XLA does not
-optimize at all, which takes a third of the rest. Points and sets are the same; a distance may
-differ in the rounding of its sum.
+`quick_jit`: the projection is a program of many small loops. On a CPU, XLA's older emitters compile
+it in little more than half the time, and it runs as fast (`benchmarks/first_calls.py`). On few
+numbers, such as the banks of small windows, it takes milliseconds however it is compiled: there XLA
+does not optimize at all, which takes a third of the rest. Points and sets are the same; a distance
+may differ in the rounding of its sum.
+
+`computed_once`: XLA likes to compute an array again for each of its readers instead of writing it
+to memory. Where there are many readers, such as the bits of a word, that costs more than memory.
 """
 
 from collections.abc import Callable
@@ -61,6 +64,49 @@ def quick_jit(function: Callable, *, level: int | None = None, **options: Any) -
         return compiled(*arguments, **named)
 
     return call
+
+
+def computed_once(true: jax.Array, make: Callable[[], Any]) -> Any:
+    """Return `make()`, computed once and written to memory, not computed again by each reader.
+
+    XLA on a CPU fuses across an `optimization_barrier`, but not across a branch on a condition
+    whose value it cannot know. So `make` runs in a branch that is always taken.
+
+    Args:
+        true: traced True, such as `unknown_true` returns.
+        make: function without arguments that returns a pytree of arrays.
+
+    Returns:
+        What `make` returns.
+
+    Example:
+        >>> double = jax.jit(lambda x: computed_once(unknown_true(x), lambda: 2 * x))
+        >>> int(double(jnp.ones((), jnp.uint32)))
+        2
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.optimization_barrier(make())
+    shapes = jax.eval_shape(make)
+    return jax.lax.cond(
+        true, make, lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    )
+
+
+def unknown_true(x: jax.Array) -> jax.Array:
+    """Return True in a way that XLA does not see through, from an array of bool or words.
+
+    Args:
+        x: traced array of bool or unsigned integers, of any shape.
+
+    Returns:
+        A bool of shape `()`.
+    """
+    if x.size == 0:
+        return jnp.array(True)
+    first = x.reshape(-1)[0]
+    word = first.astype(jnp.uint8) if x.dtype == bool else first
+    # A number of bits that are set is never greater than the number of bits.
+    return jax.lax.population_count(word) <= np.array(8 * word.dtype.itemsize, word.dtype)
 
 
 def _is_whole(leaves: list[Any]) -> bool:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from morphax._compiling import computed_once, unknown_true
 from morphax.morphology.shift import IN_ONE_LOOP, PLANES, Element, Layout, shift_or
 
 _ONES, _NONE, _ONE = np.uint8(255), np.uint8(0), np.uint8(1)
@@ -65,11 +66,9 @@ def layout_for(image: jax.Array, element: Element) -> Layout:
     cut = _cut((images, *sides), reaches)
     if cut is None:
         return PLANES
-    # A condition whose value XLA cannot know.
-    true = lax.convert_element_type(image.reshape(-1)[0], jnp.uint8) < np.uint8(2)
     return Layout(
         partial(_packed, cut),
-        partial(_match, cut, partial(_kept, true)),
+        partial(_match, cut, partial(computed_once, unknown_true(image))),
         lambda words: _unpacked(cut, words).reshape(image.shape),
     )
 
@@ -86,16 +85,6 @@ def _cut(shape: tuple[int, ...], reaches: list[int]) -> _Cut | None:
             streams = 2 if axis == len(shape) - 1 else 1
             cuts.append((streams * (size + 2 * reach) / length, _Cut(shape, axis, starts, size)))
     return min(cuts, key=lambda pair: pair[0])[1] if cuts else None
-
-
-def _kept(true: jax.Array, make: Callable[[], jax.Array]) -> jax.Array:
-    """Return `make()`, computed once and written to memory, not computed again by each reader.
-
-    XLA on CPU fuses across an `optimization_barrier`, but not across a branch on a condition whose
-    value it cannot know.
-    """
-    shape = jax.eval_shape(make)
-    return lax.cond(true, make, lambda: jnp.zeros(shape.shape, shape.dtype))
 
 
 def _packed(cut: _Cut, image: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from morphax import _checks
+from morphax._compiling import computed_once, unknown_true
 from morphax.morphology import bit_arrays, formulas
 from morphax.packed._pixel_layout import BITS as BITS
 from morphax.packed._pixel_layout import layout as layout
@@ -325,6 +326,8 @@ def _pack(images: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="width")
 def _unpack(words: jax.Array, *, width: int) -> jax.Array:
+    # Each word has 32 readers, its pixels: what made the words must not run again for each of them.
+    words = computed_once(unknown_true(words), lambda: words)
     places = np.arange(BITS, dtype=np.uint32).reshape((1,) * words.ndim + (BITS,))
     bits = (words[..., None] >> places) & np.uint32(1)
     return (bits != 0).reshape(*words.shape[:-1], words.shape[-1] * BITS)[..., :width]

@@ -6,12 +6,15 @@ makes them 1. The number of images is not stored in the words, so `unpack` needs
 hold 64 images and exist under x64 only.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from morphax import _checks
+from morphax._compiling import computed_once, unknown_true
 from morphax.morphology import bit_arrays
 
 
@@ -122,4 +125,11 @@ def bits_of(words: jax.Array) -> jax.Array:
 
 
 _pack = jax.jit(lambda images, *, dtype: _pack_bits(images, dtype), static_argnames="dtype")
-_unpack = jax.jit(lambda words, *, count: bits_of(words)[:count] != 0, static_argnames="count")
+
+
+@partial(jax.jit, static_argnames="count")
+def _unpack(words: jax.Array, *, count: int) -> jax.Array:
+    """Return the first `count` images of words."""
+    # Each word has 32 readers, its bits: what made the words must not run again for each of them.
+    words = computed_once(unknown_true(words), lambda: words)
+    return bits_of(words)[:count] != 0

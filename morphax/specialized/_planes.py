@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from morphax._compiling import computed_once
+
 Margins = tuple[int, int, int, int]
 NONE: Margins = (0, 0, 0, 0)
 
@@ -59,18 +61,8 @@ class Grid(NamedTuple):
 
 
 def materialized(grid: Grid, make: Callable[[], Any]) -> Any:
-    """Return `make()`, computed once and written to memory, not computed again by each reader.
-
-    XLA on CPU fuses across an `optimization_barrier` and then computes a plane again for every use.
-    It does not fuse across a branch on a condition whose value it cannot know, so `make` runs in a
-    branch that is always taken.
-    """
-    if jax.default_backend() != "cpu":
-        return lax.optimization_barrier(make())
-    shapes = jax.eval_shape(make)
-    return lax.cond(
-        grid.true, make, lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    )
+    """Return `make()`, computed once and written to memory, not computed again by each reader."""
+    return computed_once(grid.true, make)
 
 
 def margins_for(grid: Grid, want: Margins, offsets: Iterable[tuple[int, int]]) -> Margins:
