@@ -21,7 +21,7 @@ which takes longer than an operator. The rows of two cores are times by the cloc
 import os
 import sys
 
-from _lib.one_core import one_core
+from _lib.one_core import MALLOC, one_core
 
 os.environ.update({} if "--two" in sys.argv else one_core())  # before jax is imported
 
@@ -50,7 +50,6 @@ VOLUMES = {"ball 7": elements.ball(7), "ball 15": elements.ball(15), "cube 9": e
 LARGE, BATCH = "4096 x 4096", "256 x 256 x 256"
 WARM, VOLUME = "warm call", "volumes"
 ON_TWO = "square 3", "disk 7", "disk 21"
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}  # of glibc
 GOALS = (  # image, element, reference, what it required and what was wanted (ratios of erosions)
     (LARGE, "disk 7", "OpenCV", 0.6, 0.45),
     (BATCH, "disk 7", "OpenCV", 0.45, 0.3),
