@@ -38,6 +38,8 @@ class ClauseConfig(NamedTuple):
         slope: p at the start and at the end; "straight-through" keeps the first.
         sharpness: t at the start and at the end; "straight-through" keeps the first.
         penalty: Coefficient of the penalty of the certificate ("smooth").
+        literal_penalty: Coefficient of the penalty on the number of literals; each of them costs
+            an AND at every window.
         dropout: Share of the features that are left out of the votes in a step.
         smoothing: Label smoothing.
         bound: Largest |q|, so that every literal can still change in the next steps.
@@ -60,6 +62,7 @@ class ClauseConfig(NamedTuple):
     slope: tuple[float, float] = (2.0, 16.0)
     sharpness: tuple[float, float] = (1.0, 1.0)
     penalty: float = 0.0
+    literal_penalty: float = 0.0
     dropout: float = 0.1
     smoothing: float = 0.02
     bound: float = 1.5
@@ -231,6 +234,20 @@ def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:
         total += jnp.where(inside, jnp.maximum(0.7 - w, 0), 0).sum()
         total += jnp.maximum(jnp.where(inside, 0, w).sum((0, 1)) - 0.3, 0).sum()
     return total
+
+
+def total_literals(latent: Any, sharpness: jax.Array | float) -> jax.Array:
+    """Return the number of literals of all clauses, with real weights as they are.
+
+    Args:
+        latent: Parameters of `init_latent`.
+        sharpness: t.
+
+    Returns:
+        Float `()`.
+    """
+    weights = [jax.nn.sigmoid(sharpness * q) for q in latent["clauses"]]
+    return jnp.stack([w.sum() for w in weights]).sum()
 
 
 def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, np.ndarray]:

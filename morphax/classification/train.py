@@ -39,6 +39,7 @@ from morphax.classification.clauses import (
     init_latent,
     level_sets,
     to_network,
+    total_literals,
     violations,
 )
 from morphax.classification.model import centres, classifier, features, wires
@@ -146,15 +147,23 @@ def make_step(
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
         grads = jax.tree.map(lambda g: g / len(images), grads)
         if not straight and config.penalty:
-            pull = jax.grad(excess)(latent, sharpness)
             much = jnp.where(done > 0.5, config.penalty, 0.0)
-            grads = jax.tree.map(lambda g, extra: g + much * extra, grads, pull)
+            grads = _with_penalty(grads, much, jax.grad(excess)(latent, sharpness))
+        if config.literal_penalty:
+            grads = _with_penalty(
+                grads, config.literal_penalty, jax.grad(total_literals)(latent, sharpness)
+            )
         latent, opt_state = descend(optimizer, grads, opt_state, latent)
         bounded = [jnp.clip(q, -config.bound, config.bound) for q in latent["clauses"]]
         latent = {**latent, "clauses": bounded}
         return latent, opt_state, value / len(images), right / len(images)
 
     return optimizer, step
+
+
+def _with_penalty(grads: Any, coefficient: jax.Array | float, pull: Any) -> Any:
+    """Add the gradient of a penalty to gradients."""
+    return jax.tree.map(lambda g, extra: g + coefficient * extra, grads, pull)
 
 
 def _at_once(batch: int) -> int:
