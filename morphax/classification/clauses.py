@@ -77,6 +77,8 @@ class ClauseConfig(NamedTuple):
 
 SMOOTH = {"training": "smooth", "sharpness": (4.0, 32.0), "penalty": 1e-3}
 """Changes for smooth training: `ClauseConfig(**SMOOTH)`."""
+FEW = 3
+"""Literals of a clause that the penalty on their number leaves alone."""
 GAIN = 0.1
 """Factor of the real votes, which makes the steps of Adam small for them."""
 
@@ -239,6 +241,8 @@ def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:
 def total_literals(latent: Any, sharpness: jax.Array | float) -> jax.Array:
     """Return the number of literals of all clauses, with real weights as they are.
 
+    Clauses of `FEW` literals or less are left out: one without literals would always hold.
+
     Args:
         latent: Parameters of `init_latent`.
         sharpness: t.
@@ -247,7 +251,8 @@ def total_literals(latent: Any, sharpness: jax.Array | float) -> jax.Array:
         Float `()`.
     """
     weights = [jax.nn.sigmoid(sharpness * q) for q in latent["clauses"]]
-    return jnp.stack([w.sum() for w in weights]).sum()
+    many = [jnp.where((w > 0.5).sum((0, 1)) > FEW, w.sum((0, 1)), 0).sum() for w in weights]
+    return jnp.stack(many).sum()
 
 
 def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, np.ndarray]:
