@@ -192,31 +192,76 @@ def _(primals: Any, tangents: Any) -> Any:
     return fires(v, slope), -slope * soft * (1 - soft) * tangents[0]
 
 
-def violations(
-    latent: Any, levels: jax.Array, *, config: ClauseConfig, sharpness: jax.Array | float = 1.0
-) -> list[jax.Array]:
-    """Return the least violation of each clause in each region.
+def real_weights(
+    latent: Any, *, config: ClauseConfig, sharpness: jax.Array | float = 1.0
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Return the weights of the clauses as `violations` reads them.
 
-    One matrix product serves the literals x and 1 - x: sum_i w_i (1 - x_i) + w'_i x_i.
+    One matrix product serves the literals x and 1 - x: sum_i w_i (1 - x_i) + w'_i x_i
+    = sum_i w_i + sum_i (w'_i - w_i) x_i.
 
     Args:
         latent: Parameters of `init_latent`.
-        levels: Floats 0 or 1 `(batch, H, W, channels)`.
         config: Hyperparameters.
         sharpness: t.
 
     Returns:
-        For each bank, float `(batch, regions ** 2, neurons)`.
+        For each bank w' - w, `(n, neurons)`, and the sum of w, `(neurons,)`.
     """
     found = []
-    for (size, _), q in zip(config.banks, latent["clauses"], strict=True):
+    for q in latent["clauses"]:
         soft = jax.nn.sigmoid(sharpness * q)
         hard = (q > 0).astype(q.dtype) + soft - jax.lax.stop_gradient(soft)
         # Weights of the literals x, violated by 1 - x, and of their complements, violated by x.
         plain, complement = hard if config.training == "straight-through" else soft
-        total = _region_windows(levels, size, config) @ (complement - plain)
-        found.append((total + plain.sum(0)[None, None, None]).min(2))
+        found.append((complement - plain, plain.sum(0)))
     return found
+
+
+def violations(
+    weights: list[tuple[jax.Array, jax.Array]], levels: jax.Array, *, config: ClauseConfig
+) -> list[jax.Array]:
+    """Return the least violation of each clause in each region.
+
+    Args:
+        weights: Weights of `real_weights`.
+        levels: Floats 0 or 1 `(batch, H, W, channels)`.
+        config: Hyperparameters.
+
+    Returns:
+        For each bank, float `(batch, regions ** 2, neurons)`.
+    """
+    return [
+        _least(_region_windows(levels, size, config), difference) + offset[None, None]
+        for (size, _), (difference, offset) in zip(config.banks, weights, strict=True)
+    ]
+
+
+@jax.custom_vjp
+def _least(windows: jax.Array, weights: jax.Array) -> jax.Array:
+    """Return the least products of windows `(batch, regions, positions, n)` with `(n, neurons)`.
+
+    The gradient of a minimum goes in equal shares to the positions that attain it; that of the
+    windows, which nobody needs, is not computed.
+    """
+    return (windows @ weights).min(2)
+
+
+def _least_forward(windows: jax.Array, weights: jax.Array) -> Any:
+    products = windows @ weights
+    least = products.min(2)
+    return least, (windows, products, least)
+
+
+def _least_backward(kept: Any, gradient: jax.Array) -> tuple[None, jax.Array]:
+    windows, products, least = kept
+    attains = (products == least[:, :, None]).astype(gradient.dtype)
+    shares = attains * (gradient / attains.sum(2))[:, :, None]
+    n, neurons = windows.shape[-1], shares.shape[-1]
+    return None, windows.reshape(-1, n).T @ shares.reshape(-1, neurons)
+
+
+_least.defvjp(_least_forward, _least_backward)
 
 
 def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:

@@ -38,6 +38,7 @@ from morphax.classification.clauses import (
     fires,
     init_latent,
     level_sets,
+    real_weights,
     to_network,
     total_literals,
     violations,
@@ -107,13 +108,13 @@ def make_step(
     )
     straight = config.training == "straight-through"
 
-    def loss(latent: Any, levels: Any, labels: Any, key: Any, sharpness: Any, slope: Any) -> Any:
-        found = violations(latent, levels, config=config, sharpness=sharpness)
+    def loss(params: Any, levels: Any, labels: Any, key: Any, slope: Any) -> Any:
+        found = violations(params["clauses"], levels, config=config)
         soft = [fires(v, slope) if straight else jax.nn.sigmoid(slope * (0.5 - v)) for v in found]
         bits = jnp.concatenate([part.reshape(len(part), -1) for part in soft], -1)
         remaining = jax.random.bernoulli(key, 1 - config.dropout, bits.shape)
         bits *= remaining.astype(bits.dtype) / (1 - config.dropout)
-        scores = bits @ latent["votes"] * GAIN + latent["bias"][None]
+        scores = bits @ params["votes"] * GAIN + params["bias"][None]
         wanted = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
         wanted = optax.smooth_labels(wanted, config.smoothing)
         right = (scores.argmax(-1).astype(labels.dtype) == labels).sum(dtype=jnp.int32)
@@ -131,21 +132,29 @@ def make_step(
         levels = level_sets(moved, thresholds, channels=config.channels)
         at_once = chunk or _at_once(len(images))
         pieces = jax.tree.map(lambda a: a.reshape(-1, at_once, *a.shape[1:]), (levels, labels))
+        # The weights are computed once, not for each piece.
+        params, to_latent = jax.vjp(
+            lambda latent: {
+                **latent,
+                "clauses": real_weights(latent, config=config, sharpness=sharpness),
+            },
+            latent,
+        )
 
         def piece(total: Any, given: Any) -> Any:
             (x, y), at = given
             value = jax.value_and_grad(loss, has_aux=True)(
-                latent, x, y, jax.random.fold_in(keys[1], at), sharpness, slope
+                params, x, y, jax.random.fold_in(keys[1], at), slope
             )
             return jax.tree.map(jnp.add, total, value), None
 
         zero = (
             (jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)),
-            jax.tree.map(jnp.zeros_like, latent),
+            jax.tree.map(jnp.zeros_like, params),
         )
         numbers = jnp.arange(len(images) // at_once)
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
-        grads = jax.tree.map(lambda g: g / len(images), grads)
+        (grads,) = to_latent(jax.tree.map(lambda g: g / len(images), grads))
         if not straight and config.penalty:
             much = jnp.where(done > 0.5, config.penalty, 0.0)
             grads = _with_penalty(grads, much, jax.grad(excess)(latent, sharpness))
