@@ -7,6 +7,7 @@ random searches. A network is a few functions of its latent parameters.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import _sweep_tied as tied
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from morphax.neurons import models
 from morphax.objectives import regularizers
 
 WEIGHT_MAPS = ("positive", "identity", "dual")
+TIED = "tied"  # positive weights, biases tied to them, a start from few pixels (`_sweep_tied.py`)
 REGULARIZERS = {
     "none": None,
     "L_exact": "exact",
@@ -29,7 +31,9 @@ BASELINES = ("MLP", "STE")
 COEFFICIENTS = (0.01, 0.001)
 DELAYS = {"positive": (0, 1000, 5000, 10000), "dual": (10000, 15000, 20000)}
 DELAYS["identity"] = DELAYS["positive"]
+DELAYS[TIED] = (10000, 15000)  # early penalties leave sets of single pixels
 LONG = 25_000  # steps of the papers' run, of which the delays are shares
+FIRST = 4096  # training images from whose windows tied neurons start
 
 
 class Protocol(NamedTuple):
@@ -136,22 +140,26 @@ def init_lui(
     return morphax.BiSE(node.weight, node.bias, jnp.zeros_like(node.scale), node.spec)
 
 
-def morphological(group: tuple[str, str], settings: Protocol, inputs: int, mean: float) -> Network:
+def morphological(group: tuple[str, str], settings: Protocol, images: np.ndarray) -> Network:
     """Return the papers' classifier under one weight map and one regulariser."""
     weight_map, regularizer = group
-    hidden = width(group, settings)
+    hidden, inputs, mean = width(group, settings), images.shape[1], float(images.mean())
+    drawn = images[:FIRST]  # from which tied neurons start
 
     def init(key: jax.Array) -> Any:
         keys = jax.random.split(key)
-        return {
-            "hidden": init_lui(keys[0], (inputs, hidden), weight_map, mean=mean),
-            "last": init_lui(keys[1], (hidden, 10), weight_map, mean=0.5),
-        }
+        last = init_lui(
+            keys[1], (hidden, 10), "positive" if weight_map == TIED else weight_map, mean=0.5
+        )
+        if weight_map == TIED:
+            return {"hidden": tied.init(keys[0], drawn, hidden), "last": last}
+        return {"hidden": init_lui(keys[0], (inputs, hidden), weight_map, mean=mean), "last": last}
 
     def params(latent: Any) -> Any:
         weights, bias, scale = morphax.effective(latent["last"])
         head = {"weight": weights.T * scale[None], "bias": -scale * bias}
-        return {"hidden": latent["hidden"], **head}
+        node = latent["hidden"]
+        return {"hidden": tied.node(node) if weight_map == TIED else node, **head}
 
     def scores(latent: Any, x: jax.Array) -> jax.Array:
         return classifier(params(latent), x)
@@ -159,11 +167,12 @@ def morphological(group: tuple[str, str], settings: Protocol, inputs: int, mean:
     kind, _, threshold = (REGULARIZERS[regularizer] or "").partition("-")
 
     def penalty(latent: Any, turn: jax.Array) -> jax.Array:
+        node = params(latent)["hidden"]
         if kind == "exact":
-            return regularizers.exact(latent["hidden"], neurons=settings.neurons, step=turn)
+            return regularizers.exact(node, neurons=settings.neurons, step=turn)
         if kind == "bounds":
-            return regularizers.bounds(latent["hidden"])
-        return regularizers.constant(latent["hidden"], threshold=threshold)
+            return regularizers.bounds(node)
+        return regularizers.constant(node, threshold=threshold)
 
     def judge(latent: Any) -> tuple[jax.Array, Any]:
         real = params(latent)
@@ -222,16 +231,15 @@ def straight_through(inputs: int, hidden: int) -> Network:
     return Network(dense(inputs, hidden), scores)
 
 
-def network(group: tuple[str, str], settings: Protocol, inputs: int, mean: float) -> Network:
+def network(group: tuple[str, str], settings: Protocol, images: np.ndarray) -> Network:
     """Return the network of a group.
 
     Args:
         group: (weight map, regulariser).
         settings: the size of the experiment.
-        inputs: pixels of an image.
-        mean: share of the pixels that are set.
+        images: training images, bool `(N, pixels)`.
     """
     baselines = {"MLP": mlp, "STE": straight_through}
     if group[0] in baselines:
-        return baselines[group[0]](inputs, settings.hidden)
-    return morphological(group, settings, inputs, mean)
+        return baselines[group[0]](images.shape[1], settings.hidden)
+    return morphological(group, settings, images)

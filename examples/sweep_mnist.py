@@ -2,9 +2,10 @@
 # # The papers' experiment: which regulariser, with equal searches?
 #
 # MNIST, a DenseLUI of binary pixels and a real last layer: 784-4096-10, as in the papers. Three
-# weight maps times the regularisers, an MLP, and a binary network trained straight through (weights
-# +-1) get the same number of random searches each. `_sweep_networks.py` has the networks and what
-# is searched, `_sweep_training.py` trains and judges a search.
+# weight maps times the regularisers, neurons that stay alive (`_sweep_tied.py`), an MLP, and a
+# binary network trained straight through (weights +-1) get the same number of random searches each.
+# `_sweep_networks.py` has the networks and what is searched, `_sweep_training.py` trains and judges
+# a search.
 #
 #     python examples/sweep_mnist.py --data-dir DATA                # hours on two cores
 #     python examples/sweep_mnist.py --data-dir DATA --minutes 30   # a slice of it
@@ -21,7 +22,6 @@ import json
 import shutil
 import sys
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,9 @@ from _common import UNUSABLE, command, load, metadata, new_parser, refuse, write
 from _sweep_networks import (
     BASELINES,
     REGULARIZERS,
+    TIED,
     WEIGHT_MAPS,
+    Network,
     Protocol,
     draw,
     network,
@@ -61,6 +63,7 @@ class Search(NamedTuple):
 
 def run_search(
     search: Search,
+    net: Network,
     sets: dict[str, Any],
     settings: Protocol,
     *,
@@ -72,7 +75,6 @@ def run_search(
     group, images = search[:2], sets["train"][0]
     steps = len(images) // settings.batch * settings.epochs
     hyper = draw(group, seed=seed, search=search.number, steps=steps)
-    net = one_network(group, settings, images.shape[1], float(images.mean()))
     start = time.process_time()
     how = {"seed": seed, "search": search.number, "run": run, "name": f"{name} {search.label}"}
     done = train(net, hyper, sets, settings, **how)
@@ -91,9 +93,6 @@ def run_search(
         about = {"checkpoint": checkpoint, "step": step, "before_penalty": bool(before)}
         rows.append({**head, **about, **known[step]})
     return rows
-
-
-one_network = cache(network)  # so that all searches of a group share its compiled programs
 
 
 def say(rows: list[dict]) -> None:
@@ -141,7 +140,7 @@ def figure(rows: list[dict]) -> Any:
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if row["checkpoint"] == CHECKPOINTS[0] and row["diverged"] is None]
-    shown = [name for name in WEIGHT_MAPS if any(row["weights"] == name for row in rows)]
+    shown = [name for name in (*WEIGHT_MAPS, TIED) if any(row["weights"] == name for row in rows)]
     sheet = Figure(figsize=(1 + 3.4 * max(len(shown), 1), 3.9), layout="constrained")
     axes = sheet.subplots(1, max(len(shown), 1), sharex=True, sharey=True, squeeze=False)[0]
     for axis, weight_map in zip(axes, shown, strict=False):
@@ -196,7 +195,7 @@ def order(options: argparse.Namespace, searches: int) -> list[Search]:
     if options.smoke:
         return [Search("dual", "L_uni", i) for i in range(searches)] + [Search("STE", "none", 0)]
     tiers = [[("positive", name) for name in REGULARIZERS]]
-    tiers += [[(name, "none") for name in BASELINES]]
+    tiers += [[(TIED, "L_bounds"), (TIED, "none")], [(name, "none") for name in BASELINES]]
     tiers += [[(weights, name) for name in REGULARIZERS for weights in WEIGHT_MAPS[1:]]]
     listed = [Search(*group, i) for tier in tiers for i in range(searches) for group in tier]
     return [
@@ -221,6 +220,7 @@ def run_slice(
     done, start = journal(path, name), time.perf_counter()
     searches = order(options, settings.searches)
     limit = RunOptions(time_limit=60 * options.minutes if options.minutes else None)
+    nets: dict[tuple[str, str], Network] = {}  # all searches of a group share compiled programs
     for search in searches:
         if search.label in done:
             continue
@@ -229,7 +229,12 @@ def run_slice(
         folder = options.out / "checkpoints" / search.label.replace(" ", "-")
         run = RunOptions(checkpoint=options.out / "checkpoints", time_limit=limit.time_limit)
         run = run.part(folder.name, start=start)
-        rows = run_search(search, sets, settings, seed=options.seed, run=run, name=name)
+        group = search[:2]
+        if group not in nets:
+            nets[group] = network(group, settings, sets["train"][0])
+        rows = run_search(
+            search, nets[group], sets, settings, seed=options.seed, run=run, name=name
+        )
         if rows is None:
             break
         with path.open("a", encoding="utf-8") as file:
@@ -284,7 +289,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--narrow", type=int, help="neurons under identity and dual weights (1024)")
     add("--searches", type=int, help="searches of each group (6)")
     add("--epochs", type=int, help="passes over the images (6)")
-    add("--only", nargs="+", choices=(*WEIGHT_MAPS, *BASELINES), help="run a part of the table")
+    add(
+        "--only",
+        nargs="+",
+        choices=(*WEIGHT_MAPS, TIED, *BASELINES),
+        help="run a part of the table",
+    )
     add("--groups", nargs="+", choices=REGULARIZERS, help="run these regularisers only")
     add("--limit", type=int, help="use only so many images of each set")
     add("--seed", type=int, default=0, help="the same seed gives the same networks (0)")

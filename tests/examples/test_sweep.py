@@ -37,7 +37,7 @@ def digits():
 @cache
 def network(group):
     """One object a group, so that its programs are compiled once."""
-    return networks.network(group, SMALL, 12, 0.5)
+    return networks.network(group, SMALL, np.arange(24).reshape(2, 12) % 2 == 0)
 
 
 def train(digits, *, hyper=LATE, group=("positive", "L_uni"), **run):
@@ -87,7 +87,9 @@ def test_a_late_penalty_can_be_undone_by_the_choice_of_weights(digits, tmp_path,
     """The least total loss is then of before the penalty, and the row says so."""
     monkeypatch.setattr(sweep, "draw", lambda *_, **__: LATE._replace(coefficient=np.float32(1e3)))
     search = sweep.Search("positive", "L_uni", 0)
-    rows = sweep.run_search(search, digits, SMALL, seed=0, run=RunOptions(), name="x")
+    rows = sweep.run_search(
+        search, network(search[:2]), digits, SMALL, seed=0, run=RunOptions(), name="x"
+    )
     by_rule = {row["checkpoint"]: row for row in rows}
     assert by_rule["total loss"]["step"] == 8
     assert by_rule["total loss"]["before_penalty"]
@@ -148,6 +150,23 @@ def test_searches_are_equal_and_in_the_ranges_of_the_papers():
     assert not any(hyper.coefficient for hyper in drawn(("positive", "none")))
     short = drawn(("positive", "L_uni"), steps=2500)
     assert [hyper.delay for hyper in short] == [hyper.delay // 10 for hyper in uniform]
+
+
+def test_tied_neurons_start_as_pixels_of_an_image_and_certified(rng):
+    """Erosions by pixels that are set in some image, dilations by pixels that are not."""
+    images = rng.random((6, 25)) < 0.5
+    net = networks.network((networks.TIED, "L_bounds"), SMALL._replace(hidden=8), images)
+    latent = net.init(jax.random.key(0))
+    assert not latent["hidden"]["scale"].any()
+    latent["hidden"]["scale"] = jnp.full(8, 20.0)
+    exact, binary = net.judge(latent)
+    selem, erosion = np.asarray(binary["hidden"].selem).T, np.asarray(binary["hidden"].erosion)
+    started = selem.sum(1) > 1  # a neuron may have drawn none of its pixels, or one
+    assert started.sum() >= 4
+    assert np.asarray(exact)[started].all()
+    assert erosion[started].tolist() == (np.arange(8) < 4)[started].tolist()
+    for pixels, wanted in zip(selem[started], erosion[started], strict=True):
+        assert (images[:, pixels] == wanted).all(1).any()
 
 
 @pytest.mark.first(2)
