@@ -28,9 +28,9 @@ DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {
         "channels": ["gray", "directions"],
         "levels": {"gray": [128], "directions": 1},
-        "banks": ((5, 384), (7, 384)),
+        "banks": ((5, 512), (7, 512)),
         "epochs": 8,
-        "recipe": {"rates": (0.03, 0.02), "most": 7},
+        "recipe": {"rates": (0.03, 0.02), "most": 7, "literal_penalty": 1e-5},
     },
     "fashion_mnist": {
         "channels": ["gray", "directions"],
