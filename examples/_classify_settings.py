@@ -57,6 +57,7 @@ DATASETS: dict[str, dict[str, Any]] = {
             "regions": 5,
             "rates": (0.03, 0.02),
             "most": 7,
+            "literal_penalty": 1e-5,
             "shift": 2.0,
             **WHOLE,
         },
