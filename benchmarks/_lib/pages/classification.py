@@ -120,6 +120,11 @@ Each row names its date and commit; commands are written with the option names o
 Accuracy on the full test sets of {rows[0]["test_images"]:,} images. An image costs the ANDs and
 ORs named, and so many bits to count.
 
+![Accuracy against bit operations and counted bits](../figures/frontier.png)
+
+*`python benchmarks/frontier_figure.py`: these rows (mean and range over seeds) beside published
+networks (`benchmarks/_lib/published.py` names the sources).*
+
 {table(dated(rows), CLASSES, dataset=_name, epochs=_whole, **SHARES)}"""
 
 
