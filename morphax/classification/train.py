@@ -155,13 +155,7 @@ def make_step(
         numbers = jnp.arange(len(images) // at_once)
         ((value, right), grads), _ = jax.lax.scan(piece, zero, (pieces, numbers))
         (grads,) = to_latent(jax.tree.map(lambda g: g / len(images), grads))
-        if not straight and config.penalty:
-            much = jnp.where(done > 0.5, config.penalty, 0.0)
-            grads = _with_penalty(grads, much, jax.grad(excess)(latent, sharpness))
-        if config.literal_penalty:
-            grads = _with_penalty(
-                grads, config.literal_penalty, jax.grad(total_literals)(latent, sharpness)
-            )
+        grads = _with_penalties(grads, latent, config=config, done=done, sharpness=sharpness)
         latent, opt_state = descend(optimizer, grads, opt_state, latent)
         bounded = [jnp.clip(q, -config.bound, config.bound) for q in latent["clauses"]]
         latent = {**latent, "clauses": bounded}
@@ -170,9 +164,19 @@ def make_step(
     return optimizer, step
 
 
-def _with_penalty(grads: Any, coefficient: jax.Array | float, pull: Any) -> Any:
-    """Add the gradient of a penalty to gradients."""
-    return jax.tree.map(lambda g, extra: g + coefficient * extra, grads, pull)
+def _with_penalties(
+    grads: Any, latent: Any, *, config: ClauseConfig, done: jax.Array, sharpness: jax.Array
+) -> Any:
+    """Add the gradients of the penalties that are asked for; `done` is the share of the run."""
+    pulls = []
+    if config.training == "smooth" and config.penalty:
+        pulls.append((jnp.where(done > 0.5, config.penalty, 0.0), excess))
+    if config.literal_penalty:
+        pulls.append((config.literal_penalty, total_literals))
+    for coefficient, penalty in pulls:
+        pull = jax.grad(penalty)(latent, sharpness)
+        grads = jax.tree.map(lambda g, extra, c=coefficient: g + c * extra, grads, pull)
+    return grads
 
 
 def _at_once(batch: int) -> int:
