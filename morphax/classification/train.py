@@ -98,14 +98,7 @@ def make_step(
         next latent and opt_state, the mean loss and the accuracy on the batch. A step whose
         gradients are not finite changes nothing.
     """
-    rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in config.rates]
-    label = {"clauses": "clauses", "votes": "votes", "bias": "votes"}
-    optimizer = optax.apply_if_finite(
-        optax.multi_transform(
-            {"clauses": optax.adam(rates[0]), "votes": optax.adam(rates[1])}, label
-        ),
-        max_consecutive_errors=2**30,
-    )
+    optimizer = _optimizer(config, steps)
     straight = config.training == "straight-through"
 
     def loss(params: Any, levels: Any, labels: Any, key: Any, slope: Any) -> Any:
@@ -162,6 +155,18 @@ def make_step(
         return latent, opt_state, value / len(images), right / len(images)
 
     return optimizer, step
+
+
+def _optimizer(config: ClauseConfig, steps: int) -> optax.GradientTransformation:
+    """Return Adam with a rate for the clauses and one for the votes."""
+    rates = [optax.cosine_decay_schedule(rate, steps, 0.01) for rate in config.rates]
+    label = {"clauses": "clauses", "votes": "votes", "bias": "votes"}
+    return optax.apply_if_finite(
+        optax.multi_transform(
+            {"clauses": optax.adam(rates[0]), "votes": optax.adam(rates[1])}, label
+        ),
+        max_consecutive_errors=2**30,
+    )
 
 
 def _with_penalties(
