@@ -38,8 +38,9 @@ class ClauseConfig(NamedTuple):
         slope: p at the start and at the end; "straight-through" keeps the first.
         sharpness: t at the start and at the end; "straight-through" keeps the first.
         penalty: Coefficient of the penalty of the certificate ("smooth").
-        literal_penalty: Coefficient of the penalty on the number of literals; each of them costs
-            an AND at every window.
+        literal_penalty: Coefficient of the penalty on clauses of more literals than
+            `free_literals`; each literal costs an AND at every window.
+        free_literals: Literals of a clause that the penalty leaves alone.
         dropout: Share of the features that are left out of the votes in a step.
         smoothing: Label smoothing.
         bound: Largest |q|, so that every literal can still change in the next steps.
@@ -63,6 +64,7 @@ class ClauseConfig(NamedTuple):
     sharpness: tuple[float, float] = (1.0, 1.0)
     penalty: float = 0.0
     literal_penalty: float = 0.0
+    free_literals: int = 16
     dropout: float = 0.1
     smoothing: float = 0.02
     bound: float = 1.5
@@ -77,8 +79,6 @@ class ClauseConfig(NamedTuple):
 
 SMOOTH = {"training": "smooth", "sharpness": (4.0, 32.0), "penalty": 1e-3}
 """Changes for smooth training: `ClauseConfig(**SMOOTH)`."""
-FEW = 3
-"""Literals of a clause that the penalty on their number leaves alone."""
 GAIN = 0.1
 """Factor of the real votes, which makes the steps of Adam small for them."""
 
@@ -283,25 +283,27 @@ def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:
     return total
 
 
-def total_literals(latent: Any, sharpness: jax.Array | float) -> jax.Array:
-    """Return the number of literals of all clauses, with real weights as they are.
-
-    Clauses of `FEW` literals or less are left out: one without literals would always hold.
+def surplus(latent: Any, sharpness: jax.Array | float, *, free: int) -> jax.Array:
+    """Return the literals of the clauses that have more than `free` of them, weights as they are.
 
     Args:
         latent: Parameters of `init_latent`.
         sharpness: t.
+        free: Literals that a clause may have.
 
     Returns:
         Float `()`.
     """
     weights = [jax.nn.sigmoid(sharpness * q) for q in latent["clauses"]]
-    many = [jnp.where((w > 0.5).sum((0, 1)) > FEW, w.sum((0, 1)), 0).sum() for w in weights]
+    many = [jnp.where((w > 0.5).sum((0, 1)) > free, w.sum((0, 1)), 0).sum() for w in weights]
     return jnp.stack(many).sum()
 
 
 def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, np.ndarray]:
     """Turn latent parameters into a morphax network: params, and whole votes.
+
+    A clause that has lost all literals holds everywhere. Its votes become part of the bias, and it
+    keeps its largest literal, so that it is a certified neuron, with votes of 0.
 
     Args:
         latent: Trained parameters.
@@ -311,6 +313,7 @@ def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, n
         params `{"erosions": [BiSE, ...]}`, votes int32 `(features, classes)` and bias int32
         `(classes,)`.
     """
+    latent = _settled(latent, config)
     banks = []
     for (size, count), q in zip(config.banks, latent["clauses"], strict=True):
         straight = config.training == "straight-through"
@@ -324,3 +327,18 @@ def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, n
     unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / config.most
     whole = np.clip(np.round(votes / unit), -config.most, config.most).astype(np.int32)
     return {"erosions": banks}, whole, np.round(bias / (GAIN * unit)).astype(np.int32)
+
+
+def _settled(latent: Any, config: ClauseConfig) -> Any:
+    """Move the votes of clauses without literals to the bias; each keeps its largest literal."""
+    clauses, empty = [], []
+    for q in latent["clauses"]:
+        flat = q.reshape(-1, q.shape[-1])
+        lost = ~(flat > 0).any(0)
+        first = jax.nn.one_hot(flat.argmax(0), len(flat), axis=0, dtype=bool)
+        kept = jnp.where(first, config.bound, -config.bound)
+        clauses.append(jnp.where(lost[None], kept, flat).reshape(q.shape))
+        empty.append(jnp.tile(lost, config.regions**2))  # features: region by region
+    gone, votes = jnp.concatenate(empty)[:, None], latent["votes"]
+    bias = latent["bias"] + GAIN * jnp.where(gone, votes, 0).sum(0)
+    return {"clauses": clauses, "votes": jnp.where(gone, 0, votes), "bias": bias}

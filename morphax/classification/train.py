@@ -18,6 +18,7 @@ The votes are real in training and rounded at the end.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,8 +40,8 @@ from morphax.classification.clauses import (
     init_latent,
     level_sets,
     real_weights,
+    surplus,
     to_network,
-    total_literals,
     violations,
 )
 from morphax.classification.model import centres, classifier, features, wires
@@ -177,7 +178,8 @@ def _with_penalties(
     if config.training == "smooth" and config.penalty:
         pulls.append((jnp.where(done > 0.5, config.penalty, 0.0), excess))
     if config.literal_penalty:
-        pulls.append((config.literal_penalty, total_literals))
+        free = partial(surplus, free=config.free_literals)
+        pulls.append((config.literal_penalty, free))
     for coefficient, penalty in pulls:
         pull = jax.grad(penalty)(latent, sharpness)
         grads = jax.tree.map(lambda g, extra, c=coefficient: g + c * extra, grads, pull)

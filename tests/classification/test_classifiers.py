@@ -199,36 +199,6 @@ def test_training_and_the_shipped_network_agree(how):
     assert 0.01 < float((shipped > 0.5).mean()) < 0.99 or how == "smooth"
 
 
-def test_gradients_of_violations_are_those_of_a_minimum(rng):
-    """As JAX differentiates a minimum: ties, of which bits have many, share the gradient."""
-    images, _ = shapes(6)
-    levels = levelsets.decompose(images, THRESHOLDS.astype(int)).astype(jnp.float32)
-    seen = clauses._region_windows(levels, 3, TINY)
-    config = TINY._replace(banks=((3, 8),))
-    weights = jnp.asarray(rng.integers(-1, 2, (seen.shape[-1], 8)), jnp.float32)
-    pull = jnp.asarray(rng.normal(size=(6, TINY.regions**2, 8)), jnp.float32)
-
-    def ours(weights):
-        (least,) = clauses.violations([(weights, jnp.zeros(8))], levels, config=config)
-        return (least * pull).sum()
-
-    expected = jax.grad(lambda weights: ((seen @ weights).min(2) * pull).sum())(weights)
-    np.testing.assert_allclose(jax.grad(ours)(weights), expected, atol=1e-4)
-
-
-def test_the_penalty_on_literals_makes_clauses_small():
-    key, (images, labels) = jax.random.key(0), shapes(200)
-    config = TINY._replace(literals=20.0, literal_penalty=1e-3)
-    start = clauses.init_latent(key, images, THRESHOLDS, classes=2, config=config)
-    options = {"thresholds": THRESHOLDS, "config": config, "epochs": 4, "batch_size": 20}
-    learned = learn_classifier(key, (images, labels), **options)
-    assert bool(learned.certificate.exact)
-    for latent, bank in zip(start["clauses"], learned.binary["erosions"], strict=True):
-        sizes = np.asarray(bank.selem).sum(0)
-        assert sizes.mean() < 0.7 * float((latent > 0).sum((0, 1)).mean())
-        assert sizes.min() > 0  # a clause without literals would always hold
-
-
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     """Killed at any record, also within an epoch; the log is cut back to the checkpoint."""
     images, labels = shapes(100)

@@ -1,0 +1,71 @@
+"""Clauses in training: gradients, the penalty on literals, clauses that have lost all of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import morphax
+from morphax.classification import ClauseConfig, clauses, learn_classifier
+
+CONFIG = ClauseConfig(banks=((3, 6), (5, 5)), literals=4.0)
+THRESHOLDS = np.array([[100.0]])
+
+
+@pytest.fixture
+def bars(rng):
+    """Bars that lie or stand, with noise: images and labels."""
+    images = rng.integers(0, 90, (120, 14, 14, 1)).astype(np.uint8)
+    labels = np.arange(len(images)) % 2
+    for image, label in zip(images, labels, strict=True):
+        y, x = rng.integers(1, 6, 2)
+        image[(slice(y, y + 2), slice(x, x + 7))[:: 1 - 2 * label]] = 200
+    return images, labels
+
+
+def test_gradients_of_violations_are_those_of_a_minimum(rng, bars):
+    """As JAX differentiates a minimum: ties, of which bits have many, share the gradient."""
+    levels = clauses.level_sets(jnp.asarray(bars[0][:6]), THRESHOLDS)
+    seen = clauses._region_windows(levels, 3, CONFIG)
+    config = CONFIG._replace(banks=((3, 8),))
+    weights = jnp.asarray(rng.integers(-1, 2, (seen.shape[-1], 8)), jnp.float32)
+    pull = jnp.asarray(rng.normal(size=(6, CONFIG.regions**2, 8)), jnp.float32)
+
+    def ours(weights):
+        (least,) = clauses.violations([(weights, jnp.zeros(8))], levels, config=config)
+        return (least * pull).sum()
+
+    expected = jax.grad(lambda weights: ((seen @ weights).min(2) * pull).sum())(weights)
+    np.testing.assert_allclose(jax.grad(ours)(weights), expected, atol=1e-4)
+
+
+def test_the_penalty_on_literals_makes_clauses_small(bars):
+    config = CONFIG._replace(literals=20.0, literal_penalty=1e-2, free_literals=4)
+    key, options = jax.random.key(0), {"thresholds": THRESHOLDS, "config": config}
+    start = clauses.init_latent(key, bars[0], THRESHOLDS, classes=2, config=config)
+    sizes = np.concatenate([(q > 0).sum((0, 1)) for q in start["clauses"]])
+    assert np.median(sizes) > 6
+    learned = learn_classifier(key, bars, **options, epochs=8, batch_size=20)
+    assert bool(learned.certificate.exact)
+    sizes = np.concatenate([np.asarray(b.selem).sum(0) for b in learned.binary["erosions"]])
+    assert 2 <= np.median(sizes) <= 5
+
+
+def test_a_clause_that_lost_its_literals_is_part_of_the_bias(bars):
+    images = jnp.asarray(bars[0])
+    latent = clauses.init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=CONFIG)
+    latent["clauses"][1] = latent["clauses"][1].at[:, :, 2].set(-1.0)
+    levels = clauses.level_sets(images, THRESHOLDS)
+
+    def scores(latent):
+        weights = clauses.real_weights(latent, config=CONFIG)
+        held = [v < 0.5 for v in clauses.violations(weights, levels, config=CONFIG)]
+        bits = jnp.concatenate([part.reshape(len(part), -1) for part in held], -1)
+        assert 0.05 < bits.mean() < 0.95
+        return bits.astype(jnp.float32) @ latent["votes"] * clauses.GAIN + latent["bias"][None]
+
+    settled = clauses._settled(latent, CONFIG)
+    np.testing.assert_allclose(scores(settled), scores(latent), atol=1e-5)
+    params, votes, _ = clauses.to_network(latent, config=CONFIG)
+    assert all(bank.exact.all() for bank in morphax.certify(params)["erosions"])
+    assert (votes != 0).any(1).sum() < len(votes)
