@@ -29,8 +29,8 @@ DATASETS: dict[str, dict[str, Any]] = {
         "channels": ["gray", "directions"],
         "levels": {"gray": [128], "directions": 1},
         "banks": ((5, 512), (7, 512)),
-        "epochs": 8,
-        "recipe": {"rates": (0.03, 0.02), "most": 7, "literal_penalty": 1e-5},
+        "epochs": 10,
+        "recipe": {"rates": (0.03, 0.02), "literal_penalty": 1e-5, "free_literals": 18},
     },
     "fashion_mnist": {
         "channels": ["gray", "directions"],
