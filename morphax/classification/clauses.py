@@ -41,6 +41,8 @@ class ClauseConfig(NamedTuple):
         literal_penalty: Coefficient of the penalty on clauses of more literals than
             `free_literals`; each literal costs an AND at every window.
         free_literals: Literals of a clause that the penalty leaves alone.
+        vote_penalty: Coefficient of the penalty on the sum of the |votes|, which makes many of them
+            0: fewer bits are counted.
         dropout: Share of the features that are left out of the votes in a step.
         smoothing: Label smoothing.
         bound: Largest |q|, so that every literal can still change in the next steps.
@@ -65,6 +67,7 @@ class ClauseConfig(NamedTuple):
     penalty: float = 0.0
     literal_penalty: float = 0.0
     free_literals: int = 16
+    vote_penalty: float = 0.0
     dropout: float = 0.1
     smoothing: float = 0.02
     bound: float = 1.5

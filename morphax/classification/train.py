@@ -180,6 +180,8 @@ def _with_penalties(
     if config.literal_penalty:
         free = partial(surplus, free=config.free_literals)
         pulls.append((config.literal_penalty, free))
+    if config.vote_penalty:
+        pulls.append((config.vote_penalty, lambda latent, _: jnp.abs(latent["votes"]).sum()))
     for coefficient, penalty in pulls:
         pull = jax.grad(penalty)(latent, sharpness)
         grads = jax.tree.map(lambda g, extra, c=coefficient: g + c * extra, grads, pull)
