@@ -39,8 +39,9 @@ def test_gradients_of_violations_are_those_of_a_minimum(rng, bars):
     np.testing.assert_allclose(jax.grad(ours)(weights), expected, atol=1e-4)
 
 
-def test_the_penalty_on_literals_makes_clauses_small(bars):
+def test_penalties_make_clauses_small_and_votes_zero(bars):
     config = CONFIG._replace(literals=20.0, literal_penalty=1e-2, free_literals=4)
+    config = config._replace(vote_penalty=1e-2, rates=(0.03, 0.02))
     key, options = jax.random.key(0), {"thresholds": THRESHOLDS, "config": config}
     start = clauses.init_latent(key, bars[0], THRESHOLDS, classes=2, config=config)
     sizes = np.concatenate([(q > 0).sum((0, 1)) for q in start["clauses"]])
@@ -49,6 +50,7 @@ def test_the_penalty_on_literals_makes_clauses_small(bars):
     assert bool(learned.certificate.exact)
     sizes = np.concatenate([np.asarray(b.selem).sum(0) for b in learned.binary["erosions"]])
     assert 2 <= np.median(sizes) <= 5
+    assert (learned.votes == 0).mean() > 0.5
 
 
 def test_a_clause_that_lost_its_literals_is_part_of_the_bias(bars):
