@@ -97,7 +97,9 @@ def _protocol(document: dict[str, Any]) -> str:
         f"{s['epochs']} epochs of {about['train_images']:,} images in batches of {s['batch']} "
         f"({about['steps']:,} steps). The papers' penalties act once in {s['every']} steps with "
         f"{s['every']} times their strength, L_exact on {s['neurons']} neurons in turn; L_bounds "
-        f"(`morphax.regularizers.bounds`) acts in every step. {state}"
+        "(`morphax.regularizers.bounds`) acts in every step. *Tied* are positive weights whose "
+        "biases follow from them, so that a neuron is an erosion or a dilation of few pixels from "
+        f"the start (`examples/_sweep_tied.py`). {state}"
     )
 
 
@@ -130,7 +132,8 @@ after an epoch or more.
 def searched(document: dict[str, Any]) -> str:
     """Return a sentence on regularisers with equal searches."""
     groups = _searches(document, RULES[0])
-    plain, ours = (_least(groups.get(("positive", k), []), "refit") for k in ("none", "L_bounds"))
+    asked = ("positive", "none"), ("tied", "L_bounds")
+    plain, ours = (_least(groups.get(group, []), "refit") for group in asked)
     if not plain or not ours:
         return ""
     return (
@@ -138,6 +141,6 @@ def searched(document: dict[str, Any]) -> str:
         "large rate and a last layer that is refitted to the bits: "
         f"{percent(plain['test_float_error'])} error as float network, "
         f"{percent(plain['test_refit_error'])} as binary one, {percent(plain['certified'])} of the "
-        f"neurons certified; a penalty on the certificate makes it "
-        f"{percent(ours['test_refit_error'])} with {percent(ours['certified'])} certified."
+        f"neurons certified; with biases tied to the weights and a penalty on the certificate it "
+        f"is {percent(ours['test_refit_error'])} with {percent(ours['certified'])} certified."
     )
