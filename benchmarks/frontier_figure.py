@@ -9,6 +9,7 @@ over seeds; published points are those of `_lib/published.py`. Nothing is measur
 import argparse
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -21,7 +22,7 @@ from _lib.published import PUBLISHED
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 SETS = {"mnist": ("mnist",), "fashion_mnist": ("fashion_mnist",), "cifar10": ("cifar10_jpeg",)}
-OURS = "morphax, all neurons certified"
+OURS = "morphax (hollow: not all neurons certified)"
 STYLE = {
     OURS: ("#0b7a3b", "o"),
     "DiffLogic": ("#888888", "v"),
@@ -47,6 +48,7 @@ def settings(rows: list[dict]) -> list[dict[str, np.ndarray]]:
             "accuracy": np.array([100 * row["binary_accuracy"] for row in group]),
             "operations": np.array([row["ands"] + row["ors"] for row in group]),
             "counted": np.array([row["counted"] for row in group]),
+            "certified": np.array([row["certified_share"] for row in group]),
         }
         for group in groups.values()
     ]
@@ -59,9 +61,10 @@ def draw_ours(axis: plt.Axes, groups: list[dict[str, np.ndarray]], size: str) ->
         accuracy = group["accuracy"]
         middle = accuracy.mean()
         reach = [[middle - accuracy.min()], [accuracy.max() - middle]]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 3}
+        look |= {} if group["certified"].min() == 1 else {"mfc": "white"}
         label = OURS if number == 0 else None
-        at = group[size].mean()
-        axis.errorbar(at, middle, reach, color=colour, marker=marker, capsize=3, label=label)
+        axis.errorbar(group[size].mean(), middle, reach, label=label, **look)
 
 
 def draw_published(axis: plt.Axes, dataset: str) -> None:

@@ -50,7 +50,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "cifar10_jpeg": {
         "channels": ["opponents", "directions"],
         "levels": {"opponents": 4, "directions": 1},
-        "banks": ((5, 1024),),
+        "banks": ((5, 2048),),
         "epochs": 8,
         "recipe": {
             "flip": True,
@@ -59,6 +59,8 @@ DATASETS: dict[str, dict[str, Any]] = {
             "rates": (0.03, 0.02),
             "most": 7,
             "literal_penalty": 1e-5,
+            "free_literals": 3,
+            "vote_penalty": 2e-5,
             "shift": 2.0,
             **WHOLE,
         },
