@@ -161,7 +161,9 @@ def figure(rows: list[dict]) -> Any:
     axes[0].set_ylabel("binary error, %")
     entries: dict[str, Any] = {}  # of all panels, for a group may be in one only
     for axis in axes:
-        entries |= {name: mark for mark, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+        entries |= {
+            name: mark for mark, name in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
     axes[-1].legend(entries.values(), entries.keys(), fontsize=8, loc="upper right")
     title = "Every search; filled: last layer refitted\non the line binary is as good as float"
     sheet.suptitle(title, fontsize=10)
