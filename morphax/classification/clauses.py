@@ -251,12 +251,14 @@ def _least(windows: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def _least_forward(windows: jax.Array, weights: jax.Array) -> Any:
+    """Return the least products, and what their gradient is made from."""
     products = windows @ weights
     least = products.min(2)
     return least, (windows, products, least)
 
 
 def _least_backward(kept: Any, gradient: jax.Array) -> tuple[None, jax.Array]:
+    """Return no gradient for the windows, and that of the weights."""
     windows, products, least = kept
     attains = (products == least[:, :, None]).astype(gradient.dtype)
     shares = attains * (gradient / attains.sum(2))[:, :, None]
@@ -287,7 +289,7 @@ def excess(latent: Any, sharpness: jax.Array | float) -> jax.Array:
 
 
 def surplus(latent: Any, sharpness: jax.Array | float, *, free: int) -> jax.Array:
-    """Return the literals of the clauses that have more than `free` of them, weights as they are.
+    """Return the sum of all weights of the clauses that have more than `free` literals.
 
     Args:
         latent: Parameters of `init_latent`.
