@@ -92,8 +92,10 @@ def dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def accuracies(document: dict[str, Any]) -> str:
     """Return a sentence on classifiers whose last layer counts bits."""
     best: dict[str, dict[str, Any]] = {}
-    for row in sorted(document["results"], key=lambda row: row["binary_accuracy"]):
-        best[_name(row["dataset"])] = row  # the last one is the best
+    for row in document["results"]:
+        name = _name(row["dataset"])
+        if name not in best or row["binary_accuracy"] > best[name]["binary_accuracy"]:
+            best[name] = row
     certified = min(row["certified_share"] for row in best.values())
     lost = max(row["float_accuracy"] - row["binary_accuracy"] for row in best.values())
     figures = ", ".join(
