@@ -6,8 +6,8 @@ numbers, such as the banks of small windows, it takes milliseconds however it is
 does not optimize at all, which takes a third of the rest. Points and sets are the same; a distance
 may differ in the rounding of its sum.
 
-`computed_once`: where XLA can, it computes an array again for each of its readers and does not
-write it to memory. Where there are many readers, such as the bits of a word, that takes much longer.
+`computed_once`: where XLA can, it computes an array again for each of its readers instead of
+writing it to memory. With many readers, such as the bits of a word, that takes much longer.
 """
 
 from collections.abc import Callable
