@@ -85,9 +85,13 @@ def _kind(node: BiSE, place: int) -> Any:
     # A large bank is worth a program, and not a copy; nor is one that is part of a larger program.
     if size > FEW // 4 or isinstance(node.weight, Tracer):
         return place
-    inputs = math.prod(node.weight.shape[axis] for axis in input_axes(node))
     is_free = node.spec.weight_map == "identity"
-    return inputs, is_free, node.spec.symmetric, node.weight.dtype, node.bias.dtype
+    return _inputs(node), is_free, node.spec.symmetric, node.weight.dtype, node.bias.dtype
+
+
+def _inputs(node: BiSE) -> int:
+    """Return the number of inputs of a neuron of a bank."""
+    return math.prod(node.weight.shape[axis] for axis in input_axes(node))
 
 
 @partial(quick_jit, static_argnames="method")
@@ -178,8 +182,8 @@ def _binary_node(node: BiSE, certificate: Certificate, fallback: Projection | No
         # Inside the bounds a neuron is its operation, even where its scale keeps it from being
         # exact.
         inside = certificate.exact | (certificate.margin > 0)
-        n = math.prod(node.weight.shape[axis] for axis in input_axes(node))
-        chosen = unbank(node, jnp.broadcast_to(inside[..., None], (*inside.shape, n)))
+        each = jnp.broadcast_to(inside[..., None], (*inside.shape, _inputs(node)))
+        chosen = unbank(node, each)
         selem = jnp.where(chosen, selem, fallback.selem)
         operation = jnp.where(inside, operation, fallback.operation)
     return BinaryBiSE(selem, operation == EROSION, node.scale < 0, node.spec)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.bars import shapes
 
 import morphax
 from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network
@@ -136,17 +137,6 @@ def test_operations_count_by_hand(network):
     assert counts["ands"] == (sizes - 1).sum() * 36
     assert counts["ors"] == 7 * (36 - 9)
     assert counts["counted"] == np.abs(votes).sum()
-
-
-def shapes(count, size=14):
-    """Images of two classes, a bar that lies or stands somewhere, with noise."""
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 90, (count, size, size, 1)).astype(np.uint8)
-    labels = np.arange(count) % 2
-    for image, label in zip(images, labels, strict=True):
-        y, x = rng.integers(1, size - 8, 2)
-        image[(slice(y, y + 2), slice(x, x + 7))[:: 1 - 2 * label]] = 200
-    return images, labels
 
 
 THRESHOLDS = np.array([[100.0]], np.float32)

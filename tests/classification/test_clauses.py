@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.bars import shapes
 
 import morphax
 from morphax.classification import ClauseConfig, clauses, learn_classifier
@@ -14,13 +15,7 @@ THRESHOLDS = np.array([[100.0]])
 
 @pytest.fixture
 def bars(rng):
-    """Bars that lie or stand, with noise: images and labels."""
-    images = rng.integers(0, 90, (120, 14, 14, 1)).astype(np.uint8)
-    labels = np.arange(len(images)) % 2
-    for image, label in zip(images, labels, strict=True):
-        y, x = rng.integers(1, 6, 2)
-        image[(slice(y, y + 2), slice(x, x + 7))[:: 1 - 2 * label]] = 200
-    return images, labels
+    return shapes(120, rng=rng)
 
 
 def test_gradients_of_violations_are_those_of_a_minimum(rng, bars):
