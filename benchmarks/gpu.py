@@ -95,12 +95,10 @@ def training_step(smoke: bool) -> tuple[Callable[[], Any], int]:
     images = jnp.asarray(rng.integers(0, 256, (batch, side, side, 1)), jnp.uint8)
     labels = jnp.asarray(rng.integers(0, 10, batch), jnp.int32)
     thresholds = np.array([[100.0]])
-    config = classification.clauses.ClauseConfig(
-        banks=((3, 8),) if smoke else ((7, 512), (11, 512))
-    )
+    config = classification.ClauseConfig(banks=((3, 8),) if smoke else ((7, 512), (11, 512)))
     optimizer, step = train.make_step(config, thresholds, steps=1000, chunk=batch // 5)
     key = jax.random.key(0)
-    latent = classification.clauses.init_latent(key, images, thresholds, classes=10, config=config)
+    latent = classification.latent.init_latent(key, images, thresholds, classes=10, config=config)
     state = optimizer.init(latent)
     return lambda: step(latent, state, images, labels, key, np.float32(1)), batch
 

@@ -32,8 +32,9 @@ import numpy as np
 import optax
 from _lib import common
 
-from morphax.classification import ClauseConfig, clauses
+from morphax.classification import ClauseConfig
 from morphax.classification import train as classifiers
+from morphax.classification.latent import init_latent
 from morphax.neurons import models, reparam
 from morphax.neurons.forward import apply
 from morphax.training import TrainState, make_chunk, make_step
@@ -181,7 +182,7 @@ def clause_steps(images, labels, turn: int, count: int):
     config = ClauseConfig(banks=((7, count // 2), (11, count // 2)))
     thresholds, key = np.array([[128.0]]), jax.random.key(0)
     optimizer, step = classifiers.make_step(config, thresholds, steps=1000)
-    latent = clauses.init_latent(key, images, thresholds, classes=10, config=config)
+    latent = init_latent(key, images, thresholds, classes=10, config=config)
 
     def run():
         state = latent, optimizer.init(latent)

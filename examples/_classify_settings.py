@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from _common import load as load_split
 
-from morphax.classification import clauses
+from morphax.classification.config import SMOOTH, TRAININGS, ClauseConfig
 from morphax.morphology import contrast, levelsets
 
 # Training images move by whole pixels, and nothing is blurred.
@@ -30,7 +30,12 @@ DATASETS: dict[str, dict[str, Any]] = {
         "levels": {"gray": [128], "directions": 1},
         "banks": ((5, 512), (7, 512)),
         "epochs": 10,
-        "recipe": {"rates": (0.03, 0.02), "literal_penalty": 1e-5, "free_literals": 18},
+        "recipe": {
+            "rates": (0.03, 0.02),
+            "literal_penalty": 1e-5,
+            "free_literals": 18,
+            "precision": "bfloat16",
+        },
     },
     "fashion_mnist": {
         "channels": ["gray", "directions"],
@@ -62,6 +67,7 @@ DATASETS: dict[str, dict[str, Any]] = {
             "free_literals": 3,
             "vote_penalty": 2e-5,
             "shift": 2.0,
+            "precision": "bfloat16",
             **WHOLE,
         },
     },
@@ -80,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", default="mnist", help="mnist, fashion_mnist, or any other of TFDS (mnist)")
     words = "way of training (straight-through)"
-    add("--training", choices=clauses.TRAININGS, default="straight-through", help=words)
+    add("--training", choices=TRAININGS, default="straight-through", help=words)
     add("--clauses", type=int, help="clauses in all (default: by data set)")
     add("--epochs", type=float, help="passes over the training images (default: by data set)")
     add("--change", default="{}", help="changes to the settings of the data set, as JSON")
@@ -139,8 +145,8 @@ def choices(options: argparse.Namespace) -> dict[str, Any]:
         k: tuple(v) if isinstance(v, list) else v for k, v in chosen["recipe"].items()
     }
     if options.training == "smooth":
-        extra |= {k: v for k, v in clauses.SMOOTH.items() if k not in change.get("recipe", {})}
-    chosen["recipe"] = clauses.ClauseConfig(
+        extra |= {k: v for k, v in SMOOTH.items() if k not in change.get("recipe", {})}
+    chosen["recipe"] = ClauseConfig(
         banks=tuple((size, count) for size, count in banks),
         channels=tuple(chosen["channels"]),
         **extra,

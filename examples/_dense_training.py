@@ -23,8 +23,9 @@ import numpy as np
 import optax
 
 import morphax
-from morphax.classification import clauses
+from morphax.classification import ClauseConfig, clauses
 from morphax.classification.augment import augment
+from morphax.classification.config import GAIN
 from morphax.training import RunOptions, TrainState, drive
 
 THRESHOLD = 128  # a pixel is set from here on
@@ -95,14 +96,14 @@ def make_chunk(
     def loss(latent: Any, x: Any, y: Any, key: Any, sharpness: Any, slope: Any, weight: Any) -> Any:
         bits = hidden(latent["q"], x, sharpness, slope)
         bits *= jax.random.bernoulli(key, 1 - DROPOUT, bits.shape) / (1 - DROPOUT)
-        scores = bits @ latent["votes"] * clauses.GAIN + latent["bias"][None]
+        scores = bits @ latent["votes"] * GAIN + latent["bias"][None]
         wanted = optax.smooth_labels(jax.nn.one_hot(y, 10), SMOOTHING)
         value = optax.softmax_cross_entropy(scores, wanted).mean()
         penalty = 0.0 if straight else weight * excess(latent["q"], sharpness)
         accuracy = (scores.argmax(-1) == y).mean()
         return value + penalty, {"loss": value, "train_accuracy": accuracy}
 
-    moves = clauses.ClauseConfig()  # of images in training
+    moves = ClauseConfig()  # of images in training
 
     def step(state: Any, drawn: Any, images: Any, labels: Any, key: Any) -> Any:
         latent, opt_state, number = state

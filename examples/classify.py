@@ -44,7 +44,14 @@ from _common import (
 )
 
 import morphax
-from morphax.classification import LearnedClassifier, clauses, learn_classifier, model
+from morphax.classification import (
+    ClauseConfig,
+    LearnedClassifier,
+    clauses,
+    learn_classifier,
+    model,
+)
+from morphax.classification.config import Thresholds
 from morphax.training import RunOptions
 
 # %% [markdown]
@@ -60,7 +67,7 @@ def predictions(
     net: Callable[..., jax.Array],
     params: Any,
     images: np.ndarray,
-    thresholds: clauses.Thresholds,
+    thresholds: Thresholds,
     *,
     channels: tuple[str, ...],
     real: bool,
@@ -82,9 +89,9 @@ def predictions(
 
 def judge(
     trained: LearnedClassifier,
-    recipe: clauses.ClauseConfig,
+    recipe: ClauseConfig,
     test: Any,
-    thresholds: clauses.Thresholds,
+    thresholds: Thresholds,
 ) -> dict:
     """Return accuracies on the test set, verdicts of the certificate, and the cost of an image."""
     images, answers = test
@@ -113,7 +120,7 @@ def judge(
 def save_network(
     path: Path,
     trained: LearnedClassifier,
-    thresholds: clauses.Thresholds,
+    thresholds: Thresholds,
     channels: tuple[str, ...],
 ) -> None:
     """Write a network: its bits, and the trained numbers to which they are proved equal.
@@ -143,7 +150,7 @@ def save_network(
 
 
 # %%
-def figure(trained: LearnedClassifier, recipe: clauses.ClauseConfig, channels: int) -> Any:
+def figure(trained: LearnedClassifier, recipe: ClauseConfig, channels: int) -> Any:
     """Draw the clauses with the largest votes of the first bank, and the training curve."""
     from matplotlib.figure import Figure
 

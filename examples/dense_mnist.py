@@ -29,7 +29,8 @@ from _dense_training import BOUND, SHARPNESS, SLOPE, THRESHOLD, fit, node
 
 import morphax
 from morphax import program, viz
-from morphax.classification import clauses, model
+from morphax.classification import model
+from morphax.classification.config import GAIN, TRAININGS
 
 MOST = 15  # the largest |vote| once rounded
 
@@ -83,7 +84,7 @@ def settle(latent: Any) -> tuple[Any, int]:
     """
     q, votes = latent["q"], latent["votes"]
     empty = ~(q > 0).any(0)
-    bias = latent["bias"] + clauses.GAIN * jnp.where(empty[:, None], votes, 0).sum(0)
+    bias = latent["bias"] + GAIN * jnp.where(empty[:, None], votes, 0).sum(0)
     first = jax.nn.one_hot(q.argmax(0), len(q), axis=0, dtype=bool)
     q = jnp.where(empty[None], jnp.where(first, BOUND, -BOUND), q)
     votes = jnp.where(empty[:, None], 0, votes)
@@ -97,7 +98,7 @@ def judge(latent: Any, test: Any, training: str) -> list[dict]:
     x = (images >= THRESHOLD).reshape(len(images), -1)
     slope = 40.0 if training == "straight-through" else SLOPE[1]
     lui = node(latent["q"], training=training, sharpness=SHARPNESS[1], slope=slope)
-    real = {"lui": lui, "votes": latent["votes"] * clauses.GAIN, "bias": latent["bias"]}
+    real = {"lui": lui, "votes": latent["votes"] * GAIN, "bias": latent["bias"]}
     binary = morphax.binarize(real, method="constant-exact")
     verdict = morphax.certify_network(classifier, real, (1, x.shape[1]))
 
@@ -105,7 +106,7 @@ def judge(latent: Any, test: Any, training: str) -> list[dict]:
     votes, bias = (np.asarray(latent[name]) for name in ("votes", "bias"))
     unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / MOST
     whole = np.clip(np.round(votes / unit), -MOST, MOST).astype(np.int32)
-    wiring = model.wires(whole, np.round(bias / (clauses.GAIN * unit)).astype(np.int32))
+    wiring = model.wires(whole, np.round(bias / (GAIN * unit)).astype(np.int32))
 
     plain = program.build(lambda p, x: morphax.apply(p, x), binary["lui"], (1, x.shape[1]))
     cost = program.count(program.simplify(plain))
@@ -189,7 +190,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = new_parser("dense_mnist", "Train a network of 784-4096-10, binary and certified.")
     add = parser.add_argument
-    add("--training", choices=clauses.TRAININGS, default="smooth", help="way of training (smooth)")
+    add("--training", choices=TRAININGS, default="smooth", help="way of training (smooth)")
     add("--neurons", type=int, default=4096, help="neurons of the hidden layer (4096)")
     add("--epochs", type=float, default=12, help="passes over the training images (12)")
     add("--limit", type=int, help="use only so many images of each set")

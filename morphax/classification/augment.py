@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from morphax.classification.clauses import ClauseConfig
+from morphax.classification.config import ClauseConfig
 
 
 def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.Array:

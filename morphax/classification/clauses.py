@@ -1,135 +1,23 @@
-"""Clauses in training: their latent weights, their violations, and the network they become.
+"""Clauses in training: their weights, their violations and their penalties.
 
 A clause with weights w on its literals is violated by v = sum of w over the literals that do not
 hold. Its output is xi(p (1/2 - v)) for the least v of a region: an erosion, whose bias is tied to
 its weights, b = sum(w) - 1/2, and a union. Weights are w = sigmoid(t q), or the bits q > 0.
-`ClauseConfig` has all hyperparameters; `morphax.classification.train` trains.
+`morphax.classification.config` has all hyperparameters, `morphax.classification.latent` the start
+and the end of the latent weights q, and `morphax.classification.train` trains.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from morphax import _checks
+from morphax.classification.config import ClauseConfig, Thresholds
 from morphax.classification.model import centres
 from morphax.morphology import contrast, levelsets
-from morphax.neurons.nodes import BiSE, Spec
-
-Thresholds = Sequence[Sequence[float]] | np.ndarray
-"""One increasing row for each channel; an array `(C, count)` where all have the same length."""
-TRAININGS = ("straight-through", "smooth")
-"""Ways of training; see `morphax.classification.train`."""
-
-
-class ClauseConfig(NamedTuple):
-    """Hold the hyperparameters of the clause classifier.
-
-    Attributes:
-        banks: (window side, number of clauses) of each bank.
-        channels: Kinds of channels of which level sets are taken, in training after the images
-            were moved (`morphax.contrast.channels`); () takes the channels of the images.
-        training: One of `TRAININGS`.
-        stride: Step between windows, in pixels (`morphax.classification.model.centres`).
-        regions: Parts of each side of the image over which clauses are united.
-        literals: Mean number of literals of a clause at the start.
-        slope: p at the start and at the end; "straight-through" keeps the first.
-        sharpness: t at the start and at the end; "straight-through" keeps the first.
-        penalty: Coefficient of the penalty of the certificate ("smooth").
-        literal_penalty: Coefficient of the penalty on clauses of more literals than
-            `free_literals`; each literal costs an AND at every window.
-        free_literals: Literals of a clause that the penalty leaves alone.
-        vote_penalty: Coefficient of the penalty on the sum of the |votes|, which makes many of them
-            0: fewer bits are counted.
-        dropout: Share of the features that are left out of the votes in a step.
-        smoothing: Label smoothing.
-        bound: Largest |q|, so that every literal can still change in the next steps.
-        rates: Initial rates of Adam, for the clauses and for the votes; cosine decay to a
-            hundredth.
-        most: Largest |vote| after rounding.
-        shift: Largest move of training images, in pixels.
-        rotation: Largest rotation of training images, in radians.
-        scale: Largest relative change of the size of training images.
-        shear: Largest shear of training images, a share of the height.
-        flip: Whether a mirrored image has the same label.
-    """
-
-    banks: tuple[tuple[int, int], ...] = ((7, 512), (11, 512))
-    channels: tuple[str, ...] = ()
-    training: str = "straight-through"
-    stride: int = 2
-    regions: int = 3
-    literals: float = 12.0
-    slope: tuple[float, float] = (2.0, 16.0)
-    sharpness: tuple[float, float] = (1.0, 1.0)
-    penalty: float = 0.0
-    literal_penalty: float = 0.0
-    free_literals: int = 16
-    vote_penalty: float = 0.0
-    dropout: float = 0.1
-    smoothing: float = 0.02
-    bound: float = 1.5
-    rates: tuple[float, float] = (0.03, 0.003)
-    most: int = 15
-    shift: float = 1.5
-    rotation: float = 0.15
-    scale: float = 0.1
-    shear: float = 0.15
-    flip: bool = False
-
-
-SMOOTH = {"training": "smooth", "sharpness": (4.0, 32.0), "penalty": 1e-3}
-"""Changes for smooth training: `ClauseConfig(**SMOOTH)`."""
-GAIN = 0.1
-"""Factor of the real votes, which makes the steps of Adam small for them."""
-
-
-def init_latent(
-    key: jax.Array,
-    images: np.ndarray,
-    thresholds: Thresholds,
-    *,
-    classes: int,
-    config: ClauseConfig,
-) -> Any:
-    """Draw latent parameters before training: clauses from windows of the images.
-
-    Args:
-        key: PRNG key.
-        images: `(N, H, W, C)`, the training images.
-        thresholds: Thresholds of the level sets (`level_sets`).
-        classes: Number of classes.
-        config: Hyperparameters.
-
-    Returns:
-        {"clauses": latent weights float `(2, n, neurons)` of each bank (the literals, the
-        complements), "votes": `(features, classes)`, "bias": `(classes,)`}.
-    """
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    clauses = []
-    for size, count in config.banks:
-        chosen, kept = [], 0
-        while kept < count:
-            picked = images[rng.integers(0, len(images), count)]
-            seen = level_sets(jnp.asarray(picked), thresholds, channels=config.channels)
-            seen = np.asarray(_region_windows(seen, size, config)).reshape(
-                count, -1, _inputs(seen, size)
-            )
-            # 0 for a window of one colour, which says nothing: such windows are chosen last.
-            busy = np.minimum(seen.mean(-1), 1 - seen.mean(-1))
-            where = np.argmax(np.where(busy > 0.1, rng.random(busy.shape), busy - 1), 1)
-            chosen.append(seen[np.arange(count), where])
-            kept += count
-        hold = np.concatenate(chosen)[:count].T > 0.5
-        pick = rng.random(hold.shape) < config.literals / len(hold)
-        latent = np.stack([np.where(side & pick, 0.7, -1.5) for side in (hold, ~hold)])
-        clauses.append(latent + rng.normal(0, 0.3, latent.shape))
-    n = config.regions**2 * sum(count for _, count in config.banks)
-    votes = rng.normal(0, 0.05, (n, classes))
-    latent = {"clauses": clauses, "votes": votes, "bias": np.zeros(classes)}
-    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), latent)
 
 
 def level_sets(
@@ -162,12 +50,17 @@ def level_sets(
     return jnp.concatenate(held, -1).astype(jnp.float32)
 
 
-def _inputs(levels: jax.Array, size: int) -> int:
-    return size * size * levels.shape[-1]
+def region_windows(levels: jax.Array, size: int, config: ClauseConfig) -> jax.Array:
+    """Return the windows of `morphax.classification.model.windows`, region by region.
 
+    Args:
+        levels: `(batch, H, W, channels)`.
+        size: Side of a window, in pixels.
+        config: Hyperparameters.
 
-def _region_windows(levels: jax.Array, size: int, config: ClauseConfig) -> jax.Array:
-    """Return `(batch, regions, positions of one, inputs)`: `model.windows`, region by region."""
+    Returns:
+        `(batch, regions ** 2, positions of a region, size * size * channels)`, channels fastest.
+    """
     batch, height, width, channels = levels.shape
     r, around = config.regions, np.arange(size) - size // 2
     rows, columns = (
@@ -228,14 +121,14 @@ def violations(
 
     Args:
         weights: Weights of `real_weights`.
-        levels: Floats 0 or 1 `(batch, H, W, channels)`.
+        levels: 0 or 1 `(batch, H, W, channels)`, in the dtype in which products are computed.
         config: Hyperparameters.
 
     Returns:
         For each bank, float `(batch, regions ** 2, neurons)`.
     """
     return [
-        _least(_region_windows(levels, size, config), difference) + offset[None, None]
+        _least(region_windows(levels, size, config), difference) + offset[None, None]
         for (size, _), (difference, offset) in zip(config.banks, weights, strict=True)
     ]
 
@@ -247,12 +140,17 @@ def _least(windows: jax.Array, weights: jax.Array) -> jax.Array:
     The gradient of a minimum goes in equal shares to the positions that attain it; that of the
     windows, which nobody needs, is not computed.
     """
-    return (windows @ weights).min(2)
+    return _products(windows, weights, weights.dtype).min(2)
+
+
+def _products(bits: jax.Array, numbers: jax.Array, dtype: Any) -> jax.Array:
+    """Return `bits @ numbers`: factors in the dtype of the bits, sums in `dtype`."""
+    return jnp.matmul(bits, numbers.astype(bits.dtype), preferred_element_type=dtype)
 
 
 def _least_forward(windows: jax.Array, weights: jax.Array) -> Any:
     """Return the least products, and what their gradient is made from."""
-    products = windows @ weights
+    products = _products(windows, weights, weights.dtype)
     least = products.min(2)
     return least, (windows, products, least)
 
@@ -260,10 +158,14 @@ def _least_forward(windows: jax.Array, weights: jax.Array) -> Any:
 def _least_backward(kept: Any, gradient: jax.Array) -> tuple[None, jax.Array]:
     """Return no gradient for the windows, and that of the weights."""
     windows, products, least = kept
-    attains = (products == least[:, :, None]).astype(gradient.dtype)
-    shares = attains * (gradient / attains.sum(2))[:, :, None]
-    n, neurons = windows.shape[-1], shares.shape[-1]
-    return None, windows.reshape(-1, n).T @ shares.reshape(-1, neurons)
+    attains = products == least[:, :, None]
+    share = gradient / attains.sum(2, dtype=jnp.int32).astype(gradient.dtype)
+    shares = jnp.where(attains, share[:, :, None], 0).reshape(-1, gradient.shape[-1])
+    across = windows.reshape(-1, windows.shape[-1]).T
+    if across.dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+        # XLA on a CPU has no fast product of bfloat16 for a matrix that is stored by columns.
+        across = with_layout_constraint(across, Layout(major_to_minor=(0, 1)))
+    return None, _products(across, shares, gradient.dtype)
 
 
 _least.defvjp(_least_forward, _least_backward)
@@ -302,48 +204,3 @@ def surplus(latent: Any, sharpness: jax.Array | float, *, free: int) -> jax.Arra
     weights = [jax.nn.sigmoid(sharpness * q) for q in latent["clauses"]]
     many = [jnp.where((w > 0.5).sum((0, 1)) > free, w.sum((0, 1)), 0).sum() for w in weights]
     return jnp.stack(many).sum()
-
-
-def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Turn latent parameters into a morphax network: params, and whole votes.
-
-    A clause that has lost all literals holds everywhere. Its votes become part of the bias, and it
-    keeps its largest literal, so that it is a certified neuron, with votes of 0.
-
-    Args:
-        latent: Trained parameters.
-        config: Hyperparameters.
-
-    Returns:
-        params `{"erosions": [BiSE, ...]}`, votes int32 `(features, classes)` and bias int32
-        `(classes,)`.
-    """
-    latent = _settled(latent, config)
-    banks = []
-    for (size, count), q in zip(config.banks, latent["clauses"], strict=True):
-        straight = config.training == "straight-through"
-        w = (q > 0).astype(q.dtype) if straight else jax.nn.sigmoid(config.sharpness[1] * q)
-        window = w.reshape(2, size * size, -1, count).transpose(1, 0, 2, 3)  # literals fastest
-        weight = window.reshape(-1, count)
-        scale = jnp.full(count, 40.0 if straight else config.slope[1])
-        spec = Spec("dense", "identity", "raw", "sigmoid")
-        banks.append(BiSE(weight, weight.sum(0) - 0.5, scale, spec))
-    votes, bias = np.asarray(latent["votes"]), np.asarray(latent["bias"])
-    unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / config.most
-    whole = np.clip(np.round(votes / unit), -config.most, config.most).astype(np.int32)
-    return {"erosions": banks}, whole, np.round(bias / (GAIN * unit)).astype(np.int32)
-
-
-def _settled(latent: Any, config: ClauseConfig) -> Any:
-    """Move the votes of clauses without literals to the bias; each keeps its largest literal."""
-    clauses, empty = [], []
-    for q in latent["clauses"]:
-        flat = q.reshape(-1, q.shape[-1])
-        lost = ~(flat > 0).any(0)
-        first = jax.nn.one_hot(flat.argmax(0), len(flat), axis=0, dtype=bool)
-        kept = jnp.where(first, config.bound, -config.bound)
-        clauses.append(jnp.where(lost[None], kept, flat).reshape(q.shape))
-        empty.append(jnp.tile(lost, config.regions**2))  # features: region by region
-    gone, votes = jnp.concatenate(empty)[:, None], latent["votes"]
-    bias = latent["bias"] + GAIN * jnp.where(gone, votes, 0).sum(0)
-    return {"clauses": clauses, "votes": jnp.where(gone, 0, votes), "bias": bias}

@@ -1,7 +1,7 @@
 """Training of the classifier of `morphax.classification.model`: straight-through or smooth.
 
 Both ways begin alike: a clause is a random part of the literals of a window of a training image, so
-that it holds somewhere; the votes begin small and random (`morphax.classification.clauses`). Adam
+that it holds somewhere; the votes begin small and random (`morphax.classification.latent`). Adam
 minimises the cross-entropy of the votes.
 
 - "straight-through": in the forward pass, w and the clauses are bits; in the backward pass,
@@ -31,19 +31,15 @@ from morphax.binarization import binarize
 from morphax.certificates.network import NetworkCertificate, certify_network
 from morphax.classification.augment import augment
 from morphax.classification.clauses import (
-    GAIN,
-    TRAININGS,
-    ClauseConfig,
-    Thresholds,
     excess,
     fires,
-    init_latent,
     level_sets,
     real_weights,
     surplus,
-    to_network,
     violations,
 )
+from morphax.classification.config import GAIN, PRECISIONS, TRAININGS, ClauseConfig, Thresholds
+from morphax.classification.latent import init_latent, to_network
 from morphax.classification.model import centres, classifier, features, wires
 from morphax.training.loop import TrainState, drive
 from morphax.training.options import Record, RunOptions
@@ -123,7 +119,7 @@ def make_step(
             low * (high / low) ** grown for low, high in (config.slope, config.sharpness)
         )
         moved = augment(keys[0], images.astype(jnp.float32), config=config)
-        levels = level_sets(moved, thresholds, channels=config.channels)
+        levels = level_sets(moved, thresholds, channels=config.channels).astype(config.precision)
         at_once = chunk or _at_once(len(images))
         pieces = jax.tree.map(lambda a: a.reshape(-1, at_once, *a.shape[1:]), (levels, labels))
         # The weights are computed once, not for each piece.
@@ -299,6 +295,7 @@ def learn_classifier(
 def _check(images: np.ndarray, labels: np.ndarray, batch_size: int, config: ClauseConfig) -> None:
     """Refuse data and options that cannot be trained on."""
     _checks.one_of("config.training", config.training, TRAININGS)
+    _checks.one_of("config.precision", config.precision, PRECISIONS)
     is_labelled = images.ndim == 4 and labels.shape == images.shape[:1]
     is_labelled &= len(labels) >= batch_size
     expected = f"images (N, H, W, C) and N labels, N >= {batch_size}"

@@ -14,6 +14,8 @@ import morphax
 from morphax import BinaryBiSE, BiSE, Spec, certify, certify_network
 from morphax.classification import ClauseConfig, clauses, learn_classifier, model
 from morphax.classification import train as training
+from morphax.classification.config import TRAININGS
+from morphax.classification.latent import init_latent, to_network
 from morphax.morphology import levelsets
 from morphax.training import RunOptions, loop
 
@@ -144,7 +146,7 @@ THRESHOLDS = np.array([[100.0]], np.float32)
 
 @pytest.mark.slow
 @pytest.mark.first(1)
-@pytest.mark.parametrize("how", clauses.TRAININGS)
+@pytest.mark.parametrize("how", TRAININGS)
 def test_both_ways_learn_and_lose_nothing(how):
     images, labels = shapes(400)
     recipe = TINY._replace(
@@ -173,15 +175,15 @@ def test_both_ways_learn_and_lose_nothing(how):
     assert (np.asarray(binary) == answers[400:]).mean() > 0.9
 
 
-@pytest.mark.parametrize("how", clauses.TRAININGS)
+@pytest.mark.parametrize("how", TRAININGS)
 def test_training_and_the_shipped_network_agree(how):
     images, _ = shapes(60)
     recipe = TINY._replace(training=how)
-    latent = clauses.init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=recipe)
+    latent = init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=recipe)
     levels = levelsets.decompose(images, THRESHOLDS.astype(int)).astype(jnp.float32)
     weights = clauses.real_weights(latent, config=recipe, sharpness=recipe.sharpness[1])
     least = clauses.violations(weights, levels, config=recipe)
-    params, _, _ = clauses.to_network(latent, config=recipe)
+    params, _, _ = to_network(latent, config=recipe)
     shipped = model.features(params["erosions"], levels)
     slope = 40.0 if how == "straight-through" else recipe.slope[1]
     trained = [jax.nn.sigmoid(slope * (0.5 - v)).reshape(len(v), -1) for v in least]
@@ -251,7 +253,7 @@ def test_a_classifier_that_is_trivial_says_so():
 def test_what_is_not_finite_changes_nothing():
     images, labels = shapes(40)
     optimizer, step = training.make_step(TINY, THRESHOLDS, steps=10)
-    latent = clauses.init_latent(jax.random.key(0), images, THRESHOLDS, classes=2, config=TINY)
+    latent = init_latent(jax.random.key(0), images, THRESHOLDS, classes=2, config=TINY)
     poisoned = {**latent, "bias": jnp.array([jnp.nan, 0.0])}
     after, _, loss, _ = step(
         poisoned, optimizer.init(latent), images[:20], labels[:20], jax.random.key(0), 0.0
@@ -266,7 +268,7 @@ def test_what_is_not_finite_changes_nothing():
 def test_training_sees_the_windows_of_the_network_region_by_region(rng, shape, stride, regions):
     levels = jnp.asarray(rng.random((2, *shape, 3)), jnp.float32)
     recipe = TINY._replace(stride=stride, regions=regions)
-    seen = np.asarray(clauses._region_windows(levels, 5, recipe))
+    seen = np.asarray(clauses.region_windows(levels, 5, recipe))
     wanted = np.asarray(model.windows(levels, size=5, stride=stride, regions=regions))
     rows, columns = (n // regions for n in wanted.shape[1:3])
     for i, j in itertools.product(range(regions), repeat=2):
@@ -287,7 +289,7 @@ def test_how_many_images_are_evaluated_at_a_time_changes_rounding_only(rng, monk
     labels = jnp.asarray(rng.integers(0, 3, 40), jnp.int32)
     config, cuts = TINY._replace(dropout=0.0), np.array([[100.0]])
     key, number = jax.random.key(0), np.float32(1)
-    latent = clauses.init_latent(key, images, cuts, classes=3, config=config)
+    latent = init_latent(key, images, cuts, classes=3, config=config)
     found = []
     for backend in ("cpu", "gpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)

@@ -8,6 +8,8 @@ from helpers.bars import shapes
 
 import morphax
 from morphax.classification import ClauseConfig, clauses, learn_classifier
+from morphax.classification.config import GAIN, PRECISIONS
+from morphax.classification.latent import _settled, init_latent, to_network
 
 CONFIG = ClauseConfig(banks=((3, 6), (5, 5)), literals=4.0)
 THRESHOLDS = np.array([[100.0]])
@@ -18,27 +20,33 @@ def bars(rng):
     return shapes(120, rng=rng)
 
 
-def test_gradients_of_violations_are_those_of_a_minimum(rng, bars):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_gradients_of_violations_are_those_of_a_minimum(rng, bars, precision):
     """As JAX differentiates a minimum: ties, of which bits have many, share the gradient."""
     levels = clauses.level_sets(jnp.asarray(bars[0][:6]), THRESHOLDS)
-    seen = clauses._region_windows(levels, 3, CONFIG)
+    seen = clauses.region_windows(levels, 3, CONFIG)
     config = CONFIG._replace(banks=((3, 8),))
     weights = jnp.asarray(rng.integers(-1, 2, (seen.shape[-1], 8)), jnp.float32)
     pull = jnp.asarray(rng.normal(size=(6, CONFIG.regions**2, 8)), jnp.float32)
 
     def ours(weights):
-        (least,) = clauses.violations([(weights, jnp.zeros(8))], levels, config=config)
-        return (least * pull).sum()
+        given = levels.astype(precision)
+        (least,) = clauses.violations([(weights, jnp.zeros(8))], given, config=config)
+        return (least * pull).sum(), least
 
+    # Shares of whole numbers over 1 to 64 positions: bfloat16 rounds each to 8 bits.
+    rounded = 1e-4 if precision == "float32" else 0.02
     expected = jax.grad(lambda weights: ((seen @ weights).min(2) * pull).sum())(weights)
-    np.testing.assert_allclose(jax.grad(ours)(weights), expected, atol=1e-4)
+    found, least = jax.grad(ours, has_aux=True)(weights)
+    np.testing.assert_allclose(found, expected, atol=rounded * np.abs(expected).max())
+    np.testing.assert_array_equal(least, (seen @ weights).min(2))  # sums of whole numbers are exact
 
 
 def test_penalties_make_clauses_small_and_votes_zero(bars):
     config = CONFIG._replace(literals=20.0, literal_penalty=1e-2, free_literals=4)
     config = config._replace(vote_penalty=1e-2, rates=(0.03, 0.02))
     key, options = jax.random.key(0), {"thresholds": THRESHOLDS, "config": config}
-    start = clauses.init_latent(key, bars[0], THRESHOLDS, classes=2, config=config)
+    start = init_latent(key, bars[0], THRESHOLDS, classes=2, config=config)
     sizes = np.concatenate([(q > 0).sum((0, 1)) for q in start["clauses"]])
     assert np.median(sizes) > 6
     learned = learn_classifier(key, bars, **options, epochs=8, batch_size=20)
@@ -50,7 +58,7 @@ def test_penalties_make_clauses_small_and_votes_zero(bars):
 
 def test_a_clause_that_lost_its_literals_is_part_of_the_bias(bars):
     images = jnp.asarray(bars[0])
-    latent = clauses.init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=CONFIG)
+    latent = init_latent(jax.random.key(3), images, THRESHOLDS, classes=2, config=CONFIG)
     latent["clauses"][1] = latent["clauses"][1].at[:, :, 2].set(-1.0)
     levels = clauses.level_sets(images, THRESHOLDS)
 
@@ -59,10 +67,10 @@ def test_a_clause_that_lost_its_literals_is_part_of_the_bias(bars):
         held = [v < 0.5 for v in clauses.violations(weights, levels, config=CONFIG)]
         bits = jnp.concatenate([part.reshape(len(part), -1) for part in held], -1)
         assert 0.05 < bits.mean() < 0.95
-        return bits.astype(jnp.float32) @ latent["votes"] * clauses.GAIN + latent["bias"][None]
+        return bits.astype(jnp.float32) @ latent["votes"] * GAIN + latent["bias"][None]
 
-    settled = clauses._settled(latent, CONFIG)
+    settled = _settled(latent, CONFIG)
     np.testing.assert_allclose(scores(settled), scores(latent), atol=1e-5)
-    params, votes, _ = clauses.to_network(latent, config=CONFIG)
+    params, votes, _ = to_network(latent, config=CONFIG)
     assert all(bank.exact.all() for bank in morphax.certify(params)["erosions"])
     assert (votes != 0).any(1).sum() < len(votes)

@@ -7,7 +7,7 @@ import pytest
 from helpers.repository import ROOT, load_example
 
 from morphax import data
-from morphax.classification import clauses
+from morphax.classification.config import SMOOTH
 from morphax.morphology import contrast, levelsets
 
 
@@ -46,7 +46,7 @@ def test_changes_go_over_the_entry_of_the_data_set(script):
 def test_smooth_changes_the_training_and_clauses_keep_their_shares(script):
     found = script.choices(options(script, "--training", "smooth", "--clauses", 64))["recipe"]
     assert found.banks == ((5, 32), (7, 32))
-    assert {key: getattr(found, key) for key in clauses.SMOOTH} == clauses.SMOOTH
+    assert {key: getattr(found, key) for key in SMOOTH} == SMOOTH
 
 
 def test_held_out_images_are_the_last_of_training(script, monkeypatch):

@@ -10,7 +10,7 @@ import optax
 
 import morphax
 from morphax import data, levelsets, models, recipes
-from morphax.classification import clauses
+from morphax.classification.config import SMOOTH, ClauseConfig
 from morphax.morphology import contrast, elements, operators
 from morphax.objectives import losses, metrics, regularizers
 from morphax.packed import pixels
@@ -148,12 +148,12 @@ def _classify() -> Any:
     options = {"banks": ((3, 6),), "literals": 4.0}
     still = {"rotation": 0.0, "scale": 0.0, "shear": 0.0}
     found = []
-    for more in ({}, still, clauses.SMOOTH):
+    for more in ({}, still, SMOOTH):
         learned = recipes.learn_classifier(
             jax.random.key(0),
             (images, labels),
             thresholds=np.array([[100.0]], np.float32),
-            config=clauses.ClauseConfig(**options, **more),
+            config=ClauseConfig(**options, **more),
             epochs=2,
             batch_size=20,
             log_every=1,
