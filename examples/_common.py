@@ -20,7 +20,7 @@ from morphax import data
 from morphax.training import json_text, keep_compiled
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from _lib.common import metadata, write_rows
+from _lib.common import metadata, row_metadata, write_rows
 
 __all__ = [
     "UNUSABLE",
@@ -34,6 +34,7 @@ __all__ = [
     "odd",
     "new_parser",
     "refuse",
+    "row_metadata",
     "write",
     "write_json",
     "write_rows",

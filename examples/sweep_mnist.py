@@ -13,12 +13,12 @@
 #
 # The sweep is made of slices: give the same options and the same `--out`, and it goes on where it
 # ended or was killed. Finished searches are in `journal.jsonl`, the search in progress is in
-# `checkpoints/`. Positive weights come first, and one search of each group before the second of
-# any, so that the table is fair whenever it is stopped.
+# `checkpoints/`. Published searches are taken over with `--begin docs/results/sweep_mnist.json`.
+# Positive weights come first, and one search of each group before the second of any, so that the
+# table is fair whenever it is stopped.
 
 # %%
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -26,7 +26,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import UNUSABLE, command, load, metadata, new_parser, refuse, write, write_rows
+from _common import (
+    UNUSABLE,
+    command,
+    load,
+    metadata,
+    new_parser,
+    refuse,
+    row_metadata,
+    write_rows,
+)
+from _sweep_journal import journal, published
 from _sweep_networks import (
     BASELINES,
     REGULARIZERS,
@@ -111,25 +121,6 @@ def say(rows: list[dict]) -> None:
         print(f"{label:26s} {where:18s} {numbers}  S {row.get('median_selem')}", flush=True)
 
 
-def journal(path: Path, name: str) -> dict[str, list[dict]]:
-    """Return the finished searches of these settings: label -> rows.
-
-    A line that was cut short when the run was killed is dropped from the file.
-    """
-    done: dict[str, list[dict]] = {}
-    if not path.exists():
-        return done
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    for line in whole:
-        record = json.loads(line)
-        if record["settings"] == name:
-            done[record["search"]] = record["rows"]
-    if whole != lines:
-        write(path, lambda temporary: temporary.write_text("".join(whole)))
-    return done
-
-
 # %% [markdown]
 # ## The figure: every search, as float and as binary network
 
@@ -212,17 +203,18 @@ def order(options: argparse.Namespace, searches: int) -> list[Search]:
 
 
 def run_slice(
-    sets: dict[str, Any], settings: Protocol, options: argparse.Namespace
+    sets: dict[str, Any], settings: Protocol, options: argparse.Namespace, about: dict[str, Any]
 ) -> tuple[list[dict], int]:
-    """Run the searches that the journal does not have, for so many minutes.
+    """Run the searches that are not finished, for so many minutes; `about` is their metadata.
 
     Returns:
         The rows of all searches that are finished, and the number of those that are not.
     """
-    path, count = options.out / "journal.jsonl", len(sets["train"][0])
+    path, start = options.out / "journal.jsonl", time.perf_counter()
     sized = settings._replace(searches=0)  # more searches do not change the first ones
-    name = json_text([*sized, options.seed, count, options.smoke])
-    done, start = journal(path, name), time.perf_counter()
+    name = json_text([*sized, options.seed, len(sets["train"][0]), options.smoke])
+    done = published(options.begin, about) if options.begin else {}
+    done |= journal(path, name)
     searches = order(options, settings.searches)
     limit = RunOptions(time_limit=60 * options.minutes if options.minutes else None)
     nets: dict[tuple[str, str], Network] = {}  # all searches of a group share compiled programs
@@ -242,6 +234,7 @@ def run_slice(
         )
         if rows is None:
             break
+        rows = [{**row, **row_metadata(about)} for row in rows]
         with path.open("a", encoding="utf-8") as file:
             file.write(json_text({"settings": name, "search": search.label, "rows": rows}) + "\n")
         shutil.rmtree(folder)  # the journal has it
@@ -254,6 +247,7 @@ def run_slice(
 def main(argv: list[str] | None = None) -> int:
     """Run a slice of the sweep; write journal.jsonl, sweep_mnist.json and sweep_mnist.png."""
     options = parse(argv)
+    about = metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
     settings = Protocol()
     if options.smoke:
         settings = Protocol(16, 16, searches=2, epochs=3, batch=50, refit=50)
@@ -262,18 +256,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         sets = read(options)
         options.out.mkdir(parents=True, exist_ok=True)
-        rows, left = run_slice(sets, settings, options)
+        about |= {
+            "command": command("sweep_mnist", {**given, "seed": options.seed}),
+            "settings": settings._asdict(),
+            "steps": len(sets["train"][0]) // settings.batch * settings.epochs,
+            "train_images": len(sets["train"][0]),
+            "seed": options.seed,
+        }
+        rows, left = run_slice(sets, settings, options, about)
     except UNUSABLE as error:  # such as the checkpoints of other settings
         return refuse("sweep_mnist", error)
-    about = metadata("sweep_mnist", unit="error", reference="none", smoke=options.smoke)
-    about |= {
-        "command": command("sweep_mnist", {**given, "seed": options.seed}),
-        "settings": settings._asdict(),
-        "steps": len(sets["train"][0]) // settings.batch * settings.epochs,
-        "train_images": len(sets["train"][0]),
-        "seed": options.seed,
-        "searches_left": left,
-    }
+    about["searches_left"] = left
     if rows:
         write_rows(options.out / "sweep_mnist.json", about, rows)
         figure(rows).savefig(options.out / "sweep_mnist.png", dpi=120)
@@ -301,6 +294,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="run a part of the table",
     )
     add("--groups", nargs="+", choices=REGULARIZERS, help="run these regularisers only")
+    words = "take over the searches of this sweep_mnist.json, such as that in docs/results"
+    add("--begin", type=Path, metavar="FILE", help=words)
     add("--limit", type=int, help="use only so many images of each set")
     add("--seed", type=int, default=0, help="the same seed gives the same networks (0)")
     return parser.parse_args(argv)

@@ -21,6 +21,7 @@ dense_training = sys.modules["_dense_training"]
 # Optax's Adam mixes dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 SMALL = networks.Protocol(hidden=5, narrow=4, searches=2, epochs=3, batch=10, every=2, refit=20)
+ABOUT = {"commit": "0" * 40, "device": "cpu: cpu"}
 LATE = networks.Hyper(np.float32(0.05), np.float32(0.5), np.int32(8))
 
 
@@ -113,8 +114,8 @@ def test_a_slice_goes_on_where_the_last_one_ended(digits, tmp_path, monkeypatch)
 
     monkeypatch.setattr(sweep, "run_search", search)
     monkeypatch.setattr(sweep, "say", lambda rows: None)
-    assert sweep.run_slice(digits, SMALL, options) == ([], 2)
-    assert sweep.run_slice(digits, SMALL, options) == ([], 0)
+    assert sweep.run_slice(digits, SMALL, options, ABOUT) == ([], 2)
+    assert sweep.run_slice(digits, SMALL, options, ABOUT) == ([], 0)
     first = ["positive none 0", "positive L_nor 0", "positive none 1"]
     assert ran == [*first, "positive none 1", "positive L_nor 1"]
 
@@ -192,6 +193,23 @@ def test_the_network_is_the_papers_classifier(weight_map, rng):
     expected = potential("last", np.tanh(potential("hidden", x)) / 2 + 0.5)
     scores = net.scores(latent, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_published_searches_are_taken_over(digits, tmp_path, monkeypatch, capsys):
+    """With where they were made; searches of other settings are refused in one line."""
+    smoke = ["--smoke", "--out", str(tmp_path / "a")]
+    assert sweep.main(smoke) == 0
+    before = json.loads((tmp_path / "a" / "sweep_mnist.json").read_text())
+    assert {"date", "commit", "device"} <= set(before["results"][0])
+    monkeypatch.setattr(sweep, "run_search", None)  # nothing is left to run
+    begun = ["--smoke", "--begin", str(tmp_path / "a" / "sweep_mnist.json"), "--out"]
+    assert sweep.main([*begun, str(tmp_path / "b")]) == 0
+    after = json.loads((tmp_path / "b" / "sweep_mnist.json").read_text())
+    assert after["results"] == before["results"]
+    assert sweep.main([*begun, str(tmp_path / "c"), "--seed", "1"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "--begin: expected searches with seed 1, got 0" in told
+    assert "\n" not in told
 
 
 def test_a_journal_forgets_a_line_cut_short_and_other_settings(tmp_path):

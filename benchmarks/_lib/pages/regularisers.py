@@ -1,5 +1,6 @@
 """Section on regularisers with equal searches (`examples/sweep_mnist.py`), for classification."""
 
+from collections import Counter
 from statistics import median
 from typing import Any
 
@@ -81,6 +82,13 @@ def _is_late(row: dict[str, Any], document: dict[str, Any]) -> bool:
     return row["delay"] >= about["steps"] // about["settings"]["epochs"]
 
 
+def _origins(document: dict[str, Any]) -> str:
+    """Return how many searches are of which day and commit."""
+    ends = [row for row in document["results"] if row["checkpoint"] == RULES[0]]
+    made = Counter((row["date"][:10], row["commit"][:7]) for row in ends)
+    return "; ".join(f"{n} of {day}, commit {commit}" for (day, commit), n in made.items())
+
+
 def _protocol(document: dict[str, Any]) -> str:
     """Return sentences on the protocol of the sweep, and on how far it has come."""
     about = document["metadata"]
@@ -91,6 +99,7 @@ def _protocol(document: dict[str, Any]) -> str:
         if left
         else "All searches are finished."
     )
+    state += f" The searches are {_origins(document)}."
     return (
         f"784-{s['hidden']}-10 with positive weights ({s['narrow']} hidden neurons with the other "
         f"weight maps), scales that start at 0, {s['searches']} searches for each group, "
