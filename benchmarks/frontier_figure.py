@@ -7,7 +7,6 @@ over seeds; published points are those of `_lib/published.py`. Nothing is measur
 """
 
 import argparse
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from _lib.pages.classification import NAMES
+from _lib.pages.classification import NAMES, by_recipe
 from _lib.pages.shared import ROOT, results
 from _lib.published import PUBLISHED
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -36,13 +35,6 @@ STYLE = {
 
 def settings(rows: list[dict]) -> list[dict[str, np.ndarray]]:
     """Return accuracies, operations and counted bits of each setting, over its seeds."""
-    groups: dict[str, list[dict]] = defaultdict(list)
-    for row in rows:
-        command = row["command"].split()
-        if "--seed" in command:
-            place = command.index("--seed")
-            command[place : place + 2] = []
-        groups[" ".join(command)].append(row)
     return [
         {
             "accuracy": np.array([100 * row["binary_accuracy"] for row in group]),
@@ -50,7 +42,7 @@ def settings(rows: list[dict]) -> list[dict[str, np.ndarray]]:
             "counted": np.array([row["counted"] for row in group]),
             "certified": np.array([row["certified_share"] for row in group]),
         }
-        for group in groups.values()
+        for group in by_recipe(rows)
     ]
 
 
