@@ -123,7 +123,7 @@ def _over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @reads("classify")
 def accuracies(document: dict[str, Any]) -> str:
-    """Return a sentence on classifiers whose last layer counts bits: the best recipe of each set."""
+    """Return a sentence on the best recipe of each set, among classifiers that count bits."""
     best: dict[str, list[dict[str, Any]]] = {}
     for group in by_recipe(document["results"]):
         name = _name(group[0]["dataset"])
@@ -159,7 +159,7 @@ def binary_to_the_end(document: dict[str, Any]) -> str:
     commands = "\n".join(row["command"] for row in rows)
     recipes = _over_seeds(rows)
     over_seeds = (
-        f"Recipes that were run with several seeds:\n\n{table(recipes)}\n\n" if recipes else ""
+        f"Recipes of several seeds:\n\n{table(recipes)}\n\n" if recipes else ""
     )
     over_seeds += "Every run:\n\n"
     return f"""## Binary to the end
