@@ -42,6 +42,13 @@ def test_gradients_of_violations_are_those_of_a_minimum(rng, bars, precision):
     np.testing.assert_array_equal(least, (seen @ weights).min(2))  # sums of whole numbers are exact
 
 
+@pytest.mark.parametrize("field", ["training", "precision"])
+def test_unknown_choices_are_refused_by_name(bars, field):
+    config = CONFIG._replace(**{field: "float8"})
+    with pytest.raises(ValueError, match=f"config.{field}: expected .* got 'float8'"):
+        learn_classifier(jax.random.key(0), bars, thresholds=THRESHOLDS, config=config)
+
+
 def test_penalties_make_clauses_small_and_votes_zero(bars):
     config = CONFIG._replace(literals=20.0, literal_penalty=1e-2, free_literals=4)
     config = config._replace(vote_penalty=1e-2, rates=(0.03, 0.02))

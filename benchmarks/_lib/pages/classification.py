@@ -158,9 +158,7 @@ def binary_to_the_end(document: dict[str, Any]) -> str:
     rows = document["results"]
     commands = "\n".join(row["command"] for row in rows)
     recipes = _over_seeds(rows)
-    over_seeds = (
-        f"Recipes of several seeds:\n\n{table(recipes)}\n\n" if recipes else ""
-    )
+    over_seeds = f"Recipes of several seeds:\n\n{table(recipes)}\n\n" if recipes else ""
     over_seeds += "Every run:\n\n"
     return f"""## Binary to the end
 Each row names its date and commit; commands are written with the option names of today.
