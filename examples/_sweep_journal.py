@@ -51,9 +51,7 @@ def published(path: Path, about: dict[str, Any]) -> dict[str, list[dict]]:
     for key in ("settings", "seed", "train_images"):
         ours, theirs = (_comparable(each.get(key)) for each in (about, document["metadata"]))
         if ours != theirs:
-            raise ValueError(
-                f"--begin: expected searches with {key} {ours}, got {theirs} in {path}"
-            )
+            raise ValueError(f"--begin: expected searches with {key} {ours}, got {theirs}: {path}")
     done: dict[str, list[dict]] = {}
     for row in document["results"]:
         # Rows that do not say where they were made are of the date and commit of their file.

@@ -17,6 +17,7 @@ from morphax.training import RunOptions
 
 sweep, dense = load_example("sweep_mnist"), load_example("dense_mnist")
 networks, training = sys.modules["_sweep_networks"], sys.modules["_sweep_training"]
+journals = sys.modules["_sweep_journal"]
 dense_training = sys.modules["_dense_training"]
 # Optax's Adam mixes dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -195,21 +196,20 @@ def test_the_network_is_the_papers_classifier(weight_map, rng):
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_published_searches_are_taken_over(digits, tmp_path, monkeypatch, capsys):
-    """With where they were made; searches of other settings are refused in one line."""
-    smoke = ["--smoke", "--out", str(tmp_path / "a")]
-    assert sweep.main(smoke) == 0
-    before = json.loads((tmp_path / "a" / "sweep_mnist.json").read_text())
-    assert {"date", "commit", "device"} <= set(before["results"][0])
-    monkeypatch.setattr(sweep, "run_search", None)  # nothing is left to run
-    begun = ["--smoke", "--begin", str(tmp_path / "a" / "sweep_mnist.json"), "--out"]
-    assert sweep.main([*begun, str(tmp_path / "b")]) == 0
-    after = json.loads((tmp_path / "b" / "sweep_mnist.json").read_text())
-    assert after["results"] == before["results"]
-    assert sweep.main([*begun, str(tmp_path / "c"), "--seed", "1"]) == 2
-    told = capsys.readouterr().err.strip()
-    assert "--begin: expected searches with seed 1, got 0" in told
-    assert "\n" not in told
+def test_published_searches_are_taken_over(digits, tmp_path, monkeypatch):
+    """With where they were made; the journal goes first; other settings are refused in one line."""
+    about = {**ABOUT, "date": "2026", "settings": SMALL._asdict(), "seed": 0, "train_images": 80}
+    row = {"weights": "positive", "regularizer": "none", "number": 0}
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps({"metadata": about, "results": [row, {**row, "number": 1}]}))
+    only = ["--only", "positive", "--groups", "none"]
+    options = sweep.parse(["--out", str(tmp_path), "--begin", str(path), *only])
+    monkeypatch.setattr(sweep, "run_search", None)  # none is left to run
+    rows, left = sweep.run_slice(digits, SMALL._replace(searches=2), options, about)
+    made = {"date": "2026", "commit": "0000000", "device": "cpu: cpu"}
+    assert (rows, left) == ([{**row, **made}, {**row, "number": 1, **made}], 0)
+    with pytest.raises(ValueError, match=r"^--begin: expected searches with seed 1, got 0: .*"):
+        journals.published(path, about | {"seed": 1})
 
 
 def test_a_journal_forgets_a_line_cut_short_and_other_settings(tmp_path):
