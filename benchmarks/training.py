@@ -19,7 +19,8 @@ Where the time of the classifier's step goes, and what was tried: docs/notes/cla
     taskset -c 0 python benchmarks/training.py --images [--smoke] [--out DIR]
 
 How many images a second does one core train on? The classifier that is binary to the end (256
-clauses, as `learn_classifier` trains it, augmentation included) beside a small CNN (two
+clauses, as `learn_classifier` trains it, augmentation included, with products of float32 and of
+bfloat16) beside a small CNN (two
 convolutions of 3x3, 16 and 32 channels, a rectifier and a maximum of 2x2 after each, a linear
 layer, no augmentation), in plain JAX and in PyTorch; 100 random images of 28x28 a step.
 """
@@ -177,9 +178,9 @@ def plain_torch(name: str, network: dict):
 BATCH = 100
 
 
-def clause_steps(images, labels, turn: int, count: int):
+def clause_steps(images, labels, turn: int, count: int, precision: str = "float32"):
     """Steps of the classifier of clauses, straight through."""
-    config = ClauseConfig(banks=((7, count // 2), (11, count // 2)))
+    config = ClauseConfig(banks=((7, count // 2), (11, count // 2)), precision=precision)
     thresholds, key = np.array([[128.0]]), jax.random.key(0)
     optimizer, step = classifiers.make_step(config, thresholds, steps=1000)
     latent = init_latent(key, images, thresholds, classes=10, config=config)
@@ -265,6 +266,7 @@ def images_a_second(options, turn: int, repeats: int) -> None:
     case = {"network": "images of 28x28", "batch": BATCH, "cores": cores}
     runs = {
         OURS: clause_steps(images, labels, turn, count),
+        "morphax, bfloat16": clause_steps(images, labels, turn, count, "bfloat16"),
         "small CNN, plain JAX": cnn_jax(images, labels, turn),
     }
     try:

@@ -252,7 +252,8 @@ def images_a_second(document: dict[str, Any]) -> str:
 
 Images of 28x28 in batches of {document["results"][0]["case"]["batch"]}. *morphax* is the
 classifier that is binary to the end, 256 clauses, as `learn_classifier` trains it straight through,
-augmentation included; the CNN has two convolutions (16 and 32 channels) and a linear layer.
+augmentation included, with matrix products of float32 or of bfloat16; the CNN has two convolutions
+(16 and 32 channels) and a linear layer.
 
 {table(rows)}"""
 
