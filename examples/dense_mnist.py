@@ -31,6 +31,7 @@ import morphax
 from morphax import program, viz
 from morphax.classification import model
 from morphax.classification.config import GAIN, TRAININGS
+from morphax.classification.latent import fold_empty, whole_votes
 
 MOST = 15  # the largest |vote| once rounded
 
@@ -74,21 +75,10 @@ def labels_of(apply: Callable[..., jax.Array], params: Any, x: np.ndarray) -> np
 
 
 def settle(latent: Any) -> tuple[Any, int]:
-    """Fold neurons that have lost every pixel into the bias of the last layer.
-
-    Nothing violates such a neuron: its output is always 1. Its vote becomes part of the bias. A
-    neuron of the pixel with the largest weight stays in its place, with a vote of zero.
-
-    Returns:
-        Latent parameters, and how many neurons were folded.
-    """
-    q, votes = latent["q"], latent["votes"]
-    empty = ~(q > 0).any(0)
-    bias = latent["bias"] + GAIN * jnp.where(empty[:, None], votes, 0).sum(0)
-    first = jax.nn.one_hot(q.argmax(0), len(q), axis=0, dtype=bool)
-    q = jnp.where(empty[None], jnp.where(first, BOUND, -BOUND), q)
-    votes = jnp.where(empty[:, None], 0, votes)
-    return {**latent, "q": q, "votes": votes, "bias": bias}, int(empty.sum())
+    """Fold neurons that have lost every pixel into the bias; return parameters and their number."""
+    folded = int((latent["q"] <= 0).all(0).sum())
+    clauses = fold_empty({**latent, "clauses": [latent["q"]]}, bound=BOUND)
+    return {"q": clauses["clauses"][0], "votes": clauses["votes"], "bias": clauses["bias"]}, folded
 
 
 def judge(latent: Any, test: Any, training: str) -> list[dict]:
@@ -103,10 +93,8 @@ def judge(latent: Any, test: Any, training: str) -> list[dict]:
     verdict = morphax.certify_network(classifier, real, (1, x.shape[1]))
 
     # The head that counts: votes rounded to at most MOST wires.
-    votes, bias = (np.asarray(latent[name]) for name in ("votes", "bias"))
-    unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / MOST
-    whole = np.clip(np.round(votes / unit), -MOST, MOST).astype(np.int32)
-    wiring = model.wires(whole, np.round(bias / (GAIN * unit)).astype(np.int32))
+    whole, whole_bias = whole_votes(latent, most=MOST)
+    wiring = model.wires(whole, whole_bias)
 
     plain = program.build(lambda p, x: morphax.apply(p, x), binary["lui"], (1, x.shape[1]))
     cost = program.count(program.simplify(plain))

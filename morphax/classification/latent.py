@@ -80,7 +80,7 @@ def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, n
         params `{"erosions": [BiSE, ...]}`, votes int32 `(features, classes)` and bias int32
         `(classes,)`.
     """
-    latent = _settled(latent, config)
+    latent = fold_empty(latent, bound=config.bound, regions=config.regions)
     banks = []
     for (size, count), q in zip(config.banks, latent["clauses"], strict=True):
         straight = config.training == "straight-through"
@@ -90,22 +90,47 @@ def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, n
         scale = jnp.full(count, 40.0 if straight else config.slope[1])
         spec = Spec("dense", "identity", "raw", "sigmoid")
         banks.append(BiSE(weight, weight.sum(0) - 0.5, scale, spec))
-    votes, bias = np.asarray(latent["votes"]), np.asarray(latent["bias"])
-    unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / config.most
-    whole = np.clip(np.round(votes / unit), -config.most, config.most).astype(np.int32)
-    return {"erosions": banks}, whole, np.round(bias / (GAIN * unit)).astype(np.int32)
+    return {"erosions": banks}, *whole_votes(latent, most=config.most)
 
 
-def _settled(latent: Any, config: ClauseConfig) -> Any:
-    """Move the votes of clauses without literals to the bias; each keeps its largest literal."""
+def fold_empty(latent: Any, *, bound: float, regions: int = 1) -> Any:
+    """Move the votes of clauses without literals to the bias; each keeps its largest literal.
+
+    Nothing violates such a clause: it is 1 everywhere, which no certificate covers.
+
+    Args:
+        latent: {"clauses": latent weights `(..., neurons)` of each bank, "votes": `(features,
+            classes)`, region by region, "bias": `(classes,)`}.
+        bound: The latent weight of the literal that is kept; the others become -bound.
+        regions: Parts of each side of the image.
+
+    Returns:
+        The same, in which every clause has a literal, and the folded ones have votes of 0.
+    """
     clauses, empty = [], []
     for q in latent["clauses"]:
         flat = q.reshape(-1, q.shape[-1])
         lost = ~(flat > 0).any(0)
         first = jax.nn.one_hot(flat.argmax(0), len(flat), axis=0, dtype=bool)
-        kept = jnp.where(first, config.bound, -config.bound)
+        kept = jnp.where(first, bound, -bound)
         clauses.append(jnp.where(lost[None], kept, flat).reshape(q.shape))
-        empty.append(jnp.tile(lost, config.regions**2))  # features: region by region
+        empty.append(jnp.tile(lost, regions**2))
     gone, votes = jnp.concatenate(empty)[:, None], latent["votes"]
     bias = latent["bias"] + GAIN * jnp.where(gone, votes, 0).sum(0)
     return {"clauses": clauses, "votes": jnp.where(gone, 0, votes), "bias": bias}
+
+
+def whole_votes(latent: Any, *, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Round votes to whole numbers, on a grid that takes all but the largest 0.1 %.
+
+    Args:
+        latent: "votes" `(features, classes)` and "bias" `(classes,)`, real.
+        most: Largest |vote|; larger ones are cut.
+
+    Returns:
+        Votes int32 `(features, classes)` and bias int32 `(classes,)`.
+    """
+    votes, bias = np.asarray(latent["votes"]), np.asarray(latent["bias"])
+    unit = max(float(np.quantile(np.abs(votes), 0.999)), 1e-6) / most
+    whole = np.clip(np.round(votes / unit), -most, most).astype(np.int32)
+    return whole, np.round(bias / (GAIN * unit)).astype(np.int32)

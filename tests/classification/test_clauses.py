@@ -9,7 +9,7 @@ from helpers.bars import shapes
 import morphax
 from morphax.classification import ClauseConfig, clauses, learn_classifier
 from morphax.classification.config import GAIN, PRECISIONS
-from morphax.classification.latent import _settled, init_latent, to_network
+from morphax.classification.latent import fold_empty, init_latent, to_network
 
 CONFIG = ClauseConfig(banks=((3, 6), (5, 5)), literals=4.0)
 THRESHOLDS = np.array([[100.0]])
@@ -76,7 +76,7 @@ def test_a_clause_that_lost_its_literals_is_part_of_the_bias(bars):
         assert 0.05 < bits.mean() < 0.95
         return bits.astype(jnp.float32) @ latent["votes"] * GAIN + latent["bias"][None]
 
-    settled = _settled(latent, CONFIG)
+    settled = fold_empty(latent, bound=CONFIG.bound, regions=CONFIG.regions)
     np.testing.assert_allclose(scores(settled), scores(latent), atol=1e-5)
     params, votes, _ = to_network(latent, config=CONFIG)
     assert all(bank.exact.all() for bank in morphax.certify(params)["erosions"])
