@@ -1,4 +1,4 @@
-"""Augmentation of training images: random affine maps, or moves by whole pixels."""
+"""Augmentation of training images: random affine maps that may bend, or moves by whole pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,16 @@ import numpy as np
 
 from morphax.classification.config import ClauseConfig
 
+NODES = 5
+"""Nodes on each side of an image whose displacements are drawn independently."""
+
 
 def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.Array:
     """Move images by random affine maps (bilinear; 0 beyond the frame).
+
+    With `bend` each pixel is displaced as well, by a smooth random field: that of `NODES` x `NODES`
+    independent uniform displacements, interpolated by cubic splines (elastic distortions, Simard,
+    Steinkraus and Platt 2003, smooth by the distance of the nodes instead of a Gaussian).
 
     Without rotation, scale and shear, images are moved by whole pixels, up to `shift` each way, and
     mirrored, which blurs nothing. Beyond the frame they repeat the nearest pixel.
@@ -16,7 +23,7 @@ def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.A
     Args:
         key: PRNG key.
         images: Float `(batch, H, W, C)`.
-        config: Its `shift`, `rotation`, `scale`, `shear` and `flip` are used.
+        config: Its `shift`, `rotation`, `scale`, `shear`, `bend` and `flip` are used.
 
     Returns:
         Images of the same shape.
@@ -26,7 +33,7 @@ def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.A
         (2, 6, 6, 1)
     """
     batch, height, width, _ = images.shape
-    if config.rotation == config.scale == config.shear == 0:
+    if config.rotation == config.scale == config.shear == config.bend == 0:
         return _shift(key, images, config=config)
     u = jax.random.uniform(key, (batch, 7), images.dtype, minval=-1.0, maxval=1.0)
     u = u[:, :, None, None]
@@ -39,6 +46,13 @@ def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.A
     rows = (cos * y - sin * x) * grow[:, 0] + config.shift * u[:, 4] + (height - 1) / 2
     across = ((sin * y + cos * x) * grow[:, 1] + shear * y) * mirror
     columns = across + config.shift * u[:, 5] + (width - 1) / 2
+
+    if config.bend:
+        nodes = jax.random.uniform(
+            jax.random.fold_in(key, 1), (batch, NODES, NODES, 2), images.dtype, -1.0, 1.0
+        )
+        field = config.bend * jax.image.resize(nodes, (batch, height, width, 2), "cubic")
+        rows, columns = rows + field[..., 0], columns + field[..., 1]
 
     def one(plane: jax.Array, at: jax.Array, along: jax.Array) -> jax.Array:
         return jax.scipy.ndimage.map_coordinates(plane, [at, along], order=1)

@@ -48,6 +48,7 @@ class ClauseConfig(NamedTuple):
         rotation: Largest rotation of training images, in radians.
         scale: Largest relative change of the size of training images.
         shear: Largest shear of training images, a share of the height.
+        bend: Largest displacement of a node of the field that bends training images, in pixels.
         flip: Whether a mirrored image has the same label.
     """
 
@@ -73,6 +74,7 @@ class ClauseConfig(NamedTuple):
     rotation: float = 0.15
     scale: float = 0.1
     shear: float = 0.15
+    bend: float = 0.0
     flip: bool = False
 
 

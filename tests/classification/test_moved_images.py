@@ -29,6 +29,22 @@ def test_augmentation_moves_images_and_keeps_them_in_range(rng):
     assert back.any()
 
 
+def test_bent_images_are_displaced_smoothly_and_no_further_than_asked():
+    """A ramp shows by how much: rows and columns are the values of two channels."""
+    y, x = np.mgrid[:28, :28].astype(np.float32)
+    images = jnp.tile(jnp.stack([y, x], -1)[None], (20, 1, 1, 1))
+    still = ClauseConfig(shift=0.0, rotation=0.0, scale=0.0, shear=0.0)
+    bent = augment(jax.random.key(0), images, config=still._replace(bend=2.0))
+    moves = np.asarray(bent - images)[:, 4:-4, 4:-4]  # beyond the frame there is nothing to bend
+    # Cubic splines exceed their nodes by at most a quarter in each direction.
+    assert 1.0 < np.abs(moves).max() <= 2 * 1.25**2
+    assert moves.std(0).min() > 0.3
+    assert np.abs(np.diff(moves, axis=1)).max() < 1.5
+    assert np.abs(moves[0] - moves[1]).max() > 0.5
+    again = augment(jax.random.key(0), images, config=still._replace(bend=2.0))
+    np.testing.assert_array_equal(bent, again)
+
+
 def test_without_rotation_images_move_by_whole_pixels(rng):
     images = rng.integers(-300, 900, (60, 9, 11, 2))
     recipe = ClauseConfig(rotation=0.0, scale=0.0, shear=0.0, shift=2.0, flip=True)
