@@ -18,10 +18,10 @@ Where the time of the classifier's step goes, and what was tried: docs/notes/cla
 
     taskset -c 0 python benchmarks/training.py --images [--smoke] [--out DIR]
 
-How many images a second does one core train on? The classifier that is binary to the end (256
-clauses, as `learn_classifier` trains it, augmentation included, with products of float32 and of
-bfloat16) beside a small CNN (two
-convolutions of 3x3, 16 and 32 channels, a rectifier and a maximum of 2x2 after each, a linear
+How many images a second does one core train on? The classifier that is binary to the end, as
+`learn_classifier` trains it, augmentation included, with products of float32 and of bfloat16, in
+two sizes (256 clauses, and 1024 of nine planes as in `examples/classify.py`), beside a small CNN
+(two convolutions of 3x3, 16 and 32 channels, a rectifier and a maximum of 2x2 after each, a linear
 layer, no augmentation), in plain JAX and in PyTorch; 100 random images of 28x28 a step.
 """
 
@@ -178,10 +178,9 @@ def plain_torch(name: str, network: dict):
 BATCH = 100
 
 
-def clause_steps(images, labels, turn: int, count: int, precision: str = "float32"):
-    """Steps of the classifier of clauses, straight through."""
-    config = ClauseConfig(banks=((7, count // 2), (11, count // 2)), precision=precision)
-    thresholds, key = np.array([[128.0]]), jax.random.key(0)
+def clause_steps(images, labels, turn: int, config: ClauseConfig):
+    """Steps of the classifier of clauses, straight through; a threshold for each channel."""
+    key, thresholds = jax.random.key(0), [[128.0], *[[1.0]] * 8][: 9 if config.channels else 1]
     optimizer, step = classifiers.make_step(config, thresholds, steps=1000)
     latent = init_latent(key, images, thresholds, classes=10, config=config)
 
@@ -263,28 +262,35 @@ def images_a_second(options, turn: int, repeats: int) -> None:
     images = rng.integers(0, 256, (BATCH, 28, 28, 1)).astype(np.uint8)
     labels = rng.integers(0, 10, BATCH).astype(np.int32)
     count = 16 if options.smoke else 256
-    case = {"network": "images of 28x28", "batch": BATCH, "cores": cores}
+    small = ClauseConfig(banks=((7, count // 2), (11, count // 2)))
+    large = ClauseConfig(
+        banks=((5, 2 * count), (7, 2 * count)), regions=4, channels=("gray", "directions")
+    )
+    names = f"{count} clauses", f"{4 * count} clauses of nine planes"
     runs = {
-        OURS: clause_steps(images, labels, turn, count),
-        "morphax, bfloat16": clause_steps(images, labels, turn, count, "bfloat16"),
-        "small CNN, plain JAX": cnn_jax(images, labels, turn),
+        (network, name): clause_steps(images, labels, turn, config._replace(precision=precision))
+        for network, config in zip(names, (small, large), strict=True)
+        for name, precision in ((OURS, "float32"), ("morphax, bfloat16", "bfloat16"))
     }
+    runs[names[0], "small CNN, plain JAX"] = cnn_jax(images, labels, turn)
     try:
         import torch
 
         torch.set_num_threads(cores)
         step = cnn_torch(images, labels)
-        runs["small CNN, PyTorch"] = lambda: [step() for _ in range(turn)]
+        runs[names[0], "small CNN, PyTorch"] = lambda: [step() for _ in range(turn)]
     except ImportError:
         common.skip(skipped, "small CNN, PyTorch: pip install torch")
-    for name, run in runs.items():
+    for (network, name), run in runs.items():
+        case = {"network": network, "batch": BATCH, "cores": cores}
         timing = common.measure(run, repeats=repeats, warmup=2, units=turn)
         rows.append(common.result(name, case, timing))
     common.add_ratios(rows, OURS)
     common.write(options.out / "training_images.json", about, rows, skipped)
-    print(common.table(rows, ("contender", "median_s", "iqr_s", "ratio")))
+    print(common.table(rows, ("network", "contender", "median_s", "iqr_s", "ratio")))
     for row in rows:
-        print(f"{row['contender']}: {BATCH / row['median_s'] / cores:,.0f} images a second, a core")
+        speed = BATCH / row["median_s"] / cores
+        print(f"{row['case']['network']}, {row['contender']}: {speed:,.0f} images a second, a core")
 
 
 def main() -> None:

@@ -240,6 +240,7 @@ def images_a_second(document: dict[str, Any]) -> str:
     """Write the section on images a second, beside a small CNN."""
     rows = [
         {
+            "beside": row["network"],
             "implementation": row["contender"],
             "a step": seconds(row["median_s"]),
             "spread": seconds(row["iqr_s"]),
@@ -251,9 +252,9 @@ def images_a_second(document: dict[str, Any]) -> str:
     return f"""{heading("Images a second in training", document)}
 
 Images of 28x28 in batches of {document["results"][0]["case"]["batch"]}. *morphax* is the
-classifier that is binary to the end, 256 clauses, as `learn_classifier` trains it straight through,
-augmentation included, with matrix products of float32 or of bfloat16; the CNN has two convolutions
-(16 and 32 channels) and a linear layer.
+classifier that is binary to the end, as `learn_classifier` trains it straight through, augmentation
+included, with matrix products of float32 or of bfloat16; the CNN has two convolutions (16 and 32
+channels) and a linear layer. Ratios are to the classifier of as many clauses, in float32.
 
 {table(rows)}"""
 
