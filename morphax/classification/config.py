@@ -35,9 +35,9 @@ class ClauseConfig(NamedTuple):
         vote_penalty: Coefficient of the penalty on the sum of the |votes|, which makes many of them
             0: fewer bits are counted.
         precision: Dtype of the matrix products of training; their sums, and all else, are float32.
-            "bfloat16" is nearly twice as fast on processors that multiply it (AVX-512 BF16, AMX,
-            most accelerators), slower on others. Bits are exact in it; real weights are read
-            to 8 bits, in training only.
+            "bfloat16" is faster on processors that multiply it (AVX-512 BF16, AMX, most
+            accelerators), slower on others. Bits are exact in it; real weights are read to 8
+            bits, in training only.
         dropout: Share of the features that are left out of the votes in a step.
         smoothing: Label smoothing.
         bound: Largest |q|, so that every literal can still change in the next steps.

@@ -240,7 +240,7 @@ def images_a_second(document: dict[str, Any]) -> str:
     """Write the section on images a second, beside a small CNN."""
     rows = [
         {
-            "beside": row["network"],
+            "network": row["network"],
             "implementation": row["contender"],
             "a step": seconds(row["median_s"]),
             "spread": seconds(row["iqr_s"]),
