@@ -258,6 +258,7 @@ def images_a_second(options, turn: int, repeats: int) -> None:
     """Time steps of the classifier of clauses and of a small CNN; write training_images.json."""
     cores = len(os.sched_getaffinity(0))
     about = common.metadata("training", unit="step", reference=OURS, smoke=options.smoke)
+    about["command"] = "taskset -c 0 python benchmarks/training.py --images"
     rng, rows, skipped = np.random.default_rng(0), [], []
     images = rng.integers(0, 256, (BATCH, 28, 28, 1)).astype(np.uint8)
     labels = rng.integers(0, 10, BATCH).astype(np.int32)
