@@ -11,7 +11,7 @@ from typing import Any
 from _common import write
 
 
-def label(row: Any) -> str:
+def search_label(row: Any) -> str:
     """Return the name of a search: its weights, its regulariser and its number."""
     return f"{row['weights']} {row['regularizer']} {row['number']}"
 
@@ -57,7 +57,7 @@ def published(path: Path, about: dict[str, Any]) -> dict[str, list[dict]]:
         # Rows that do not say where they were made are of the date and commit of their file.
         origin = {key: document["metadata"][key] for key in ("date", "commit", "device")}
         origin["commit"] = origin["commit"][:7]
-        done.setdefault(label(row), []).append(origin | row)
+        done.setdefault(search_label(row), []).append(origin | row)
     return done
 
 

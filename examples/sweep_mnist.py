@@ -36,7 +36,7 @@ from _common import (
     row_metadata,
     write_rows,
 )
-from _sweep_journal import journal, published
+from _sweep_journal import journal, published, search_label
 from _sweep_networks import (
     BASELINES,
     REGULARIZERS,
@@ -68,7 +68,7 @@ class Search(NamedTuple):
     @property
     def label(self) -> str:
         """Return the name under which the journal has it."""
-        return " ".join(map(str, self))
+        return search_label(self._asdict())
 
 
 def run_search(
@@ -116,9 +116,11 @@ def say(rows: list[dict]) -> None:
             "constant",
         )
         numbers = "  ".join(f"{name} {row[name]:.2%}" for name in names if name in row)
-        label = f"{row['weights']} {row['regularizer']} {row['number']}"
         where = f"{row['checkpoint']} ({row['step']})"
-        print(f"{label:26s} {where:18s} {numbers}  S {row.get('median_selem')}", flush=True)
+        print(
+            f"{search_label(row):26s} {where:18s} {numbers}  S {row.get('median_selem')}",
+            flush=True,
+        )
 
 
 # %% [markdown]

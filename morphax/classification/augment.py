@@ -14,11 +14,11 @@ def augment(key: jax.Array, images: jax.Array, *, config: ClauseConfig) -> jax.A
     """Move images by random affine maps (bilinear; 0 beyond the frame).
 
     With `bend` each pixel is displaced as well, by a smooth random field: that of `NODES` x `NODES`
-    independent uniform displacements, interpolated by cubic splines (elastic distortions, Simard,
+    independent uniform displacements, interpolated cubically (elastic distortions, Simard,
     Steinkraus and Platt 2003, smooth by the distance of the nodes instead of a Gaussian).
 
-    Without rotation, scale and shear, images are moved by whole pixels, up to `shift` each way, and
-    mirrored, which blurs nothing. Beyond the frame they repeat the nearest pixel.
+    Without rotation, scale, shear and bend, images are moved by whole pixels, up to `shift` each
+    way, and mirrored, which blurs nothing. Beyond the frame they repeat the nearest pixel.
 
     Args:
         key: PRNG key.

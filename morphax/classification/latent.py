@@ -44,9 +44,8 @@ def init_latent(
         while kept < count:
             picked = images[rng.integers(0, len(images), count)]
             seen = level_sets(jnp.asarray(picked), thresholds, channels=config.channels)
-            seen = np.asarray(region_windows(seen, size, config)).reshape(
-                count, -1, _inputs(seen, size)
-            )
+            seen = np.asarray(region_windows(seen, size, config))
+            seen = seen.reshape(count, -1, seen.shape[-1])
             # 0 for a window of one colour, which says nothing: such windows are chosen last.
             busy = np.minimum(seen.mean(-1), 1 - seen.mean(-1))
             where = np.argmax(np.where(busy > 0.1, rng.random(busy.shape), busy - 1), 1)
@@ -60,10 +59,6 @@ def init_latent(
     votes = rng.normal(0, 0.05, (n, classes))
     latent = {"clauses": clauses, "votes": votes, "bias": np.zeros(classes)}
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), latent)
-
-
-def _inputs(levels: jax.Array, size: int) -> int:
-    return size * size * levels.shape[-1]
 
 
 def to_network(latent: Any, *, config: ClauseConfig) -> tuple[Any, np.ndarray, np.ndarray]:

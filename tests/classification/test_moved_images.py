@@ -36,7 +36,7 @@ def test_bent_images_are_displaced_smoothly_and_no_further_than_asked():
     still = ClauseConfig(shift=0.0, rotation=0.0, scale=0.0, shear=0.0)
     bent = augment(jax.random.key(0), images, config=still._replace(bend=2.0))
     moves = np.asarray(bent - images)[:, 4:-4, 4:-4]  # beyond the frame there is nothing to bend
-    # Cubic splines exceed their nodes by at most a quarter in each direction.
+    # Cubic interpolation exceeds its nodes by at most a quarter in each direction.
     assert 1.0 < np.abs(moves).max() <= 2 * 1.25**2
     assert moves.std(0).min() > 0.3
     assert np.abs(np.diff(moves, axis=1)).max() < 1.5

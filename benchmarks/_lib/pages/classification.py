@@ -108,9 +108,9 @@ def _over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         line = {
             "data": _name(group[0]["dataset"]),
             "clauses": group[0]["clauses"],
-            "epochs": f"{group[0]['epochs']:g}",
+            "epochs": _whole(group[0]["epochs"]),
             "seeds": len(group),
-            "binary, mean": percent(mean(accuracies)),
+            "binary, mean": percent(_binary(group)),
             "range": f"{percent(min(accuracies))} to {percent(max(accuracies))}",
             "float, mean": percent(mean(row["float_accuracy"] for row in group)),
             "neurons certified": percent(min(row["certified_share"] for row in group)),

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from _lib.pages.formats import percent, table
-from _lib.pages.shared import heading, reads
+from _lib.pages.shared import heading, made, reads
 
 RULES = ("end", "float error", "total loss")  # by which weights leave a search
 
@@ -85,8 +85,7 @@ def _is_late(row: dict[str, Any], document: dict[str, Any]) -> bool:
 def _origins(document: dict[str, Any]) -> str:
     """Return how many searches are of which day and commit."""
     ends = [row for row in document["results"] if row["checkpoint"] == RULES[0]]
-    made = Counter((row["date"][:10], row["commit"][:7]) for row in ends)
-    return "; ".join(f"{n} of {day}, commit {commit}" for (day, commit), n in made.items())
+    return "; ".join(f"{n} of {origin}" for origin, n in Counter(map(made, ends)).items())
 
 
 def _protocol(document: dict[str, Any]) -> str:
