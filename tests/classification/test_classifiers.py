@@ -164,7 +164,8 @@ def test_both_ways_learn_and_lose_nothing(how):
     assert bool(trained.certificate.exact)
     found = certify(trained.params)["erosions"]
     assert all(bool(part.exact.all()) for part in found)
-    assert all(bool((part.operation == 0).all()) for part in found)
+    # An erosion by one pixel is a dilation, too.
+    assert all(bool(((part.operation == 0) | (part.selem.sum(0) == 1)).all()) for part in found)
     net = model.classifier(model.wires(trained.votes, trained.bias))
     assert bool(certify_network(net, trained.params, (1, 14, 14, 1)).exact)
     tests, answers = shapes(700)

@@ -132,15 +132,17 @@ def beside_the_input(search: Search) -> Proposals:
         found = []
         for sign in (0, 1):
             problem = masked(search.problem, channel, sign)
-            # No pixel of the input has this value, so there is nothing to put together.
             if problem.pairs.pixels[0] == 0:
-                return
+                continue
             # Learn the target where the input is set (sign 0) or is not set (sign 1).
             some = descents(search, _forms.read_off(problem), 2, problem=problem)
             if search.depth > 1:
                 starts = _forms.openings_and_closings(book, search.inputs)
                 some += descents(search, starts, 2, problem=problem)
-            found.append(min(some, key=lambda one: one[0])[1])
+            found += [net for _, net in sorted(some, key=lambda one: one[0])[:1]]
+        # An input that has one value everywhere leaves nothing to put together.
+        if len(found) < 2:
+            continue
         starts = _with_input(found[0], found[1], 2 * channel, search.inputs)
         for value, net in descents(search, starts, 2)[:1]:
             yield "beside the input", without_maps(search, _forms.tidied(net, search.inputs), value)
@@ -221,6 +223,9 @@ def _maps(search: Search, complement: bool) -> list[Net]:
         if search.depth > 1:
             found += descents(search, book, 3, problem=problem)
         found += grown(search, problem)
+        # Where the maps cover every pixel, nothing is left to start from.
+        if not found:
+            break
         # A map that finds nothing leaves all positives out.
         pixels, positives = problem.pairs.pixels[0], problem.pairs.positives[0]
         value, net = min(found, key=lambda one: one[0])

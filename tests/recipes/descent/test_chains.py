@@ -9,7 +9,9 @@ from morphax import binarize, data
 from morphax.morphology import elements
 from morphax.neurons import models
 from morphax.recipes import learn_chain
-from morphax.recipes.descent import chains
+from morphax.recipes.descent import _given, _stages, chains
+from morphax.recipes.descent._blocks import pairs_in_words
+from morphax.recipes.descent._descent import Problem
 from morphax.training import RunOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:targets look complemented")
@@ -215,6 +217,29 @@ def test_a_time_limit_and_ctrl_c_leave_the_best_so_far(images, monkeypatch, tmp_
     assert len(log.read_text().splitlines()) == len(found.history) == 1
     assert "single layer: loss" in capsys.readouterr().err
     assert np.asarray(models.bimonn(found.binary, unseen)).shape == unseen.shape
+
+
+def search_of(images, targets):
+    """What the search knows of pairs, for chains of one layer."""
+    given = _given.read_given("train", (images, targets), 3)
+    packed = pairs_in_words(*given, side=3, reach=1)
+    problem = Problem(packed, chains.LOSSES["wrong"], (0,))
+    return _stages.Search(problem, np.random.default_rng(0), 1, np.inf, [])
+
+
+def test_a_map_that_covers_every_pixel_is_the_last(rng):
+    """It leaves no pixel from which another map could start."""
+    x = rng.random((16, 12, 12, 1)) < 0.7
+    nets = _stages._maps(search_of(x, rng.random(x.shape) < 0.98), complement=False)
+    assert len(nets) == 1
+
+
+def test_an_input_of_one_value_is_passed_over(rng):
+    """The second channel is still put together with what changes in it."""
+    x = rng.random((16, 12, 12, 1)) < 0.5
+    images, targets = np.concatenate([x | True, x], -1), x & rng.permutation(x)
+    forms = [form for form, _ in _stages.beside_the_input(search_of(images, targets))]
+    assert forms == ["beside the input"]
 
 
 X = np.zeros((4, 9, 9, 1), bool)

@@ -49,7 +49,7 @@ def learned():
         maps=2,
         kernel_size=3,
         steps=300,
-        starts=4,
+        starts=8,
         joint_steps=300,
     )
     return found, pairs_of(jax.random.key(2), 64)
@@ -61,7 +61,7 @@ def test_a_union_of_openings_is_found_and_proved(learned):
     assert bool(found.certificate.exact)
     assert bool((models.bimonn(found.binary, x) == y).all())
     assert bool(((models.bimonn(found.params, x.astype(jnp.float32)) > 0.5) == y).all())
-    assert [sum(record["steps"] for record in found.history)] == [4 * 300 * found.runs + 300]
+    assert [sum(record["steps"] for record in found.history)] == [8 * 300 * found.runs + 300]
 
 
 def test_maps_side_by_side_are_their_union(rng):

@@ -162,9 +162,9 @@ def test_what_is_refused():
 
 @pytest.mark.slow
 def test_votes_in_two_levels_are_learned():
-    x, other = volumes(8), volumes(9)
+    x, other = volumes(8, 16, (12, 12, 12)), volumes(9)
     pairs = x[..., None], fits(x, HITS, MISSES).sum(0) == 1
-    found = learn_window_votes(KEY, pairs, clauses=(8, 4), window=3, steps=300)
+    found = learn_window_votes(KEY, pairs, clauses=(64, 8), window=3, steps=600)
     answers = np.stack([found(volume) for volume in other])
     assert (answers != (fits(other, HITS, MISSES).sum(0) == 1)).mean() < 0.01
     assert found.options["further"] == 5
