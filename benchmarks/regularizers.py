@@ -1,6 +1,7 @@
 """What does L_exact cost in training? The 784-4096-10 classifier, batch 64, a plain step against
 steps with the exact regulariser on every neuron every step, every k steps, or on a rotating block
-of neurons a step, and with the constant-set penalties.
+of neurons a step, with the penalty on the bounds of the certificate, and with those on constant
+sets.
 
     python benchmarks/regularizers.py [--smoke] [--out DIR]
 
@@ -46,6 +47,7 @@ def variants(smoke: bool) -> dict[str, tuple[optax.GradientTransformation, int]]
         "exact, 256 neurons a step": (chained("exact", 1e-3, neurons=256), turn),
         "exact, every 100 steps": (chained("exact", 1e-3, every=100), turn),
         "exact, every step": (chained("exact", 1e-3), 10),
+        "bounds, every step": (chained("bounds", 1e-3), turn),
         "constant-exact, every step": (chained("constant-exact", 1e-3), 20),
         "constant-uniform, every step": (chained("constant-uniform", 1e-3), turn),
         "constant-normal, every step": (chained("constant-normal", 1e-3), turn),
