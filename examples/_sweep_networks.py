@@ -111,6 +111,7 @@ class Network(NamedTuple):
         penalty: (latent, turn) -> scalar, or None.
         every: steps between two evaluations of the penalty.
         judge: latent -> (bool, which hidden neurons are certified; binary params), or None.
+        constrain: latent -> latent within its bounds, after each step, or None.
     """
 
     init: Callable[[jax.Array], Any]
@@ -118,6 +119,7 @@ class Network(NamedTuple):
     penalty: Callable[[Any, jax.Array], jax.Array] | None = None
     every: int = 1
     judge: Callable[[Any], tuple[jax.Array, Any]] | None = None
+    constrain: Callable[[Any], Any] | None = None
 
 
 # The papers' classifier, a plain morphax model: one DenseLUI, then `linear_head`, whose weights are
@@ -183,37 +185,53 @@ def morphological(group: tuple[str, str], settings: Protocol, images: np.ndarray
     return Network(init, scores, penalty if kind else None, every, judge)
 
 
-def dense(inputs: int, hidden: int) -> Callable[[jax.Array], Any]:
-    """Return the initializer of a plain two-layer network: uniform weights of the usual spread."""
+# Baselines: weights of the size of 1, inputs less the mean of their pixel and divided by a common
+# spread. So one range of rates suits them and the morphological networks, and potentials of the
+# hidden layer have a mean of 0 and a spread of about 1 for any weights.
 
-    def weights(key: jax.Array, rows: int, columns: int) -> jax.Array:
-        bound = (6 / (rows + columns)) ** 0.5
-        return jax.random.uniform(key, (rows, columns), minval=-bound, maxval=bound)
+
+def dense(inputs: int, hidden: int) -> Callable[[jax.Array], Any]:
+    """Return the initializer of a plain two-layer network: weights uniform in [-1, 1]."""
 
     def init(key: jax.Array) -> Any:
         keys = jax.random.split(key)
-        first = {"hidden": weights(keys[0], inputs, hidden), "threshold": jnp.zeros(hidden)}
-        return first | {"weight": weights(keys[1], hidden, 10), "bias": jnp.zeros(10)}
+        first = jax.random.uniform(keys[0], (inputs, hidden), minval=-1, maxval=1)
+        last = jax.random.uniform(keys[1], (hidden, 10), minval=-1, maxval=1)
+        thresholds = {"threshold": jnp.zeros(hidden), "bias": jnp.zeros(10)}
+        return {"hidden": first, "weight": last, **thresholds}
 
     return init
 
 
-def mlp(inputs: int, hidden: int) -> Network:
+def standardizer(images: np.ndarray) -> Callable[[jax.Array], jax.Array]:
+    """Return the map of images whose pixels have a mean of 0 and variances that add up to 1."""
+    mean = images.mean(0)
+    spread = float(np.sqrt((mean * (1 - mean)).sum()))
+    centre = jnp.asarray(mean, jnp.float32)[None]
+    return lambda x: (x - centre) / spread
+
+
+def mlp(images: np.ndarray, hidden: int) -> Network:
     """Return a network of rectified units of the same sizes, for the same loss."""
+    standardize = standardizer(images)
 
     def scores(latent: Any, x: jax.Array) -> jax.Array:
-        h = jax.nn.relu(x @ latent["hidden"] - latent["threshold"][None])
-        return h @ latent["weight"] + latent["bias"][None]
+        h = jax.nn.relu(standardize(x) @ latent["hidden"] - latent["threshold"][None])
+        return h @ latent["weight"] / hidden**0.5 + latent["bias"][None]
 
-    return Network(dense(inputs, hidden), scores)
+    return Network(dense(images.shape[1], hidden), scores)
 
 
-def straight_through(inputs: int, hidden: int) -> Network:
+def straight_through(images: np.ndarray, hidden: int) -> Network:
     """Return a network of weights and activations +-1 with straight-through gradients.
 
     Forward, weights and activations of the hidden layer are signs; backward, the sign is the
-    identity on [-1, 1]. The last layer is real.
+    identity on [-1, 1]. Latent weights are kept in [-1, 1], because outside they have no gradient
+    that brings them back. Means of pixels only move the threshold of a neuron, and stand in for the
+    batch normalisation of such networks: without them all neurons soon say the same on all images.
+    The last layer is real.
     """
+    standardize = standardizer(images)
 
     @jax.custom_jvp
     def sign(v: jax.Array) -> jax.Array:
@@ -224,11 +242,13 @@ def straight_through(inputs: int, hidden: int) -> Network:
         return sign(primals[0]), jnp.where(jnp.abs(primals[0]) <= 1, tangents[0], 0)
 
     def scores(latent: Any, x: jax.Array) -> jax.Array:
-        total = (2 * x - 1) @ sign(latent["hidden"]) / inputs**0.5
-        bits = sign(total - latent["threshold"][None]) / hidden**0.5
-        return bits @ latent["weight"] * 10 + latent["bias"][None]
+        bits = sign(standardize(x) @ sign(latent["hidden"]) - latent["threshold"][None])
+        return bits @ latent["weight"] / hidden**0.5 + latent["bias"][None]
 
-    return Network(dense(inputs, hidden), scores)
+    def constrain(latent: Any) -> Any:
+        return latent | {"hidden": latent["hidden"].clip(-1, 1)}
+
+    return Network(dense(images.shape[1], hidden), scores, constrain=constrain)
 
 
 def network(group: tuple[str, str], settings: Protocol, images: np.ndarray) -> Network:
@@ -241,5 +261,5 @@ def network(group: tuple[str, str], settings: Protocol, images: np.ndarray) -> N
     """
     baselines = {"MLP": mlp, "STE": straight_through}
     if group[0] in baselines:
-        return baselines[group[0]](images.shape[1], settings.hidden)
+        return baselines[group[0]](images, settings.hidden)
     return morphological(group, settings, images)

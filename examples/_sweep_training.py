@@ -75,6 +75,7 @@ def make_epoch(net: Network, steps: int) -> Callable[..., Any]:
             updates, moments = ADAM.update(gradient, moments)
             rate = hyper.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps))
             latent = jax.tree.map(lambda p, u: p - rate * u, latent, updates)
+            latent = net.constrain(latent) if net.constrain else latent
             return (latent, moments, step + 1), value
 
         moments, best = state.opt_state

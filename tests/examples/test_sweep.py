@@ -163,7 +163,8 @@ def test_tied_neurons_start_as_pixels_of_an_image_and_certified(rng):
     latent["hidden"]["scale"] = jnp.full(8, 20.0)
     exact, binary = net.judge(latent)
     selem, erosion = np.asarray(binary["hidden"].selem).T, np.asarray(binary["hidden"].erosion)
-    started = selem.sum(1) > 1  # a neuron may have drawn none of its pixels, or one
+    weights = np.asarray(morphax.effective(networks.tied.node(latent["hidden"]))[0])
+    started = (weights > 0.1).sum(-1) > 1  # a neuron may have drawn none of its pixels, or one
     assert started.sum() >= 4
     assert np.asarray(exact)[started].all()
     assert erosion[started].tolist() == (np.arange(8) < 4)[started].tolist()
@@ -194,6 +195,27 @@ def test_the_network_is_the_papers_classifier(weight_map, rng):
     expected = potential("last", np.tanh(potential("hidden", x)) / 2 + 0.5)
     scores = net.scores(latent, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", sweep.BASELINES)
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_baselines_learn_at_every_rate_of_the_sweep(digits, baseline, rate):
+    """Where most pixels are never set, as around digits, too."""
+    parts = {}
+    for name, (images, labels) in digits.items():
+        parts[name] = np.concatenate([images, np.zeros((len(images), 60), bool)], 1), labels
+    net = networks.network((baseline, "none"), SMALL._replace(hidden=64), parts["train"][0])
+    hyper = networks.Hyper(np.float32(rate), np.float32(0), np.int32(0))
+    settings = SMALL._replace(hidden=64, epochs=20)
+    done = training.train(
+        net, hyper, parts, settings, seed=0, search=0, name="run", run=RunOptions()
+    )
+    images, labels = parts["train"]
+    answers = net.scores(done.state.params, jnp.asarray(images, jnp.float32)).argmax(-1)
+    assert (np.asarray(answers) != labels).mean() <= 0.2
+    if baseline == "STE":
+        assert float(jnp.abs(done.state.params["hidden"]).max()) <= 1
 
 
 def test_published_searches_are_taken_over(digits, tmp_path, monkeypatch):
