@@ -107,7 +107,9 @@ def _protocol(document: dict[str, Any]) -> str:
         f"{s['every']} times their strength, L_exact on {s['neurons']} neurons in turn; L_bounds "
         "(`morphax.regularizers.bounds`) acts in every step. *Tied* are positive weights whose "
         "biases follow from them, so that a neuron is an erosion or a dilation of few pixels from "
-        f"the start (`examples/_sweep_tied.py`). {state}"
+        "the start (`examples/_sweep_tied.py`). *MLP* has rectified units; *STE* has weights and "
+        "activations of +-1, is binary as it is trained, and stands under *float*. "
+        f"{state}"
     )
 
 
