@@ -57,6 +57,25 @@ def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
     return lines
 
 
+def _pairs(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return, for each group with a penalty, in how many pairs of searches it is better."""
+    groups, lines = _searches(document, RULES[0]), []
+    for (weights, regularizer), rows in groups.items():
+        line: dict[str, Any] = {"weights": weights, "regulariser": regularizer}
+        for other in ("none", "L_exact"):
+            # Search i has the same start, rate and batches in all groups of one weight map.
+            twins = {row["number"]: row for row in groups.get((weights, other), [])}
+            pairs = [(row, twins[row["number"]]) for row in rows if row["number"] in twins]
+            for kind, name in (("float", "float"), ("binary", "binary"), ("refit", "refitted")):
+                key = f"test_{kind}_error"
+                better = sum(key in row and row[key] < twin[key] for row, twin in pairs)
+                is_asked = pairs and regularizer not in ("none", other)
+                line[f"than {other}: {name}"] = f"{better} of {len(pairs)}" if is_asked else None
+        if any(value for value in list(line.values())[2:]):
+            lines.append(line)
+    return lines
+
+
 def _rules(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Return, for each group with a penalty, what each rule of choosing weights hands out."""
     lines = []
@@ -80,6 +99,15 @@ def _is_late(row: dict[str, Any], document: dict[str, Any]) -> bool:
     """Return whether weights could be chosen before the penalty of a search set in."""
     about = document["metadata"]
     return row["delay"] >= about["steps"] // about["settings"]["epochs"]
+
+
+def _undone(document: dict[str, Any]) -> str:
+    """Return in how many searches each rule hands out weights from before the penalty."""
+    asked = [row for row in document["results"] if row["coefficient"] and _is_late(row, document)]
+    late = sum(row["checkpoint"] == RULES[0] for row in asked)
+    counts = Counter(row["checkpoint"] for row in asked if row["before_penalty"])
+    told = " and ".join(f"by {rule} in {counts[rule]}" for rule in RULES[1:])
+    return f"{told} of {late} such searches"
 
 
 def _origins(document: dict[str, Any]) -> str:
@@ -128,10 +156,14 @@ hidden neurons, nothing shared.
 
 {table(_groups(document))}
 
+In how many pairs of searches a penalty gives a lower error than none, and than L_exact:
+
+{table(_pairs(document))}
+
 Which weights leave a search: those of the end, those of the least validation error of the float
 network, or those of the least total validation loss, penalty included, as a training loop that
 keeps the best weights does. The last two may be from before the penalty set in, where it sets in
-after an epoch or more.
+after an epoch or more: {_undone(document)}.
 
 {table(_rules(document))}
 
