@@ -55,11 +55,11 @@ def test_penalties_make_clauses_small_and_votes_zero(bars):
     key, options = jax.random.key(0), {"thresholds": THRESHOLDS, "config": config}
     start = init_latent(key, bars[0], THRESHOLDS, classes=2, config=config)
     sizes = np.concatenate([(q > 0).sum((0, 1)) for q in start["clauses"]])
-    before = np.median(sizes)
-    learned = learn_classifier(key, bars, **options, epochs=8, batch_size=20)
+    assert np.median(sizes) > 6
+    learned = learn_classifier(key, bars, **options, epochs=11, batch_size=20)
     assert bool(learned.certificate.exact)
     sizes = np.concatenate([np.asarray(b.selem).sum(0) for b in learned.binary["erosions"]])
-    assert 1 <= np.median(sizes) <= 0.8 * before
+    assert 2 <= np.median(sizes) <= 5
     assert (learned.votes == 0).mean() > 0.5
 
 

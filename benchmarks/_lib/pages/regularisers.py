@@ -61,6 +61,8 @@ def _pairs(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Return, for each group with a penalty, in how many pairs of searches it is better."""
     groups, lines = _searches(document, RULES[0]), []
     for (weights, regularizer), rows in groups.items():
+        if not rows[0]["coefficient"]:
+            continue
         line: dict[str, Any] = {"weights": weights, "regulariser": regularizer}
         for other in ("none", "L_exact"):
             # Search i has the same start, rate and batches in all groups of one weight map.
@@ -68,11 +70,10 @@ def _pairs(document: dict[str, Any]) -> list[dict[str, Any]]:
             pairs = [(row, twins[row["number"]]) for row in rows if row["number"] in twins]
             for kind, name in (("float", "float"), ("binary", "binary"), ("refit", "refitted")):
                 key = f"test_{kind}_error"
-                better = sum(key in row and row[key] < twin[key] for row, twin in pairs)
-                is_asked = pairs and regularizer not in ("none", other)
+                better = sum(row[key] < twin[key] for row, twin in pairs)
+                is_asked = pairs and regularizer != other
                 line[f"than {other}: {name}"] = f"{better} of {len(pairs)}" if is_asked else None
-        if any(value for value in list(line.values())[2:]):
-            lines.append(line)
+        lines.append(line)
     return lines
 
 

@@ -139,7 +139,8 @@ def beside_the_input(search: Search) -> Proposals:
             if search.depth > 1:
                 starts = _forms.openings_and_closings(book, search.inputs)
                 some += descents(search, starts, 2, problem=problem)
-            found += [net for _, net in sorted(some, key=lambda one: one[0])[:1]]
+            if some:
+                found.append(min(some, key=lambda one: one[0])[1])
         # An input that has one value everywhere leaves nothing to put together.
         if len(found) < 2:
             continue
